@@ -1,0 +1,66 @@
+"""MLOps from inside Jupyter. ``import nbmlops`` is light; everything loads when it is first used.
+
+``%load_ext nbmlops`` brings the magics ``%mlops`` and ``%%mlops``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_SESSION = ("active_run", "end_run", "last_active_run", "set_experiment", "start_run", "use", "workspace")
+_FLUENT = (
+    "approve", "autolog", "get_dataset", "get_metric_history", "get_run", "load_dataset", "load_model", "log_artifact",
+    "log_artifacts", "log_dict", "log_figure", "log_image", "log_metric", "log_metrics", "log_model", "log_param", "log_params",
+    "log_table", "log_text", "monitor", "plan_pipeline", "predict", "promote", "record_feedback", "register_model", "reject",
+    "rollback", "run_pipeline", "search_runs", "set_tag", "set_tags", "snapshot", "why",
+)  # fmt: skip
+_HOMES = {
+    **dict.fromkeys(_SESSION, "nbmlops.session"),
+    **dict.fromkeys(_FLUENT, "nbmlops.fluent"),
+    "NbmlopsError": "nbmlops.errors",
+    "Workspace": "nbmlops.workspace",
+}
+
+__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from nbmlops.errors import NbmlopsError
+    from nbmlops.fluent import (
+        approve, autolog, get_dataset, get_metric_history, get_run, load_dataset, load_model, log_artifact, log_artifacts,
+        log_dict, log_figure, log_image, log_metric, log_metrics, log_model, log_param, log_params, log_table, log_text, monitor,
+        plan_pipeline, predict, promote, record_feedback, register_model, reject, rollback, run_pipeline, search_runs, set_tag,
+        set_tags, snapshot, why,
+    )  # fmt: skip
+    from nbmlops.session import active_run, end_run, last_active_run, set_experiment, start_run, use, workspace
+    from nbmlops.workspace import Workspace
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'nbmlops' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value  # the next access does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """``%load_ext nbmlops``: the magics, the rich display of records, and knowing which cell is running."""
+    from nbmlops import magics
+
+    magics.load(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """``%unload_ext nbmlops``."""
+    from nbmlops import magics
+
+    magics.unload(ipython)

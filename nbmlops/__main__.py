@@ -1,0 +1,5 @@
+"""``python -m nbmlops``."""
+
+from nbmlops.cli import main
+
+main()

@@ -1,0 +1,401 @@
+"""One builder per record class: record -> :class:`Card`. Duck-typed, so that nothing heavy is imported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from nbmlops import clock
+from nbmlops.display.shape import Block, Card, Column, Grid
+
+MOST = 30  # rows of a section in a card; the rest is counted
+
+Fact = tuple[str, Any, str]
+Sections = tuple[Grid | Block, ...]
+
+
+def card(record: Any) -> Card:
+    """The card of a record of any class in :data:`BUILDERS`.
+
+    Raises:
+        KeyError: there is no builder for this class.
+    """
+    return BUILDERS[type(record).__name__](record)
+
+
+def _grid(title: str, columns: Iterable[Column], rows: Sequence[Sequence[Any]]) -> Sections:
+    """The grid as a section, or nothing if it has no rows."""
+    return (Grid(title, tuple(columns), rows[:MOST], max(0, len(rows) - MOST)),) if rows else ()
+
+
+def pairs(title: str, values: Mapping[str, Any], kind: str = "text") -> Sections:
+    """A two-column section of names and values."""
+    rows = [(str(k), short(v)) for k, v in values.items()]
+    return _grid(title, (Column("name", "name"), Column("value", "value", kind)), rows)
+
+
+def short(value: Any, most: int = 200) -> Any:
+    """Numbers and short texts as they are; anything else as JSON, cut at ``most`` characters."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _facts(*facts: Fact) -> tuple[Fact, ...]:
+    return tuple(f for f in facts if f[1] not in (None, "", (), [], {}))
+
+
+def _error(error: Mapping[str, Any] | None) -> Sections:
+    if not error:
+        return ()
+    head = f"{error.get('name', 'Error')}: {error.get('message', '')}"
+    trace = str(error.get("traceback") or "")
+    # The last line of a traceback repeats name and message.
+    return (Block("error", trace if trace and head in trace else f"{trace}\n{head}".strip()),)
+
+
+def findings(found: Sequence[Any], title: str = "findings") -> Sections:
+    """Findings as a section: those that block first."""
+    rank = {"block": 0, "warn": 1}
+    rows = [(f.level, f.check, f.asked, f.seen, f.hint) for f in sorted(found, key=lambda f: rank.get(f.level, 2))]
+    columns = [
+        Column("level", "", "status"),
+        Column("check", "check"),
+        Column("asked", "asked"),
+        Column("seen", "seen"),
+        Column("hint", "what to do"),
+    ]
+    return _grid(title, columns if any(r[4] for r in rows) else columns[:4], rows)
+
+
+def _experiment(x: Any) -> Card:
+    facts = _facts(("runs", x.runs, "count"), ("created", x.created_at, "time"), ("id", x.experiment_id, "code"))
+    return Card("experiment", x.name, "", facts, pairs("tags", x.tags))
+
+
+def _artifact(x: Any) -> Card:
+    facts = _facts(
+        ("size", x.bytes, "bytes"),
+        ("type", x.media_type, "text"),
+        ("kept", x.created_at, "time"),
+        ("digest", x.digest, "code"),
+    )
+    return Card("artifact", x.path, "", facts)
+
+
+def _commit(git: Mapping[str, Any] | None) -> str:
+    if not git or not git.get("commit"):
+        return ""
+    return f"{str(git['commit'])[:10]}{' + uncommitted changes' if git.get('dirty') else ''}"
+
+
+def _run(x: Any) -> Card:
+    source = x.source.get("path") or x.source.get("type") or ""
+    facts = _facts(
+        ("experiment", x.experiment, "text"),
+        ("started", x.started_at, "time"),
+        ("took", x.duration, "duration"),
+        ("user", x.user, "text"),
+        ("kind", x.kind if x.kind != "run" else "", "text"),
+        ("source", source, "text"),
+        ("commit", _commit(x.git), "code"),
+        ("data", x.datasets, "code"),
+        ("description", x.description, "text"),
+        ("id", x.run_id, "code"),
+    )
+    files = [(a.path, a.bytes, a.media_type) for a in x.artifacts]
+    columns = (Column("path", "path"), Column("bytes", "size", "bytes"), Column("type", "type"))
+    sections = (
+        *_error(x.error),
+        *pairs("metrics", x.metrics, "number"),
+        *pairs("params", x.params, "number"),
+        *pairs("tags", x.tags),
+        *_grid("artifacts", columns, files),
+    )
+    return Card("run", x.name or x.run_id, x.status, facts, sections)
+
+
+def _dataset(x: Any) -> Card:
+    facts = _facts(
+        ("rows", x.rows, "count"),
+        ("columns", x.columns, "count"),
+        ("size", x.bytes, "bytes"),
+        ("message", x.message, "text"),
+        ("user", x.user, "text"),
+        ("created", x.created_at or None, "time"),
+        ("source", x.source.get("path") or x.source.get("type") or "", "text"),
+        ("run", x.run_id, "code"),
+        ("aliases", x.aliases, "badges"),
+        ("digest", x.digest, "code"),
+    )
+    rows = [(c.get("name", ""), c.get("type", ""), "" if c.get("nullable", True) else "never null") for c in x.schema]
+    columns = (Column("name", "column"), Column("type", "type", "code"), Column("null", ""))
+    return Card(
+        "data set", f"{x.name}@{x.version}", "" if x.new else "unchanged", facts, _grid("schema", columns, rows)
+    )
+
+
+def _difference(x: Any) -> Card:
+    facts = _facts(
+        ("rows", f"{x.rows_before:,} → {x.rows_after:,}", "text"),
+        ("rows added", x.rows_added, "count"),
+        ("rows removed", x.rows_removed, "count"),
+        ("columns added", x.columns_added, "code"),
+        ("columns removed", x.columns_removed, "code"),
+    )
+    types = [(name, before, after) for name, (before, after) in x.types_changed.items()]
+    columns = (Column("name", "column"), Column("before", "before", "code"), Column("after", "after", "code"))
+    changed = [
+        (name, ", ".join(f"{k}: {short(v, 80)}" for k, v in facts_.items()))
+        for name, facts_ in x.columns_changed.items()
+    ]
+    sections = (
+        *_grid("types changed", columns, types),
+        *_grid("values changed", (Column("name", "column"), Column("what", "what")), changed),
+    )
+    return Card("difference", f"{x.before} → {x.after}", "same content" if x.same else "changed", facts, sections)
+
+
+def signature_grid(signature: Mapping[str, Any]) -> Sections:
+    """Inputs and outputs of a model as sections; other shapes of signature as names and values."""
+    sections: list[Grid | Block] = []
+    rest = {}
+    for part, given in signature.items():
+        if isinstance(given, list | tuple) and given and all(isinstance(c, Mapping) for c in given):
+            rows = [
+                (c.get("name", ""), c.get("type", ""), "" if c.get("required", True) else "optional") for c in given
+            ]
+            sections += _grid(part, (Column("name", "name"), Column("type", "type", "code"), Column("need", "")), rows)
+        elif given not in (None, "", [], {}):
+            rest[part] = given
+    return (*sections, *pairs("signature", rest))
+
+
+def _model(x: Any) -> Card:
+    facts = _facts(
+        ("aliases", x.aliases, "badges"),
+        ("flavor", x.flavor, "text"),
+        ("size", x.bytes, "bytes"),
+        ("user", x.user, "text"),
+        ("created", x.created_at or None, "time"),
+        ("run", x.run_id, "code"),
+        ("data", x.datasets, "code"),
+        ("description", x.description, "text"),
+        ("package", x.package, "code"),
+    )
+    name = f"{x.name}@{x.version}" if x.version else x.name
+    status = "" if x.version else "candidate"
+    return Card("model", name, status, facts, (*pairs("metrics", x.metrics, "number"), *signature_grid(x.signature)))
+
+
+def _finding(x: Any) -> Card:
+    facts = _facts(("asked", x.asked, "text"), ("seen", x.seen, "text"), ("what to do", x.hint, "text"))
+    return Card("finding", x.check, x.level, facts)
+
+
+def _promotion(x: Any) -> Card:
+    facts = _facts(
+        ("environment", x.environment, "text"),
+        ("reason", x.reason, "text"),
+        ("by", x.user, "text"),
+        ("before", f"version {x.previous}" if x.previous else "", "text"),
+        ("at", x.at or None, "time"),
+        ("approval", x.approval_id, "code"),
+        ("event", x.event, "text"),
+    )
+    return Card("promotion", f"{x.model}@{x.version} → {x.environment}", x.status, facts, findings(x.findings))
+
+
+def _stage(x: Any) -> Card:
+    facts = _facts(
+        ("notebook", x.notebook, "text"),
+        ("took", x.duration, "duration"),
+        ("started", x.started_at or None, "time"),
+        ("cells", f"{x.cells_done} of {x.cells}" if x.cells else "", "text"),
+        ("attempt", x.attempt if x.attempt > 1 else None, "text"),
+        ("reads", [f"{name}@{version}" for name, version in x.pins.items()], "code"),
+        ("writes", x.outputs, "code"),
+        ("run", x.run_id, "code"),
+    )
+    sections = (*_error(x.error), *pairs("params", x.params), *pairs("metrics", x.metrics, "number"))
+    return Card("stage", x.stage, x.status, facts, sections)
+
+
+def stage_rows(stages: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """One line per stage: name, status, notebook, cells, duration, writes, metrics."""
+    return [
+        (
+            s.stage + (f" ({', '.join(f'{k}={short(v, 40)}' for k, v in s.params.items())})" if s.params else ""),
+            s.status,
+            s.notebook,
+            f"{s.cells_done}/{s.cells}" if s.cells else "",
+            s.duration,
+            list(s.outputs),
+            ", ".join(f"{k} {short(v)}" for k, v in list(s.metrics.items())[:3]),
+        )
+        for s in stages
+    ]
+
+
+STAGE_COLUMNS = (
+    Column("stage", "stage"),
+    Column("status", "status", "status"),
+    Column("notebook", "notebook"),
+    Column("cells", "cells"),
+    Column("took", "took", "duration"),
+    Column("writes", "writes", "code"),
+    Column("metrics", "metrics"),
+)
+
+
+def _flow(x: Any) -> Card:
+    facts = _facts(
+        ("pipeline", x.path, "text"),
+        ("started", x.started_at or None, "time"),
+        ("took", x.duration, "duration"),
+        ("user", x.user, "text"),
+        ("trigger", " ".join(str(v) for v in x.trigger.values()), "text"),
+        ("wrote", [f"{name}@{version}" for name, version in x.outputs.items()], "code"),
+        ("id", x.flow_id, "code"),
+    )
+    promoted: Sections = ()
+    if x.promotion is not None:
+        inner = _promotion(x.promotion)
+        facts = (*facts, ("promotion", f"{inner.name}: {inner.status}", "text"))
+        promoted = findings(x.promotion.findings, "gates")
+    sections = (
+        *_error(x.error),
+        *_grid("stages", STAGE_COLUMNS, stage_rows(x.stages)),
+        *promoted,
+        *pairs("decision", x.decision or {}),
+        *pairs("params", x.params),
+    )
+    return Card("flow", x.name, x.status, facts, sections)
+
+
+def _planned(x: Any) -> Card:
+    facts = _facts(
+        ("notebook", x.notebook, "text"),
+        ("after", x.needs, "text"),
+        ("reads", x.reads, "code"),
+        ("writes", x.writes, "code"),
+        ("runs", x.runs, "count"),
+    )
+    return Card("planned stage", x.stage, "", facts, pairs("params", x.params))
+
+
+def _plan(x: Any) -> Card:
+    columns = (
+        Column("place", "", "count"),
+        Column("stage", "stage"),
+        Column("notebook", "notebook"),
+        Column("needs", "after"),
+        Column("reads", "reads", "code"),
+        Column("writes", "writes", "code"),
+        Column("runs", "runs", "count"),
+    )
+    rows = [(i, s.stage, s.notebook, s.needs, s.reads, s.writes, s.runs) for i, s in enumerate(x.stages, 1)]
+    return Card("plan", x.name, "", _facts(("pipeline", x.path, "text")), _grid("stages", columns, rows))
+
+
+def _predictions(x: Any) -> Card:
+    facts = _facts(
+        ("model", x.model, "code"),
+        ("rows", x.rows, "count"),
+        ("written to", x.out, "text"),
+        ("batch", x.batch_id, "code"),
+    )
+    if x.frame is None:
+        return Card("predictions", x.model, "", facts)
+    head = x.frame.head(5)
+    columns = tuple(Column(str(c), str(c), "number") for c in head.columns)
+    rows = [
+        tuple(short(v.item() if hasattr(v, "item") else v) for v in row)
+        for row in head.itertuples(index=False, name=None)
+    ]
+    return Card("predictions", x.model, "", facts, _grid("first rows", columns, rows))
+
+
+def drift_grid(drift: Sequence[Mapping[str, Any]]) -> Sections:
+    """The drift table of a report; its columns are what the rows have, in the order met."""
+    names: dict[str, None] = {}
+    for row in drift:
+        names.update(dict.fromkeys(row))
+    columns = tuple(Column(n, n.replace("_", " "), "status" if n in {"level", "status"} else "number") for n in names)
+    return _grid("drift", columns, [[short(row.get(n), 80) for n in names] for row in drift])
+
+
+def _report(x: Any) -> Card:
+    window = " … ".join(clock.local(t) for t in (x.since, x.until) if t is not None)
+    facts = _facts(
+        ("window", window, "text"),
+        ("predictions", x.rows, "count"),
+        ("checked", x.at or None, "time"),
+        ("alert", x.alert_id, "code"),
+        ("id", x.report_id, "code"),
+    )
+    sections = (*findings(x.findings), *drift_grid(x.drift), *pairs("performance", x.performance, "number"))
+    return Card("monitor report", f"{x.model}@{x.version}", x.status, facts, sections)
+
+
+def _event(x: Any) -> Card:
+    facts = _facts(
+        ("subject", x.subject, "code"),
+        ("by", x.user, "text"),
+        ("at", x.at, "time"),
+        ("hash", x.hash, "code"),
+        ("previous", x.previous, "code"),
+    )
+    return Card("event", f"{x.seq} {x.type}", "", facts, pairs("data", x.data))
+
+
+def _node(x: Any) -> Card:
+    facts = _facts(*((name, short(value), "text") for name, value in x.facts.items()))
+    behind = [(n.kind, n.title, n.ref) for n in x.behind]
+    columns = (Column("kind", "kind"), Column("title", "title"), Column("ref", "ref", "code"))
+    return Card(x.kind, x.title, "", facts, _grid("behind it", columns, behind))
+
+
+def _lineage(x: Any) -> Card:
+    return Card("lineage", x.root.title, "", (), (Block("", x.text()),))
+
+
+def _store(x: Any) -> Card:
+    facts = _facts(
+        ("artifacts", x.artifacts, "code"), ("schema", x.schema, "text"), ("journal", x.journal_mode, "text")
+    )
+    rows = [(s.get("name", ""), short(s.get("value")), s.get("origin", "")) for s in x.settings]
+    columns = (Column("name", "setting"), Column("value", "value"), Column("origin", "from"))
+    return Card("store", x.url, "", facts, (*pairs("contents", x.counts, "count"), *_grid("settings", columns, rows)))
+
+
+def _diagnosis(x: Any) -> Card:
+    worst = {f.level for f in x.findings}
+    status = "block" if "block" in worst else "warn" if "warn" in worst else "pass"
+    facts = _facts(("python", x.python, "text"), ("checked", x.at, "time"))
+    return Card("diagnosis", f"nbmlops {x.version}", status, facts, findings(x.findings))
+
+
+BUILDERS: dict[str, Callable[[Any], Card]] = {
+    "Experiment": _experiment,
+    "Artifact": _artifact,
+    "Run": _run,
+    "DatasetVersion": _dataset,
+    "DatasetDiff": _difference,
+    "ModelVersion": _model,
+    "Finding": _finding,
+    "Promotion": _promotion,
+    "StageRun": _stage,
+    "Flow": _flow,
+    "PlannedStage": _planned,
+    "Plan": _plan,
+    "Predictions": _predictions,
+    "MonitorReport": _report,
+    "Event": _event,
+    "LineageNode": _node,
+    "Lineage": _lineage,
+    "StoreInfo": _store,
+    "Diagnosis": _diagnosis,
+}

@@ -1,0 +1,55 @@
+"""Cards and grids as plain text, for terminals and for ``text/plain`` in notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nbmlops.display.shape import RIGHT, Block, Card, Column, Grid, cell
+
+
+def one_line(text: str) -> str:
+    """Control characters, which could move a terminal's cursor, and line ends become visible spaces."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def table(columns: Sequence[Column], rows: Sequence[Sequence[Any]], indent: str = "", widest: int = 60) -> str:
+    """Rows in aligned columns under their titles; a cell wider than ``widest`` characters is cut."""
+    lines = [[c.title for c in columns]]
+    for row in rows:
+        lines.append([_cut(one_line(cell(v, c.kind)), widest) for c, v in zip(columns, row, strict=True)])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    # A column of numbers is right-aligned; texts in it, such as string params, go along.
+    right = [c.kind in RIGHT for c in columns]
+    if not any(c.title for c in columns):
+        lines = lines[1:]
+    return "\n".join(
+        indent
+        + "  ".join(v.rjust(w) if r else v.ljust(w) for v, w, r in zip(line, widths, right, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def card_text(card: Card) -> str:
+    """A card as lines: kind and name, facts, then each section under its title."""
+    head = f"{card.kind} {one_line(card.name)}" + (f"  [{card.status}]" if card.status else "")
+    width = max((len(label) for label, _, _ in card.facts), default=0)
+    lines = [head, *(f"  {label.ljust(width)}  {one_line(cell(value, kind))}" for label, value, kind in card.facts)]
+    for section in card.sections:
+        if section.title:
+            lines.append(f"  {section.title}")
+        lines += _block(section) if isinstance(section, Block) else _grid(section)
+    return "\n".join(lines)
+
+
+def _block(block: Block) -> list[str]:
+    return ["    " + one_line(line) for line in block.text.splitlines()]
+
+
+def _grid(grid: Grid) -> list[str]:
+    lines = table(grid.columns, grid.rows, indent="    ").splitlines()
+    return [*lines, f"    … and {grid.more} more"] if grid.more else lines

@@ -1,0 +1,294 @@
+"""Any frame to a table of plain Arrow columns plus a dtype manifest, and back to exactly the frame it was.
+
+The table is what Parquet holds: plain values every engine reads. The manifest is JSON: it names the library the frame
+came from (``engine``) and what Parquet cannot say. Libraries are recognised without being imported.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from nbmlops import lazy
+from nbmlops.errors import InvalidValue, NotFound
+from nbmlops.frames import digest, encode
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+ENGINES = ("pandas", "polars", "arrow")
+_HEAD = 64
+_DICTIONARY = 100_000  # entries of an unordered Arrow dictionary that are worth keeping in the manifest
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A frame as plain Arrow columns, and the manifest that brings it back."""
+
+    table: pa.Table
+    manifest: dict[str, Any]
+
+    def schema(self) -> list[dict[str, Any]]:
+        """Per column name, Arrow type and nullability, index levels included: what records and catalogues show."""
+        return [{"name": f.name, "type": str(f.type), "nullable": f.nullable} for f in self.table.schema]
+
+    def categorical(self) -> set[str]:
+        """The fields whose values are categories, whatever their type."""
+        return {n["field"] for n in self.manifest["columns"] if _is_categorical(n["dtype"])}
+
+
+def is_frame(data: object) -> bool:
+    """Whether :func:`pack` knows what to do with an object."""
+    return (
+        lazy.is_instance(data, "pandas", "DataFrame")
+        or lazy.is_instance(data, "polars", "DataFrame", "LazyFrame")
+        or isinstance(data, pa.Table | pa.RecordBatch | pa.RecordBatchReader | dict)
+        or (isinstance(data, list) and bool(data) and all(isinstance(r, dict) for r in data))
+        or (hasattr(data, "__arrow_c_stream__") and not _is_series(data))
+    )
+
+
+def pack(data: Any) -> Packed:
+    """A frame, a dict of columns or a list of records as plain Arrow columns and a manifest.
+
+    Raises:
+        InvalidValue: not a frame, or columns that cannot be kept exactly; all of them are named.
+    """
+    if lazy.is_instance(data, "pandas", "DataFrame"):
+        from nbmlops.frames import pandas_frames
+
+        table, manifest = pandas_frames.pack(data)
+    elif lazy.is_instance(data, "polars", "DataFrame", "LazyFrame"):
+        from nbmlops.frames import polars_frames
+
+        table, manifest = polars_frames.pack(data)
+    else:
+        table, manifest = _pack_arrow(_table(data))
+    manifest["stored"] = encode.schema_to_json(table.schema)
+    return Packed(table, manifest)
+
+
+def unpack(table: pa.Table, manifest: dict[str, Any], as_: str, columns: Sequence[Hashable] | None = None) -> Any:
+    """The frame as pandas, polars or Arrow; in the library it came from, exactly as it was.
+
+    Args:
+        table: the stored columns, at least those that :func:`fields_of` names.
+        manifest: what :func:`pack` made.
+        as_: one of ``ENGINES``.
+        columns: labels, in the order wanted; all by default.
+    """
+    table = stored_types(table, manifest)
+    engine = manifest["engine"]
+    if engine == as_ == "pandas":
+        from nbmlops.frames import pandas_frames
+
+        return pandas_frames.unpack(table, manifest, columns)
+    if engine == as_ == "polars":
+        from nbmlops.frames import polars_frames
+
+        return polars_frames.unpack(table, manifest, columns)  # type: ignore[arg-type]
+    arrow = _unpack_arrow(table, manifest, columns)
+    if as_ == "pandas":
+        return _to_pandas(arrow)
+    if as_ == "polars":
+        lazy.need("polars", "a polars frame", "test")
+        from nbmlops.frames import polars_frames
+
+        return polars_frames.from_table(arrow)
+    return arrow
+
+
+def fields_of(manifest: dict[str, Any], columns: Sequence[Hashable] | None) -> list[str] | None:
+    """The stored fields that these columns need, index levels included; None for all.
+
+    Raises:
+        NotFound: columns that do not exist; all of them are named.
+    """
+    if columns is None:
+        return None
+    names = [n["field"] for n in manifest["columns"]]
+    if manifest["engine"] == "pandas":
+        from nbmlops.frames import pandas_frames
+
+        fields, unknown = pandas_frames.fields_of(manifest, columns)
+    else:
+        fields, unknown = [str(c) for c in columns if c in names], [c for c in columns if c not in names]
+    if len(unknown) == 1:
+        raise NotFound.of("column", str(unknown[0]), names)
+    if unknown:
+        shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+        raise NotFound(f"no columns {', '.join(repr(c) for c in unknown)}", f"there are: {shown}")
+    return fields
+
+
+def stored_types(table: pa.Table, manifest: dict[str, Any]) -> pa.Table:
+    """The columns with the types they were packed with: Parquet widens some (seconds, dates in ms, list items)."""
+    stored = encode.schema_from_json(manifest["stored"])
+    wanted = pa.schema([stored.field(n) for n in table.column_names])
+    table = table.replace_schema_metadata(None)
+    return table if table.schema.equals(wanted) else table.cast(wanted)
+
+
+def check_round_trip(data: Any, packed: Packed) -> None:
+    """Write and read the first rows, and compare what comes back with what was given.
+
+    Raises:
+        InvalidValue: a dtype, label or value would not come back as it was.
+    """
+    from nbmlops.frames import parquet
+
+    engine = packed.manifest["engine"]
+    head = _head(data, packed)
+    again = pack(head)
+    buffer = parquet.write(again.table)
+    back = unpack(parquet.read(pa.BufferReader(buffer)), again.manifest, engine)
+    if engine == "pandas":
+        from nbmlops.frames import pandas_frames
+
+        pandas_frames.check(head, back)
+    elif engine == "polars":
+        from nbmlops.frames import polars_frames
+
+        polars_frames.check(head, back)
+    elif digest.table_digest(pack(back).table)[0] != digest.table_digest(again.table)[0] or back.schema != head.schema:
+        changed = [f"{a.name}: {a.type} becomes {b.type}" for a, b in zip(head.schema, back.schema, strict=True) if a != b]
+        raise InvalidValue(f"the table would not come back as it is: {'; '.join(changed)}", "cast these columns first")
+
+
+def _head(data: Any, packed: Packed) -> Any:
+    if packed.manifest["engine"] == "pandas":
+        return data.iloc[:_HEAD]
+    if packed.manifest["engine"] == "polars":
+        return data.head(_HEAD) if lazy.is_instance(data, "polars", "DataFrame") else data.head(_HEAD).collect()
+    return _unpack_arrow(packed.table, packed.manifest, None).slice(0, _HEAD)
+
+
+# --- Arrow tables, dicts and records ----------------------------------------------------------------------------
+def _is_series(data: object) -> bool:
+    return lazy.is_instance(data, "pandas", "Series") or lazy.is_instance(data, "polars", "Series")
+
+
+def _table(data: Any) -> pa.Table:
+    if isinstance(data, pa.Table):
+        return data
+    if isinstance(data, pa.RecordBatchReader):
+        return data.read_all()
+    if isinstance(data, pa.RecordBatch):
+        return pa.Table.from_batches([data])
+    if isinstance(data, Mapping):
+        return _from_columns(data)
+    if isinstance(data, list) and data and all(isinstance(r, Mapping) for r in data):
+        names = dict.fromkeys(k for record in data for k in record)
+        return _from_columns({n: [record.get(n) for record in data] for n in names})
+    if _is_series(data):
+        raise InvalidValue("a single column is not a frame", "use .to_frame()")
+    if hasattr(data, "__arrow_c_stream__"):
+        return pa.table(data)
+    hint = "give a pandas, polars or Arrow frame, a dict of columns, a list of records, a CSV or Parquet file, or a folder"
+    raise InvalidValue(f"a {type(data).__module__}.{type(data).__name__} is not a frame", hint)
+
+
+def _from_columns(data: Mapping[Any, Any]) -> pa.Table:
+    arrays, faults = {}, []
+    for name, values in data.items():
+        try:
+            arrays[str(name)] = values if isinstance(values, pa.ChunkedArray | pa.Array) else pa.array(values)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            faults.append(f"column {name!r}: {error}")
+    if lengths := {n: len(a) for n, a in arrays.items() if len(a) != len(next(iter(arrays.values())))}:
+        faults.append(f"columns differ in length: {lengths} and {len(next(iter(arrays.values())))}")
+    if faults:
+        raise InvalidValue.of("the columns cannot be kept", faults, "make each column a list of one kind of value, all of one length")
+    return pa.table(arrays)
+
+
+def _pack_arrow(given: pa.Table) -> tuple[pa.Table, dict[str, Any]]:
+    names = given.column_names
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise InvalidValue(f"column names appear more than once: {', '.join(map(repr, twice))}", "rename them")
+    columns, notes, faults = [], [], []
+    for name, column in zip(names, given.columns, strict=True):
+        try:
+            notes.append({"field": name, "dtype": _describe(column)})
+            columns.append(encode.plain(column))
+        except (pa.ArrowException, TypeError) as error:
+            faults.append(f"column {name!r} of type {column.type}: {error}")
+    if faults:
+        raise InvalidValue.of("the table cannot be kept exactly", faults, "cast these columns to other types first")
+    manifest: dict[str, Any] = {"engine": "arrow", "columns": notes, "given": encode.schema_to_json(given.schema)}
+    if meaning := _pandas_metadata(given.schema):
+        manifest["pandas"] = meaning
+    fields = [pa.field(f.name, c.type, f.nullable) for f, c in zip(given.schema, columns, strict=True)]
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields)), manifest
+
+
+def _pandas_metadata(schema: pa.Schema) -> dict[str, Any] | None:
+    """What pandas once wrote beside the columns, without the versions of the libraries that wrote it."""
+    raw = (schema.metadata or {}).get(b"pandas")
+    return {k: v for k, v in json.loads(raw).items() if k not in {"creator", "pandas_version"}} if raw else None
+
+
+def _describe(column: pa.ChunkedArray) -> dict[str, Any]:
+    """Of a dictionary its entries; the digest counts them only if their order has a meaning."""
+    kind = column.type
+    if not pa.types.is_dictionary(kind):
+        return {"kind": "arrow"}
+    entries = digest.contiguous(column).dictionary
+    if kind.ordered:
+        return {"kind": "dictionary", "ordered": True, "categories": encode.array_to_json(entries)}
+    return {"kind": "arrow", "given": encode.array_to_json(entries) if len(entries) <= _DICTIONARY else None}
+
+
+def _is_categorical(note: dict[str, Any]) -> bool:
+    return note.get("kind") in {"categorical", "dictionary"} or bool(note.get("given")) or note.get("polars") in {"Categorical", "Enum"}
+
+
+def _unpack_arrow(table: pa.Table, manifest: dict[str, Any], columns: Sequence[Hashable] | None) -> pa.Table:
+    """The columns as Arrow users expect them: dictionaries where there were categories; a pandas index comes last."""
+    fields = fields_of(manifest, columns) or table.column_names
+    notes = {n["field"]: n["dtype"] for n in manifest["columns"]}
+    if manifest["engine"] == "arrow":
+        given = encode.schema_from_json(manifest["given"])
+        schema = pa.schema([given.field(n) for n in fields], given.metadata if columns is None else None)
+        made = [_as_given(table.column(n), notes[n], given.field(n).type) for n in fields]
+        return pa.Table.from_arrays(made, schema=schema)
+    made = [_as_dictionary(table.column(n), notes.get(n, {})) for n in fields]
+    return pa.table(made, names=fields)
+
+
+def _as_given(column: pa.ChunkedArray, note: dict[str, Any], kind: pa.DataType) -> pa.ChunkedArray:
+    if column.type == kind:
+        return column
+    stored = note.get("categories") or note.get("given")
+    if not pa.types.is_dictionary(kind) or not stored:
+        return column.cast(kind)
+    return _dictionary(column, encode.array_from_json(stored), kind.index_type, kind.ordered)
+
+
+def _as_dictionary(column: pa.ChunkedArray, note: dict[str, Any]) -> pa.ChunkedArray:
+    if note.get("kind") == "categorical":
+        return _dictionary(column, encode.array_from_json(note["categories"]), pa.int32(), note["ordered"])
+    if note.get("polars") == "Enum":
+        return _dictionary(column, pa.array(note["categories"], column.type), pa.int32(), True)
+    return column.dictionary_encode() if note.get("polars") == "Categorical" else column
+
+
+def _dictionary(column: pa.ChunkedArray, entries: pa.Array, index: pa.DataType, ordered: bool) -> pa.ChunkedArray:
+    codes = encode.codes(column, entries).cast(index)
+    return pa.chunked_array([pa.DictionaryArray.from_arrays(codes, entries, ordered=ordered)])
+
+
+def _to_pandas(table: pa.Table) -> pd.DataFrame:
+    return table.to_pandas()
+
+
+def to_polars(data: pa.Table) -> pl.DataFrame:
+    """Any Arrow table as a polars frame."""
+    from nbmlops.frames import polars_frames
+
+    return polars_frames.from_table(data)

@@ -1,0 +1,187 @@
+"""From a pipeline file to what will run: order, values, candidates. Nothing is executed and no store is asked."""
+
+from __future__ import annotations
+
+import graphlib
+import itertools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from nbmlops import records
+from nbmlops.errors import InvalidValue
+from nbmlops.notebook import types
+from nbmlops.notebook.parameters import suggestion
+from nbmlops.notebook.types import Mismatch, Text
+from nbmlops.pipelines import spec as specs
+from nbmlops.pipelines.spec import Spec, Stage
+
+_REFERENCE = re.compile(r"\$\{\s*params\.([^}\s]+)\s*\}")
+_BRACES = re.compile(r"\$\{([^}]*)\}")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One execution of a stage's notebook: typed values to inject, and those that tell it from its siblings."""
+
+    params: dict[str, Any]
+    combination: dict[str, Any] = field(default_factory=dict)
+
+    def label(self, stage: str) -> str:
+        """``train``, or ``train[max_depth=6]`` in a sweep."""
+        inner = ",".join(f"{k}={v}" for k, v in self.combination.items())
+        return f"{stage}[{inner}]" if inner else stage
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A pipeline ready to run: stages in an order that works, what each waits for, and the executions it means.
+
+    ``external`` are the references that are read and that no stage to run writes.
+    """
+
+    spec: Spec
+    params: dict[str, Any]
+    stages: dict[str, Stage]
+    needs: dict[str, tuple[str, ...]]
+    candidates: dict[str, tuple[Candidate, ...]]
+    external: tuple[Any, ...]
+
+    def record(self) -> records.Plan:
+        """The plan as a record."""
+        return records.Plan(
+            self.spec.name,
+            self.spec.path,
+            tuple(
+                records.PlannedStage(
+                    stage=name,
+                    notebook=stage.notebook,
+                    needs=self.needs[name],
+                    reads=tuple(map(str, stage.reads)),
+                    writes=stage.writes,
+                    runs=len(self.candidates[name]),
+                    params={**types.to_json(self.candidates[name][0].params), **types.to_json(stage.matrix)},
+                )
+                for name, stage in self.stages.items()
+            ),
+        )
+
+
+def prepare(path: str | Path, params: Mapping[str, Any] | None = None, only: Iterable[str] | None = None) -> Pipeline:
+    """Read, check and order a pipeline; ``only`` keeps the named stages.
+
+    Raises:
+        InvalidValue: listing every fault of the file, of the values given and of the notebooks' parameters.
+        NotFound: there is no such file.
+    """
+    spec, faults = specs.read(path)
+    values = _flow_values(spec, params or {}, faults)
+    candidates = {name: _candidates(stage, values, faults) for name, stage in spec.stages.items()}
+    needs = _needs(spec, faults)
+    order = _order(needs, faults)
+    wanted = {only} if isinstance(only, str) else set(only or spec.stages)
+    for name in sorted(wanted - set(spec.stages)):
+        faults.append(f"there is no stage {name!r}{suggestion(name, spec.stages)}; there are {', '.join(spec.stages)}")
+    if faults:
+        raise InvalidValue.of(str(path), list(dict.fromkeys(faults)), "mend the pipeline file or the values; no kernel was started")
+    order = [name for name in order if name in wanted]
+    kept = {name: tuple(n for n in needs[name] if n in wanted) for name in order}
+    stages = {name: replace(spec.stages[name]) for name in order}
+    return Pipeline(spec, values, stages, kept, {n: candidates[n] for n in order}, _external(stages))
+
+
+def _flow_values(spec: Spec, given: Mapping[str, Any], faults: list[str]) -> dict[str, Any]:
+    """The flow's values: text from a command line takes the type of the file's default where it can."""
+    for name in given:
+        if name not in spec.params:
+            known = f"; the pipeline takes {', '.join(spec.params)}" if spec.params else "; the pipeline takes none"
+            faults.append(f"unknown parameter {name!r}{suggestion(name, spec.params)}{known}")
+    return {name: _flow_value(given[name], default) if name in given else default for name, default in spec.params.items()}
+
+
+def _flow_value(value: Any, default: Any) -> Any:
+    if not isinstance(value, str) or isinstance(default, str):
+        return str(value) if isinstance(value, Text) else value
+    try:
+        return types.convert(types.of_value(default), value)
+    except Mismatch:  # the notebook's parameter has the last word on the type
+        return types.convert(types.ANY, value)
+
+
+def _candidates(stage: Stage, values: dict[str, Any], faults: list[str]) -> tuple[Candidate, ...]:
+    """The cells of the matrix, each with typed values; one candidate without a matrix."""
+    here: list[str] = []
+    fixed = {name: substitute(value, values, here, name) for name, value in stage.params.items()}
+    matrix = {name: [substitute(v, values, here, name) for v in options] for name, options in stage.matrix.items()}
+    found = []
+    for combination in itertools.product(*matrix.values()):
+        chosen = dict(zip(matrix, combination, strict=True))
+        typed, wrong = stage.declared.check({**fixed, **chosen}) if stage.path else ({}, [])
+        here += wrong
+        found.append(Candidate(typed, {name: typed.get(name, value) for name, value in chosen.items()}))
+    faults += [f"stage {stage.name}: {fault}" for fault in dict.fromkeys(here)]
+    return tuple(found)
+
+
+def substitute(value: Any, values: Mapping[str, Any], faults: list[str], where: str) -> Any:
+    """``${params.x}`` replaced: alone it keeps the value's type, inside text it becomes text; lists and mappings are searched."""
+    if isinstance(value, dict):
+        return {k: substitute(v, values, faults, where) for k, v in value.items()}
+    if isinstance(value, list):
+        return [substitute(v, values, faults, where) for v in value]
+    if not isinstance(value, str):
+        return value
+    for body in _BRACES.findall(value):
+        name = body.strip().removeprefix("params.")
+        if not body.strip().startswith("params."):
+            faults.append(f"{where}: ${{{body}}} is not known; write ${{params.NAME}}")
+        elif name not in values:
+            faults.append(f"{where}: the pipeline has no parameter {name!r}{suggestion(name, values)}")
+    whole = _REFERENCE.fullmatch(value.strip())
+    if whole:
+        return values.get(whole[1])
+    return _REFERENCE.sub(lambda match: str(values.get(match[1])), value)
+
+
+def _needs(spec: Spec, faults: list[str]) -> dict[str, tuple[str, ...]]:
+    """What each stage waits for: those named in ``needs`` and those that write what it reads."""
+    writers: dict[str, str] = {}
+    for name, stage in spec.stages.items():
+        for thing in stage.writes:
+            if thing in writers:
+                faults.append(f"stages {writers[thing]} and {name} both write {thing}; one thing has one writer")
+            writers.setdefault(thing, name)
+    found = {}
+    for name, stage in spec.stages.items():
+        for other in stage.needs:
+            if other not in spec.stages:
+                faults.append(f"stage {name}: needs {other!r}, and there is no such stage{suggestion(other, spec.stages)}")
+            elif other == name:
+                faults.append(f"stage {name}: needs itself")
+        read = [writers[key] for ref in stage.reads if ref.version is None and ref.alias is None and (key := str(ref)) in writers]
+        waits = [n for n in (*stage.needs, *read) if n != name and n in spec.stages]
+        found[name] = tuple(dict.fromkeys(waits))
+    return found
+
+
+def _order(needs: dict[str, tuple[str, ...]], faults: list[str]) -> list[str]:
+    """An order in which everything comes after what it waits for; otherwise as in the file."""
+    try:
+        return list(graphlib.TopologicalSorter(needs).static_order())
+    except graphlib.CycleError as error:
+        faults.append(f"the stages wait for each other in a circle: {' -> '.join(reversed(error.args[1]))}")
+        return list(needs)
+
+
+def _external(stages: dict[str, Stage]) -> tuple[Any, ...]:
+    """References that are read and that nothing to run writes, or that name a version; a stage's own output counts as read."""
+    written = {thing: name for name, stage in stages.items() for thing in stage.writes}
+    found = []
+    for name, stage in stages.items():
+        for ref in stage.reads:
+            fixed = ref.version is not None or ref.alias is not None
+            if fixed or written.get(str(ref), name) == name:
+                found.append(ref)
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,450 @@
+"""Frozen records: what every verb returns. No HTML, no store, no I/O of their own.
+
+Records that can fetch more (a data set's frame, a run's artifact) carry the desk that made them in a hidden field.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from nbmlops import clock
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can carry it: records become dicts, NaN and infinities the strings ``nan``, ``inf``, ``-inf``."""
+    if isinstance(value, Record):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+@dataclass(frozen=True)
+class Record:
+    """Base of all records: ``to_dict()`` gives JSON-ready data, ``ref`` the reference that finds it again."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The public fields as plain, JSON-ready values."""
+        return {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.repr}
+
+
+def _hidden() -> Any:
+    return field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Experiment(Record):
+    """A named group of runs."""
+
+    experiment_id: str
+    name: str
+    created_at: float
+    tags: dict[str, str] = field(default_factory=dict)
+    runs: int = 0
+
+
+@dataclass(frozen=True)
+class Artifact(Record):
+    """A file kept with a run; ``digest`` names its blob."""
+
+    path: str
+    digest: str
+    bytes: int
+    media_type: str
+    created_at: float
+
+
+@dataclass(frozen=True)
+class Run(Record):
+    """One tracked execution. Metrics are the latest values; NaN and infinities are kept as they are."""
+
+    run_id: str
+    name: str
+    experiment: str
+    status: str
+    started_at: float
+    ended_at: float | None = None
+    user: str = ""
+    host: str = ""
+    kind: str = "run"
+    parent_id: str | None = None
+    description: str = ""
+    params: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    artifacts: tuple[Artifact, ...] = ()
+    datasets: tuple[str, ...] = ()
+    source: dict[str, Any] = field(default_factory=dict)
+    git: dict[str, Any] | None = None
+    environment: str | None = None
+    error: dict[str, Any] | None = None
+    experiment_id: str = field(default="", repr=False)
+    artifact_uri: str = field(default="", repr=False)
+
+    @property
+    def ref(self) -> str:
+        return f"run:{self.run_id}"
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from start to end; None while it runs."""
+        return None if self.ended_at is None else self.ended_at - self.started_at
+
+    @property
+    def info(self) -> SimpleNamespace:
+        """The names MLflow gives to these facts: ``run_id run_name status start_time end_time user_id …``; times in ms."""
+        return SimpleNamespace(
+            run_id=self.run_id,
+            run_uuid=self.run_id,
+            run_name=self.name,
+            experiment_id=self.experiment_id,
+            status=self.status,
+            start_time=int(self.started_at * 1000),
+            end_time=None if self.ended_at is None else int(self.ended_at * 1000),
+            user_id=self.user,
+            lifecycle_stage="active",
+            artifact_uri=self.artifact_uri,
+        )
+
+    @property
+    def data(self) -> SimpleNamespace:
+        """``params``, ``metrics`` and ``tags``, where MLflow keeps them."""
+        return SimpleNamespace(params=self.params, metrics=self.metrics, tags=self.tags)
+
+
+@dataclass(frozen=True)
+class DatasetVersion(Record):
+    """One immutable version of a data set. ``digest`` is a function of schema and values alone."""
+
+    name: str
+    version: int
+    digest: str
+    kind: str
+    rows: int
+    columns: int
+    bytes: int
+    schema: tuple[dict[str, Any], ...]
+    message: str = ""
+    source: dict[str, Any] = field(default_factory=dict)
+    user: str = ""
+    run_id: str | None = None
+    created_at: float = 0.0
+    aliases: tuple[str, ...] = ()
+    new: bool = True
+    format: str = field(default="parquet-1", repr=False)
+    manifest: str = field(default="", repr=False)
+    _desk: Any = _hidden()
+
+    @property
+    def ref(self) -> str:
+        return f"dataset:{self.name}@{self.version}"
+
+    @property
+    def profile(self) -> dict[str, Any]:
+        """Per column: counts, nulls, distinct, min, max, mean, quantiles, histogram or top values."""
+        return self._desk.profile(self)
+
+    def files(self) -> list[str]:
+        """Paths or URLs of plain Parquet files, in row order, that any engine reads."""
+        return self._desk.files(self)
+
+    def to_arrow(self, columns: list[str] | None = None) -> pa.Table:
+        """The rows as an Arrow table."""
+        return self._desk.to_arrow(self, columns)
+
+    def to_pandas(self, columns: list[str] | None = None) -> pd.DataFrame:
+        """The rows as the pandas frame that was given, dtypes and index included."""
+        return self._desk.load(self.ref, columns=columns, as_="pandas")
+
+    def diff(self, other: DatasetVersion | str) -> DatasetDiff:
+        """What changed from this version to ``other``."""
+        return self._desk.diff(self, other)
+
+
+@dataclass(frozen=True)
+class DatasetDiff(Record):
+    """What changed between two versions: schema, row counts, and per column the change of its distribution."""
+
+    before: str
+    after: str
+    same: bool
+    columns_added: tuple[str, ...] = ()
+    columns_removed: tuple[str, ...] = ()
+    types_changed: dict[str, tuple[str, str]] = field(default_factory=dict)
+    rows_before: int = 0
+    rows_after: int = 0
+    rows_added: int = 0
+    rows_removed: int = 0
+    columns_changed: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelVersion(Record):
+    """One registered, immutable model package. ``version`` 0 is a sweep's candidate, registered only if it wins."""
+
+    name: str
+    version: int
+    flavor: str
+    package: str
+    signature: dict[str, Any]
+    metrics: dict[str, float] = field(default_factory=dict)
+    datasets: tuple[str, ...] = ()
+    run_id: str | None = None
+    aliases: tuple[str, ...] = ()
+    description: str = ""
+    user: str = ""
+    bytes: int = 0
+    created_at: float = 0.0
+    profile: str | None = field(default=None, repr=False)
+    _desk: Any = _hidden()
+
+    @property
+    def ref(self) -> str:
+        return f"model:{self.name}@{self.version}" if self.version else f"model:{self.name} (candidate of run {self.run_id})"
+
+    def load(self, trusted: tuple[str, ...] = ()) -> Any:
+        """The model object; ``trusted`` names further types to allow in this call."""
+        return self._desk.load(self.ref, trusted=trusted)
+
+
+@dataclass(frozen=True)
+class Finding(Record):
+    """One answer of a check: ``pass``, ``warn`` or ``block``; what was asked, what was seen, what to do."""
+
+    check: str
+    level: str
+    asked: str
+    seen: str
+    hint: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.level == "pass"
+
+
+@dataclass(frozen=True)
+class Promotion(Record):
+    """The outcome of promote, approve, reject or rollback. ``status``: promoted, waiting, approved, rejected, rolled back."""
+
+    model: str
+    version: int
+    environment: str
+    status: str
+    reason: str
+    user: str
+    previous: int | None = None
+    findings: tuple[Finding, ...] = ()
+    approval_id: str | None = None
+    event: int | None = None
+    at: float = 0.0
+
+    @property
+    def ref(self) -> str:
+        return f"model:{self.model}@{self.version}"
+
+
+@dataclass(frozen=True)
+class StageRun(Record):
+    """One notebook executed as a stage. ``executed`` is the digest of the executed notebook, kept pass or fail."""
+
+    run_id: str
+    stage: str
+    notebook: str
+    status: str
+    params: dict[str, Any] = field(default_factory=dict)
+    pins: dict[str, int] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    executed: str | None = None
+    attempt: int = 1
+    cells_done: int = 0
+    cells: int = 0
+    started_at: float = 0.0
+    ended_at: float | None = None
+    error: dict[str, Any] | None = None
+    flow_id: str | None = None
+
+    @property
+    def ref(self) -> str:
+        return f"run:{self.run_id}"
+
+    @property
+    def duration(self) -> float | None:
+        return None if self.ended_at is None else self.ended_at - self.started_at
+
+
+@dataclass(frozen=True)
+class Flow(Record):
+    """One execution of a pipeline: its stages, what it wrote and what was decided about the model."""
+
+    flow_id: str
+    name: str
+    path: str
+    status: str
+    params: dict[str, Any] = field(default_factory=dict)
+    stages: tuple[StageRun, ...] = ()
+    outputs: dict[str, int] = field(default_factory=dict)
+    promotion: Promotion | None = None
+    decision: dict[str, Any] | None = None
+    trigger: dict[str, Any] = field(default_factory=dict)
+    user: str = ""
+    started_at: float = 0.0
+    ended_at: float | None = None
+    error: dict[str, Any] | None = None
+
+    @property
+    def ref(self) -> str:
+        return f"flow:{self.flow_id}"
+
+    @property
+    def duration(self) -> float | None:
+        return None if self.ended_at is None else self.ended_at - self.started_at
+
+
+@dataclass(frozen=True)
+class PlannedStage(Record):
+    """One line of a plan: the stage, what it waits for, and how many notebook runs it means."""
+
+    stage: str
+    notebook: str
+    needs: tuple[str, ...]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    runs: int
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan(Record):
+    """The stages of a pipeline in the order in which they would run."""
+
+    name: str
+    path: str
+    stages: tuple[PlannedStage, ...]
+
+
+@dataclass(frozen=True)
+class Predictions(Record):
+    """The answer of a batch prediction: a frame with ``prediction_id`` and outputs, recorded under ``batch_id``."""
+
+    batch_id: str
+    model: str
+    rows: int
+    out: str | None = None
+    frame: Any = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class MonitorReport(Record):
+    """A window of predictions against the training profile. ``status``: ok, warn, alert or no data."""
+
+    report_id: str
+    model: str
+    version: int
+    status: str
+    rows: int
+    since: float | None
+    until: float | None
+    findings: tuple[Finding, ...]
+    drift: tuple[dict[str, Any], ...] = ()
+    performance: dict[str, Any] = field(default_factory=dict)
+    alert_id: str | None = None
+    at: float = 0.0
+
+    @property
+    def ref(self) -> str:
+        return f"model:{self.model}@{self.version}"
+
+
+@dataclass(frozen=True)
+class Event(Record):
+    """One link of the ledger's hash chain."""
+
+    seq: int
+    id: str
+    type: str
+    subject: str
+    user: str
+    at: float
+    data: dict[str, Any]
+    previous: str
+    hash: str
+
+    @property
+    def ref(self) -> str:
+        return f"event:{self.seq}"
+
+
+@dataclass(frozen=True)
+class LineageNode(Record):
+    """One thing in a lineage tree, with what lies behind it."""
+
+    ref: str
+    kind: str
+    title: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    behind: tuple[LineageNode, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lineage(Record):
+    """Everything behind a reference, back to the data and the cells that made it."""
+
+    root: LineageNode
+
+    def nodes(self) -> list[LineageNode]:
+        """All nodes, the root first, each once."""
+        found: dict[str, LineageNode] = {}
+        todo = [self.root]
+        while todo:
+            node = todo.pop(0)
+            found.setdefault(node.ref, node)
+            todo.extend(node.behind)
+        return list(found.values())
+
+    def text(self) -> str:
+        """The tree in plain text."""
+        return "\n".join(_branch(self.root, "", ""))
+
+
+def _branch(node: LineageNode, head: str, rest: str) -> list[str]:
+    lines = [f"{head}{node.title}"]
+    lines += [f"{rest}    {name}: {value}" for name, value in node.facts.items()]
+    for place, child in enumerate(node.behind):
+        last = place == len(node.behind) - 1
+        lines += _branch(child, rest + ("└── " if last else "├── "), rest + ("    " if last else "│   "))
+    return lines
+
+
+@dataclass(frozen=True)
+class StoreInfo(Record):
+    """Where things are kept, and each setting with its origin."""
+
+    url: str
+    artifacts: str
+    schema: str
+    journal_mode: str
+    counts: dict[str, int]
+    settings: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Diagnosis(Record):
+    """The doctor's findings about this machine and store."""
+
+    findings: tuple[Finding, ...]
+    python: str
+    version: str
+    at: float = field(default_factory=clock.now)

@@ -1,0 +1,425 @@
+"""The runs desk: experiments, runs, what they log, and finding them again."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+import posixpath
+import threading
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from nbmlops import clock, settings
+from nbmlops.context import ContextSource
+from nbmlops.errors import InvalidValue, NotFound, UsageFault
+from nbmlops.records import Artifact, Experiment, Run
+from nbmlops.refs import check_key, parse
+from nbmlops.runs import origin, search
+from nbmlops.runs.live import LiveRun, keeper
+from nbmlops.store import Store, schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
+_ENDINGS = {"FINISHED", "FAILED", "KILLED"}
+
+
+class Runs:
+    """Every verb about runs. Records come back frozen; the handle to log with is :class:`LiveRun`."""
+
+    def __init__(self, store: Store, context: ContextSource) -> None:
+        self.store = store
+        self.context = context
+        self._experiments: dict[str, str] = {}
+        self._origins: dict[str, threading.Thread] = {}
+
+    # -- experiments -----------------------------------------------------------------------------------------------
+    def experiment(self, name: str, *, tags: dict[str, str] | None = None) -> Experiment:
+        """The experiment of that name, made if it is new."""
+        check_key(name, "experiment")
+        e = schema.experiments
+        with self.store.read() as db:
+            row = db.execute(sa.select(e).where(e.c.name == name)).mappings().first()
+        if row is None:
+            with self.store.write() as db:
+                new = {"id": clock.new_id(), "name": name, "created_at": clock.now(), "tags": tags or {}}
+                db.execute(self.store.insert(e).on_conflict_do_nothing(), new)
+                row = db.execute(sa.select(e).where(e.c.name == name)).mappings().one()
+        self._experiments[name] = row["id"]
+        return Experiment(row["id"], row["name"], row["created_at"], row["tags"])
+
+    def experiments(self) -> list[Experiment]:
+        """All experiments with their number of runs, newest first."""
+        e, r = schema.experiments, schema.runs
+        query = (
+            sa.select(e, sa.func.count(r.c.seq).label("runs"))
+            .select_from(e.outerjoin(r, (r.c.experiment_id == e.c.id) & r.c.deleted_at.is_(None)))
+            .group_by(*e.c)
+            .order_by(e.c.created_at.desc())
+        )
+        with self.store.read() as db:
+            return [Experiment(x["id"], x["name"], x["created_at"], x["tags"], x["runs"]) for x in db.execute(query).mappings()]
+
+    # -- life ------------------------------------------------------------------------------------------------------
+    def start(
+        self,
+        experiment: str | None = None,
+        name: str | None = None,
+        *,
+        parent_id: str | None = None,
+        kind: str = "run",
+        tags: dict[str, Any] | None = None,
+        params: dict[str, Any] | None = None,
+        description: str = "",
+        source: dict[str, Any] | None = None,
+    ) -> LiveRun:
+        """Start a run in an experiment (default: the setting ``experiment``) and return the handle to log with."""
+        experiment = experiment or settings.value("experiment")
+        experiment_id = self._experiments.get(experiment) or self.experiment(experiment).experiment_id
+        run_id, at = clock.new_id(), clock.now()
+        context = self.context()
+        here = source if source is not None else {**origin.source(), "cell_id": context.cell_id}
+        held = origin.cached_git(here.get("cwd", "")) if source is None else None
+        row = {
+            "id": run_id,
+            "experiment_id": experiment_id,
+            "name": check_key(name, "run") if name else f"run-{run_id[-6:].lower()}",
+            "kind": kind,
+            "status": "RUNNING",
+            "started_at": at,
+            "heartbeat_at": at,
+            "parent_id": parent_id,
+            "user": context.user,
+            "host": context.host,
+            "pid": os.getpid(),
+            "source": {"pid_namespace": origin.pid_namespace(), **here},
+            "description": description or "",
+            "git": None,
+        }
+        with self.store.write() as db:
+            seq = db.execute(schema.runs.insert(), row).inserted_primary_key[0]  # type: ignore[index]
+        live = LiveRun(self, run_id, seq, row["name"])
+        self._note_origin(live, here, held)
+        if params:
+            live.log_params(params)
+        if tags:
+            live.set_tags(tags)
+        return live
+
+    def resume(self, ref: str, *, owned: bool = True) -> LiveRun:
+        """Log to a run that exists: one that ended is running again; with ``owned=False`` its end is left to its owner."""
+        row = self._row(ref)
+        if owned:
+            again = {
+                "status": "RUNNING",
+                "ended_at": None,
+                "heartbeat_at": clock.now(),
+                "pid": os.getpid(),
+                "host": self.context().host,
+                "error": None,
+            }
+            with self.store.write() as db:
+                db.execute(schema.runs.update().where(schema.runs.c.id == row["id"]).values(**again))
+        return LiveRun(self, row["id"], row["seq"], row["name"], owned=owned)
+
+    def finish(self, live: LiveRun, status: str, error: dict[str, Any] | None) -> None:
+        """End a run on behalf of its handle: fold, compress, record the status, all in one durable transaction."""
+        if status not in _ENDINGS:
+            raise InvalidValue(f"a run cannot end with status {status!r}", f"use one of {', '.join(sorted(_ENDINGS))}")
+        if (thread := self._origins.pop(live.run_id, None)) is not None:
+            thread.join(timeout=10)
+        values = {"status": status, "ended_at": clock.now(), "heartbeat_at": clock.now(), "error": error}
+        with self.store.write(durable=True) as db:
+            live.folder.seal(db)
+            db.execute(schema.runs.update().where(schema.runs.c.id == live.run_id).values(**values))
+        live.folder.forget()
+
+    def renew(self, run_id: str) -> None:
+        """Renew a run's lease. A run that was taken for dead while its machine slept is running again."""
+        r = schema.runs
+        alive = {"heartbeat_at": clock.now(), "status": "RUNNING", "ended_at": None}
+        with self.store.write() as db:
+            db.execute(r.update().where(r.c.id == run_id, r.c.status.in_(["RUNNING", "KILLED"])).values(**alive))
+
+    def reap(self) -> int:
+        """Fold and mark KILLED the runs whose process is gone; returns how many. Every reading verb calls it."""
+        r = schema.runs
+        with self.store.read() as db:
+            open_runs = db.execute(sa.select(r).where(r.c.status == "RUNNING")).mappings().all()
+        dead = [row for row in open_runs if self._is_dead(row)]
+        for row in dead:
+            from nbmlops.runs.fold import Folder
+
+            folder = Folder(self.store, row["id"], row["seq"])
+            end = {"status": "KILLED", "ended_at": row["heartbeat_at"]}
+            with self.store.write(durable=True) as db:
+                folder.seal(db)
+                db.execute(r.update().where(r.c.id == row["id"], r.c.status == "RUNNING").values(**end))
+            folder.forget()
+        return len(dead)
+
+    def _is_dead(self, row: Any) -> bool:
+        if clock.now() - row["heartbeat_at"] > settings.value("lease"):
+            return True
+        here = row["host"] == self.context().host and row["source"].get("pid_namespace") == origin.pid_namespace() != ""
+        return here and not os.path.exists(f"/proc/{row['pid']}")
+
+    def delete(self, ref: str) -> Run:
+        """Hide a run; its rows and files stay until a clean-up of the store."""
+        run = self.get(ref)
+        if run.status == "RUNNING":
+            raise UsageFault(f"run {run.name!r} is still running", "end it first with end_run()")
+        with self.store.write() as db:
+            db.execute(schema.runs.update().where(schema.runs.c.id == run.run_id).values(deleted_at=clock.now()))
+        return run
+
+    def _note_origin(self, live: LiveRun, here: dict[str, Any], held: Any) -> None:
+        """Git and packages take longer than a run may: looked up beside it, joined at its end."""
+
+        def note() -> None:
+            values: dict[str, Any] = {"environment": self._environment()}
+            if "cwd" in here and settings.value("git"):
+                facts, diff = held or origin.git(here["cwd"])
+                if facts and diff:
+                    facts = {**facts, "diff": self.store.blobs.put(diff)}
+                values["git"] = facts
+            if here.get("type") == "notebook" and not here.get("path") and here.get("kernel_id"):
+                path = origin.ask_servers(here["kernel_id"])
+                if path:
+                    values["source"] = {**here, "path": path, "pid_namespace": origin.pid_namespace()}
+            with self.store.write() as db:
+                db.execute(schema.runs.update().where(schema.runs.c.id == live.run_id).values(**values))
+
+        thread = threading.Thread(target=note, name="nbmlops-origin", daemon=True)
+        self._origins[live.run_id] = thread
+        thread.start()
+
+    def _environment(self) -> str:
+        if not hasattr(self, "_environment_digest"):
+            self._environment_digest = self.store.blobs.put(origin.environment())
+        return self._environment_digest
+
+    # -- artifacts and data sets -----------------------------------------------------------------------------------
+    def put_artifact(self, run_id: str, path: str, data: bytes | os.PathLike[str], media_type: str | None = None) -> Artifact:
+        """Keep bytes, or the content of a file, with a run; the same path again replaces what it names.
+
+        Raises:
+            InvalidValue: the path is absolute, empty, or climbs out with ``..``.
+        """
+        path = check_artifact_path(path)
+        row = self._row(run_id)
+        digest = self.store.blobs.put(data)
+        kind = media_type or mimetypes.guess_type(path)[0] or "application/octet-stream"
+        size = len(data) if isinstance(data, bytes) else self.store.blobs.size(digest)
+        artifact = Artifact(path, digest, size, kind, clock.now())
+        values = {"run_seq": row["seq"], **artifact.to_dict()}
+        with self.store.write() as db:
+            self.store.upsert(db, schema.artifacts, [values], ["run_seq", "path"])
+        return artifact
+
+    def artifacts(self, ref: str) -> list[Artifact]:
+        """The files kept with a run, by path."""
+        a = schema.artifacts
+        query = sa.select(a).where(a.c.run_seq == self._row(ref)["seq"]).order_by(a.c.path)
+        with self.store.read() as db:
+            return [_artifact(row) for row in db.execute(query).mappings()]
+
+    def artifact(self, run_id: str, path: str) -> bytes:
+        """The bytes of one artifact, verified.
+
+        Raises:
+            NotFound: the run keeps no such file.
+        """
+        held = {a.path: a for a in self.artifacts(run_id)}
+        if path not in held:
+            raise NotFound.of("artifact", path, held)
+        return self.store.blobs.get(held[path].digest)
+
+    def use_dataset(self, run_id: str, name: str, version: int, mode: str = "read") -> None:
+        """Record that a run read or wrote a version of a data set."""
+        u = schema.dataset_uses
+        row = {"run_id": run_id, "name": name, "version": version, "mode": mode, "at": clock.now()}
+        with self.store.write() as db:
+            db.execute(self.store.insert(u).on_conflict_do_nothing(), row)
+
+    def datasets(self, run_id: str, mode: str = "read") -> list[str]:
+        """References to the data sets a run read (or wrote), in that order."""
+        u = schema.dataset_uses
+        query = sa.select(u.c.name, u.c.version).where(u.c.run_id == run_id, u.c.mode == mode).order_by(u.c.seq)
+        with self.store.read() as db:
+            return [f"dataset:{name}@{version}" for name, version in db.execute(query)]
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+    def find(self, run_id: str) -> Run | None:
+        """The run with exactly this id, or None."""
+        with self.store.read() as db:
+            known = db.execute(sa.select(schema.runs.c.seq).where(schema.runs.c.id == run_id)).first()
+        return self.get(run_id) if known else None
+
+    def get(self, ref: str) -> Run:
+        """One run with everything it logged. A unique prefix of its id, or its last six characters, is enough.
+
+        Raises:
+            NotFound: no run, or more than one, answers to it.
+        """
+        self._settle()
+        row = self._row(ref)
+        return self._records([row], artifacts=True)[0]
+
+    def search(
+        self,
+        experiments: Sequence[str] | None = None,
+        filter: str = "",
+        order_by: list[str] | str | None = None,
+        limit: int = 1000,
+    ) -> list[Run]:
+        """Runs that fulfil a filter, newest first unless ordered; see :mod:`nbmlops.runs.search` for the grammar."""
+        self._settle()
+        with self.store.read() as db:
+            rows = db.execute(self._query(experiments, filter, order_by, limit)).mappings().all()
+        return self._records(rows)
+
+    def frame(
+        self,
+        experiments: Sequence[str] | None = None,
+        filter: str = "",
+        order_by: list[str] | str | None = None,
+        limit: int = 100_000,
+    ) -> pd.DataFrame:
+        """The same as a DataFrame with ``params.*``, ``metrics.*`` and ``tags.*`` columns, absent values missing."""
+        from nbmlops.runs.frame import runs_frame
+
+        self._settle()
+        return runs_frame(self.store, self._query(experiments, filter, order_by, limit))
+
+    def metric_history(self, run_id: str, key: str) -> pd.DataFrame:
+        """All points of a metric in logging order: ``step``, ``timestamp`` (UTC), ``value``.
+
+        Raises:
+            NotFound: the run has logged no such metric.
+        """
+        import pandas as pd
+
+        from nbmlops.runs.fold import read_points
+
+        self._settle()
+        seq = self._row(run_id)["seq"]
+        k, m = schema.keys, schema.metric_latest
+        with self.store.read() as db:
+            query = sa.select(k.c.name, k.c.id).join(m, m.c.key_id == k.c.id).where(m.c.run_seq == seq)
+            known = {name: number for name, number in db.execute(query)}
+            if key not in known:
+                raise NotFound.of("metric", key, known)
+            steps, stamps, values = read_points(db, seq, known[key])
+        times = pd.to_datetime(stamps, unit="ms", utc=True)
+        return pd.DataFrame({"step": steps, "timestamp": times, "value": values})
+
+    def param_history(self, ref: str) -> list[dict[str, Any]]:
+        """The values of parameters that were logged again: ``key``, ``value`` before, ``at`` (time of the change)."""
+        h, k = schema.param_history, schema.keys
+        query = (
+            sa.select(k.c.name.label("key"), h.c.value, h.c.at)
+            .join(k, k.c.id == h.c.key_id)
+            .where(h.c.run_seq == self._row(ref)["seq"])
+            .order_by(h.c.seq)
+        )
+        self._settle()
+        with self.store.read() as db:
+            return [dict(row) for row in db.execute(query).mappings()]
+
+    def children(self, run_id: str) -> list[Run]:
+        """The runs nested in a run, oldest first."""
+        r = schema.runs
+        with self.store.read() as db:
+            rows = db.execute(sa.select(r).where(r.c.parent_id == run_id).order_by(r.c.seq)).mappings().all()
+        return self._records(rows)
+
+    def _settle(self) -> None:
+        """What this process logged is folded, and the dead are marked, before anyone looks."""
+        for live in keeper.runs():
+            if live._desk.store is self.store:
+                live.flush()
+        self.reap()
+
+    def _query(
+        self, experiments: Sequence[str] | None, filter: str, order_by: list[str] | str | None, limit: int
+    ) -> Any:
+        r, e = schema.runs, schema.experiments
+        joins, order = search.ordering(order_by)
+        source: Any = r.join(e, e.c.id == r.c.experiment_id)
+        for table, condition in joins:
+            source = source.outerjoin(table, condition)
+        query = sa.select(r, e.c.name.label("experiment")).select_from(source).where(r.c.deleted_at.is_(None))
+        for condition in search.conditions(filter):
+            query = query.where(condition)
+        if experiments is not None:
+            names = [experiments] if isinstance(experiments, str) else list(experiments)
+            query = query.where(sa.or_(e.c.name.in_(names), e.c.id.in_(names)))
+        return query.order_by(*order).limit(limit)
+
+    def _row(self, ref: str) -> Any:
+        run_id = parse(ref, "run").name
+        r = schema.runs
+        with self.store.read() as db:
+            row = db.execute(sa.select(r).where(r.c.id == run_id)).mappings().first()
+            if row is not None:
+                return row
+            like = sa.or_(r.c.id.startswith(run_id.upper(), autoescape=True), r.c.id.endswith(run_id.upper(), autoescape=True))
+            near = db.execute(sa.select(r).where(like, r.c.deleted_at.is_(None)).limit(3)).mappings().all()
+            if not near:
+                near = db.execute(sa.select(r).where(r.c.name == run_id, r.c.deleted_at.is_(None)).limit(3)).mappings().all()
+        if len(near) == 1:
+            return near[0]
+        if near:
+            ids = ", ".join(row["id"] for row in near)
+            raise NotFound(f"{run_id!r} means more than one run", f"give more of the id: {ids}, …")
+        raise NotFound(f"no run {run_id!r}", "list them with `nbmlops runs`; an id, a unique part of it, or a unique name is enough")
+
+    def _records(self, rows: Iterable[Any], *, artifacts: bool = False) -> list[Run]:
+        from nbmlops.runs.frame import logged
+
+        rows = list(rows)
+        seqs = [row["seq"] for row in rows]
+        with self.store.read() as db:
+            params, metrics, tags = logged(db, seqs)
+            names = dict(db.execute(sa.select(schema.experiments.c.id, schema.experiments.c.name)).tuples().all())
+        return [
+            Run(
+                run_id=row["id"],
+                experiment=names[row["experiment_id"]],
+                params=params.get(row["seq"], {}),
+                metrics=metrics.get(row["seq"], {}),
+                tags=tags.get(row["seq"], {}),
+                artifacts=tuple(self.artifacts(row["id"])) if artifacts else (),
+                datasets=tuple(self.datasets(row["id"])) if artifacts else (),
+                artifact_uri=self.store.blobs.root,
+                **{
+                    k: row[k]
+                    for k in (
+                        "name", "status", "started_at", "ended_at", "user", "host", "kind", "parent_id",
+                        "description", "source", "git", "environment", "error", "experiment_id",
+                    )
+                },
+            )
+            for row in rows
+        ]  # fmt: skip
+
+
+def _artifact(row: Any) -> Artifact:
+    return Artifact(row["path"], row["digest"], row["bytes"], row["media_type"], row["created_at"])
+
+
+def check_artifact_path(path: str) -> str:
+    """A relative path with ``/`` that stays inside, as MLflow wants it.
+
+    Raises:
+        InvalidValue: absolute, empty, with ``..`` or control characters.
+    """
+    clean = posixpath.normpath(str(path).replace("\\", "/"))
+    inside = clean not in {"", ".", ".."} and not clean.startswith(("/", "../")) and clean.isprintable() and len(clean) <= 500
+    if not inside:
+        raise InvalidValue(f"{str(path)[:80]!r} cannot be the path of an artifact", "use a relative path such as plots/roc.png")
+    return clean

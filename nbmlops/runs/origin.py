@@ -1,0 +1,163 @@
+"""Where a run comes from: notebook or script, git commit and uncommitted changes, Python and packages."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from nbmlops import settings
+
+_GIT_SECONDS = 5.0  # a working tree looked at this recently is not looked at again
+_DIFF_BYTES = 5_000_000
+_git_cache: dict[str, tuple[float, dict[str, Any] | None, bytes]] = {}
+_lock = threading.Lock()
+
+
+def source() -> dict[str, Any]:
+    """What is running here, found out without waiting: type, path, process and, in a notebook, the kernel."""
+    facts: dict[str, Any] = {"cwd": os.getcwd(), "pid_namespace": pid_namespace()}
+    kernel = kernel_id()
+    path = notebook_path()
+    if path:
+        return {"type": "notebook", "path": path, "kernel_id": kernel, **facts}
+    if kernel:
+        return {"type": "notebook", "path": "", "kernel_id": kernel, **facts}
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    if script:
+        return {"type": "script", "path": os.path.abspath(script), **facts}
+    return {"type": "interactive", "path": "", **facts}
+
+
+def notebook_path() -> str | None:
+    """The notebook that runs here, as far as the process itself can know.
+
+    In order: the setting ``notebook`` (``NBMLOPS_NOTEBOOK``), VS Code's ``__vsc_ipynb_file__``, ``JPY_SESSION_NAME``.
+    """
+    if given := settings.value("notebook"):
+        return os.path.abspath(given)
+    shell = _shell()
+    if shell is None:
+        return None
+    for name in ("__vsc_ipynb_file__", "__session__"):
+        if (found := shell.user_ns.get(name)) and str(found).endswith(".ipynb"):
+            return str(found)
+    session = os.environ.get("JPY_SESSION_NAME", "")
+    return session if session.endswith(".ipynb") else None
+
+
+def ask_servers(kernel: str, timeout: float = 1.0) -> str | None:
+    """The notebook's path according to the running Jupyter servers' sessions, or None. Only loopback is asked."""
+    from jupyter_core.paths import jupyter_runtime_dir
+
+    for path in Path(jupyter_runtime_dir()).glob("jpserver-*.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            server = json.loads(path.read_text())
+            if not str(server["url"]).startswith(("http://127.0.0.1", "http://localhost")):
+                continue
+            request = urllib.request.Request(  # noqa: S310  (http to loopback, checked above)
+                f"{server['url']}api/sessions", headers={"Authorization": f"token {server.get('token', '')}"}
+            )
+            with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310
+                for session in json.load(answer):
+                    if session["kernel"]["id"] == kernel:
+                        return os.path.join(server.get("root_dir", ""), session["path"])
+    return None
+
+
+def kernel_id() -> str | None:
+    """The id of the Jupyter kernel this process is, or None."""
+    if "ipykernel" not in sys.modules or _shell() is None:
+        return None
+    kernelapp = sys.modules.get("ipykernel.kernelapp")
+    app = getattr(kernelapp, "IPKernelApp", None)
+    if app is None or not app.initialized():
+        return None
+    name = Path(app.instance().connection_file).stem
+    return name.removeprefix("kernel-")
+
+
+def _shell() -> Any:
+    module = sys.modules.get("IPython")
+    return module.get_ipython() if module is not None and hasattr(module, "get_ipython") else None
+
+
+@functools.cache
+def pid_namespace() -> str:
+    """Tells containers that share a host name, and a store, apart; empty where unknown."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def cached_git(folder: str) -> tuple[dict[str, Any] | None, bytes] | None:
+    """What :func:`git` said within the last seconds, or None."""
+    found = _git_cache.get(folder)
+    return (found[1], found[2]) if found and time.monotonic() - found[0] < _GIT_SECONDS else None
+
+
+def git(folder: str) -> tuple[dict[str, Any] | None, bytes]:
+    """Commit, branch and whether files differ, and the difference itself; (None, b"") outside a repository."""
+    with _lock:
+        if (held := cached_git(folder)) is not None:
+            return held
+        facts, diff = _ask_git(folder)
+        _git_cache[folder] = (time.monotonic(), facts, diff)
+        return facts, diff
+
+
+def _ask_git(folder: str) -> tuple[dict[str, Any] | None, bytes]:
+    try:
+        root = _git(folder, "rev-parse", "--show-toplevel").decode().strip()
+    except (OSError, subprocess.SubprocessError):
+        return None, b""
+    facts: dict[str, Any] = {"root": root, "commit": None, "branch": None, "dirty": True}
+    try:
+        facts["commit"] = _git(folder, "rev-parse", "HEAD").decode().strip()
+        facts["branch"] = _git(folder, "rev-parse", "--abbrev-ref", "HEAD").decode().strip()
+        diff = _git(root, "diff", "HEAD", "--no-ext-diff", "--no-textconv", "--no-color")
+        untracked = _git(root, "ls-files", "--others", "--exclude-standard").decode(errors="replace").splitlines()
+    except (OSError, subprocess.SubprocessError):  # no commit yet, or a repository too large to ask
+        return facts, b""
+    facts["dirty"] = bool(diff) or bool(untracked)
+    facts["untracked"] = untracked[:50]
+    if len(diff) > _DIFF_BYTES:
+        facts["diff_cut"] = len(diff)
+        diff = diff[:_DIFF_BYTES]
+    return facts, diff
+
+
+def _git(folder: str, *arguments: str) -> bytes:
+    command = ["git", "-c", "core.fsmonitor=false", "-C", folder, *arguments]
+    return subprocess.run(command, capture_output=True, check=True, timeout=20, stdin=subprocess.DEVNULL).stdout
+
+
+@functools.cache
+def environment() -> bytes:
+    """Python, platform and every installed distribution with its version, as canonical JSON."""
+    from importlib import metadata
+
+    packages = {}
+    for distribution in metadata.distributions():
+        name = distribution.metadata["Name"]
+        if name:
+            packages[name] = distribution.version
+    facts = {
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
+    }
+    return json.dumps(facts, indent=1, ensure_ascii=False).encode()

@@ -1,0 +1,114 @@
+"""Settings: argument > environment ``NBMLOPS_*`` > ``[tool.nbmlops]`` in pyproject.toml > default.
+
+``SETTINGS`` is the whole list; ``resolve`` answers with each value and where it came from.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nbmlops.errors import InvalidValue
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One line of ``SETTINGS``: name, type, default and what it is for."""
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A setting's value and its origin: ``argument``, ``NBMLOPS_…``, ``pyproject.toml`` or ``default``."""
+
+    name: str
+    value: Any
+    origin: str
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("store", str, "", "folder or SQLAlchemy URL; default: .nbmlops in the project root"),
+    Setting("artifacts", str, "", "fsspec URL for blobs, e.g. s3://bucket/prefix; default: blobs/ in the store folder"),
+    Setting("experiment", str, "Default", "experiment that new runs belong to"),
+    Setting("user", str, "", "who acts, when there is no signing key and no JupyterHub user"),
+    Setting("notebook", str, "", "path of the notebook that runs here, when it cannot be found out"),
+    Setting("git", bool, True, "record commit and uncommitted changes with each run"),
+    Setting("lease", float, 30.0, "seconds without a heartbeat after which a run counts as KILLED"),
+    Setting("fold", float, 0.5, "seconds between two folds of the metric journal into the store"),
+)
+_BY_NAME = {s.name: s for s in SETTINGS}
+
+
+def project_root(start: str | os.PathLike[str] | None = None) -> Path:
+    """Nearest parent with ``.nbmlops/``, else with ``pyproject.toml`` or ``.git``, else the start itself."""
+    here = Path(start or os.getcwd()).resolve()
+    parents = (here, *here.parents)
+    for parent in parents:
+        if (parent / ".nbmlops").is_dir():
+            return parent
+    for parent in parents:
+        if (parent / "pyproject.toml").is_file() or (parent / ".git").exists():
+            return parent
+    return here
+
+
+def resolve(name: str, argument: Any = None) -> Resolved:
+    """The value of one setting and its origin.
+
+    Raises:
+        InvalidValue: the value found cannot be read as the setting's type.
+    """
+    setting = _BY_NAME[name]
+    if argument is not None:
+        return Resolved(name, argument, "argument")
+    variable = f"NBMLOPS_{name.upper()}"
+    if os.environ.get(variable):
+        return Resolved(name, _convert(setting, os.environ[variable], variable), variable)
+    table = _pyproject(str(project_root()))
+    if name in table:
+        return Resolved(name, _convert(setting, table[name], "pyproject.toml"), "pyproject.toml")
+    return Resolved(name, setting.default, "default")
+
+
+def value(name: str, argument: Any = None) -> Any:
+    """The value of one setting; see :func:`resolve`."""
+    return resolve(name, argument).value
+
+
+def _convert(setting: Setting, raw: Any, origin: str) -> Any:
+    try:
+        if setting.kind is bool and isinstance(raw, str):
+            return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[
+                raw.lower()
+            ]
+        return setting.kind(raw)
+    except (KeyError, ValueError, TypeError) as error:
+        raise InvalidValue(
+            f"setting {setting.name} from {origin} is {raw!r}, and a {setting.kind.__name__} is needed", setting.help
+        ) from error
+
+
+@functools.lru_cache(maxsize=8)
+def _read_pyproject(path: str, mtime_ns: int) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            table = tomllib.load(file).get("tool", {}).get("nbmlops", {})
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidValue(f"{path} is not valid TOML: {error}", "mend the file, or move it away") from error
+    return table if isinstance(table, dict) else {}
+
+
+def _pyproject(root: str) -> dict[str, Any]:
+    path = os.path.join(root, "pyproject.toml")
+    try:
+        return _read_pyproject(path, os.stat(path).st_mtime_ns)
+    except OSError:
+        return {}

@@ -1,0 +1,298 @@
+"""Opening a store; everything that differs between SQLite and PostgreSQL is in this file.
+
+SQLite is set up so that many processes can use one file (measured: without these, 152 of 192 concurrent first opens
+fail, and thousands of read-then-write transactions meet "database is locked"):
+
+- ``busy_timeout`` before ``journal_mode``: switching to WAL needs a lock itself;
+- every writing transaction is BEGIN IMMEDIATE: an upgrade from a read lock is refused at once, whatever the timeout;
+- ``isolation_level=None``, so that the driver does not commit around DDL and a failed migration leaves nothing;
+- TRUNCATE instead of WAL on a network file system, where WAL's shared memory does not work.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from nbmlops import clock, settings
+from nbmlops.errors import NbmlopsError, StoreFault, StoreReadOnly
+from nbmlops.store.blobs import Blobs
+
+BUSY_SECONDS = 30.0  # with Python's 5 s, SQLite's unfair lock starved 7 of 16 processes within 12 s
+NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "lustre", "gpfs", "ceph", "beegfs"})
+_MIGRATION_LOCK = 0x6E626D6C  # "nbml": PostgreSQL's advisory lock for schema changes
+_LEDGER_LOCK = 0x6E626D6D
+
+
+_opened: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+class Store:
+    """One open store. ``read()`` and ``write()`` are the only ways to its rows; ``blobs`` holds the bytes.
+
+    Safe to use from several threads. ``url`` never contains a password when shown: see :attr:`shown_url`.
+    """
+
+    def __init__(self, engine: sa.Engine, blobs: Blobs, folder: Path | None, journal_folder: Path, journal_mode: str) -> None:
+        self.engine = engine
+        self.blobs = blobs
+        self.folder = folder
+        self.journal_folder = journal_folder
+        self.journal_mode = journal_mode
+        self._local = threading.local()
+        _opened.add(self)
+
+    @property
+    def dialect(self) -> str:
+        return self.engine.dialect.name
+
+    @property
+    def shown_url(self) -> str:
+        """Where the store is, fit to be shown: a folder, or a URL without its password."""
+        return str(self.folder) if self.folder else self.engine.url.render_as_string(hide_password=True)
+
+    @property
+    def url(self) -> str:
+        """What another process opens this store with; may hold a password, so never shown or stored."""
+        return str(self.folder) if self.folder else self.engine.url.render_as_string(hide_password=False)
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A connection to read with; inside ``write()`` on the same thread, that transaction's own."""
+        current = getattr(self._local, "connection", None)
+        if current is not None:
+            yield current
+            return
+        with self._faults(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self, *, durable: bool = False) -> Iterator[sa.Connection]:
+        """One transaction: all of it or nothing. Nested use on the same thread joins it.
+
+        ``durable`` waits for the disk before it returns (needed before a journal may be deleted).
+
+        Raises:
+            StoreReadOnly: the store cannot be written.
+            StoreFault: the disk is full, the database stays locked, the connection is lost.
+        """
+        current = getattr(self._local, "connection", None)
+        if current is not None:
+            yield current
+            return
+        with self._faults(), self.engine.connect() as connection:
+            connection = connection.execution_options(nbmlops_write=True)
+            if durable and self.dialect == "sqlite":
+                connection.connection.driver_connection.execute("PRAGMA synchronous=FULL")  # type: ignore[union-attr]
+            try:
+                with connection.begin():
+                    self._local.connection = connection
+                    yield connection
+            finally:
+                self._local.connection = None
+                if durable and self.dialect == "sqlite":
+                    connection.connection.driver_connection.execute("PRAGMA synchronous=NORMAL")  # type: ignore[union-attr]
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.DBAPIError as error:
+            raise _store_fault(error, self.shown_url) from error
+
+    def upsert(self, db: sa.Connection, table: sa.Table, rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> None:
+        """Insert rows, or update the other columns of those whose ``keys`` exist."""
+        if not rows:
+            return
+        statement = self.insert(table)
+        rest = {c: statement.excluded[c] for c in rows[0] if c not in keys}
+        action = statement.on_conflict_do_update(index_elements=list(keys), set_=rest) if rest else statement.on_conflict_do_nothing()
+        db.execute(action, list(rows))
+
+    def insert(self, table: sa.Table) -> Any:
+        """The dialect's INSERT, which knows ON CONFLICT."""
+        return sqlite.insert(table) if self.dialect == "sqlite" else postgresql.insert(table)
+
+    def key_ids(self, db: sa.Connection, names: Sequence[str]) -> dict[str, int]:
+        """The small integers that stand for parameter, metric and tag names; made when new."""
+        from nbmlops.store.schema import keys
+
+        wanted = list(dict.fromkeys(names))
+        found: dict[str, int] = {}
+        for attempt in (0, 1):
+            missing = [n for n in wanted if n not in found]
+            for start in range(0, len(missing), 500):
+                part = missing[start : start + 500]
+                found.update({r.name: r.id for r in db.execute(sa.select(keys.c.name, keys.c.id).where(keys.c.name.in_(part)))})
+            missing = [n for n in wanted if n not in found]
+            if not missing or attempt:
+                break
+            db.execute(self.insert(keys).on_conflict_do_nothing(), [{"name": n} for n in missing])
+        return found
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def open_store(url: str | os.PathLike[str] | None = None, artifacts: str | None = None) -> Store:
+    """Open a store, making it if it is not there, and bring its schema up to date.
+
+    Args:
+        url: a folder, or an SQLAlchemy URL; by default the setting ``store``, else ``.nbmlops`` in the project root.
+        artifacts: an fsspec URL for the blobs; by default the setting ``artifacts``, else a folder beside the database.
+
+    Raises:
+        StoreFault: it cannot be opened or made.
+        StoreTooNew: a newer nbmlops wrote it.
+    """
+    from nbmlops.store import migrations
+
+    where = str(url or settings.value("store") or settings.project_root() / ".nbmlops")
+    artifacts = artifacts or settings.value("artifacts") or None
+    store = _open_server(where, artifacts) if "://" in where else _open_folder(Path(where), artifacts)
+    try:
+        migrations.upgrade(store)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _open_folder(folder: Path, artifacts: str | None) -> Store:
+    folder = folder.expanduser().absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "journal").mkdir(exist_ok=True)
+        ignore = folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
+    except OSError as error:
+        if not (folder / "nbmlops.db").exists():
+            raise _cannot_make(folder, error) from error
+    database = folder / "nbmlops.db"
+    mode = "TRUNCATE" if file_system(folder) in NETWORK_FILE_SYSTEMS else "WAL"
+    engine = _sqlite_engine(database, mode)
+    return Store(engine, Blobs(artifacts or str(folder / "blobs")), folder, folder / "journal", mode)
+
+
+def _cannot_make(folder: Path, error: OSError) -> StoreFault:
+    kind = StoreReadOnly if error.errno in {1, 13, 30} else StoreFault
+    return kind(
+        f"the store {folder} cannot be made: {error.strerror}",
+        "choose a folder you can write to with NBMLOPS_STORE, or mend its permissions",
+    )
+
+
+def _sqlite_engine(database: Path, mode: str) -> sa.Engine:
+    engine = sa.create_engine(
+        f"sqlite:///{database}",
+        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+        poolclass=sa.QueuePool,
+        pool_size=4,
+        max_overflow=28,
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
+        try:
+            connection.execute(f"PRAGMA journal_mode={mode}")
+        except sqlite3.OperationalError as error:
+            if "readonly" not in str(error):  # a read-only store can still be read
+                raise
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA case_sensitive_like=ON")  # as PostgreSQL and MLflow have it
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        writing = connection.get_execution_options().get("nbmlops_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+def _open_server(url: str, artifacts: str | None) -> Store:
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise StoreFault(f"{url!r} is not a store URL", "use a folder, or for example postgresql+psycopg://user@host/db") from error
+    if parsed.get_backend_name() == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise StoreFault("a store cannot live in memory only: several processes use it", "name a folder")
+        return _open_folder(Path(parsed.database).with_suffix(""), artifacts)
+    if parsed.get_backend_name() != "postgresql":
+        raise StoreFault(f"no store can be kept in {parsed.get_backend_name()}", "use a folder (SQLite), or PostgreSQL")
+    from nbmlops.lazy import need
+
+    need("psycopg", "a store in PostgreSQL", "postgres")
+    root = settings.project_root() / ".nbmlops"
+    journal = root / "journal"
+    journal.mkdir(parents=True, exist_ok=True)
+    (root / ".gitignore").write_text("*\n", encoding="utf-8")
+    engine = sa.create_engine(parsed, pool_pre_ping=True, pool_size=4, max_overflow=12)
+    return Store(engine, Blobs(artifacts or str(root / "blobs")), None, journal, "server")
+
+
+def file_system(path: Path) -> str:
+    """The type of the file system that holds a path (``ext4``, ``nfs4``, …), or the empty string if unknown."""
+    try:
+        mounts = Path("/proc/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    best, kind = "", ""
+    text = str(path)
+    for line in mounts:
+        _, point, found, *_ = line.split(" ")
+        point = point.replace("\\040", " ")
+        inside = text == point or text.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, found
+    return kind
+
+
+def _store_fault(error: sa.exc.DBAPIError, where: str) -> NbmlopsError:
+    text = str(error.orig)
+    if "readonly" in text or "read-only" in text:
+        return StoreReadOnly(f"the store {where} is read-only", "check the permissions of the folder, or set NBMLOPS_STORE")
+    if "full" in text:
+        return StoreFault(f"no space left for the store {where}", "free some disk space and repeat; nothing was half-written")
+    if "locked" in text:
+        return StoreFault(
+            f"the store {where} stayed locked for {BUSY_SECONDS:.0f} s", "see with `nbmlops doctor` who holds it, then repeat"
+        )
+    if "malformed" in text or "not a database" in text:
+        return StoreFault(f"the database of {where} is damaged: {text}", "restore it from a backup, or set NBMLOPS_STORE elsewhere")
+    if "unable to open" in text:
+        return StoreFault(f"the store {where} cannot be opened: {text}", "check that the folder exists and can be written")
+    return StoreFault(f"the store {where} failed: {text.splitlines()[0] if text else type(error).__name__}", "run `nbmlops doctor`")
+
+
+def _after_fork() -> None:
+    """A forked child must not use its parent's connections, nor close them."""
+    for store in _opened:
+        store.engine.dispose(close=False)
+        store._local = threading.local()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def lock_ledger(db: sa.Connection) -> None:
+    """Makes this transaction the only one that appends to the ledger (SQLite's writers are alone anyway)."""
+    if db.dialect.name == "postgresql":
+        db.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LEDGER_LOCK})
+
+
+def new_meta() -> list[dict[str, str]]:
+    """The rows that a new store starts with."""
+    return [{"name": "store_id", "value": clock.new_id()}, {"name": "created_at", "value": repr(clock.now())}]

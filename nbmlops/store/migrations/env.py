@@ -1,0 +1,1 @@
+"""Alembic looks for this file; nbmlops configures the environment itself, see ``migrations.migrate``."""

@@ -1,0 +1,345 @@
+"""The tables, and nothing else. A change here needs a migration; a test compares the two.
+
+Times are seconds since the epoch (UTC). ``digest`` columns name blobs (``sha256:…``). Runs carry a small integer
+``seq`` beside their ULID, because millions of parameter, metric and tag rows refer to them.
+NaN and infinities are kept as NULL in ``value`` with a mark in ``special``: SQL has no portable NaN.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+Text, Integer, Float, JSON = sa.Text, sa.Integer, sa.Float, sa.JSON
+# SQLite gives rowid speed only to a column that is exactly INTEGER; PostgreSQL needs 64 bits.
+BigInt = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def _table(name: str, *columns: sa.Column | sa.Index | sa.UniqueConstraint, rowid: bool = True) -> sa.Table:
+    return sa.Table(name, metadata, *columns, sqlite_with_rowid=rowid)
+
+
+def _text(name: str, *, null: bool = False, **more: object) -> sa.Column:
+    return sa.Column(name, Text, nullable=null, **more)  # type: ignore[arg-type]
+
+
+def _id(name: str = "id") -> sa.Column:
+    return sa.Column(name, Text, primary_key=True)
+
+
+def _seq(name: str = "seq") -> sa.Column:
+    return sa.Column(name, BigInt, primary_key=True, autoincrement=True)
+
+
+def _number(name: str, *, null: bool = False, **more: object) -> sa.Column:
+    return sa.Column(name, Float(53), nullable=null, **more)  # type: ignore[arg-type]
+
+
+def _int(name: str, *, null: bool = False, key: bool = False) -> sa.Column:
+    return sa.Column(name, BigInt, nullable=null, primary_key=key, autoincrement=False)
+
+
+def _json(name: str, *, null: bool = False) -> sa.Column:
+    return sa.Column(name, JSON(none_as_null=True), nullable=null)
+
+
+meta = _table("meta", _id("name"), _text("value"), rowid=False)
+
+# --- tracking ---------------------------------------------------------------------------------------------------
+experiments = _table("experiments", _id(), _text("name", unique=True), _number("created_at"), _json("tags"))
+runs = _table(
+    "runs",
+    _seq(),
+    _text("id", unique=True),
+    _text("experiment_id", index=True),
+    _text("name"),
+    _text("kind"),  # "run", "stage", "sweep"
+    _text("status", index=True),  # RUNNING FINISHED FAILED KILLED
+    _number("started_at", index=True),
+    _number("ended_at", null=True),
+    _number("heartbeat_at"),
+    _number("deleted_at", null=True),
+    _text("parent_id", null=True, index=True),
+    _text("user"),
+    _text("host"),
+    _int("pid"),
+    _json("source"),  # {"type": "notebook|script|stage|interactive", "path", "cell_id", …}
+    _json("git", null=True),  # {"commit", "branch", "dirty", "diff": digest}
+    _text("environment", null=True),  # digest of the JSON list of distributions, Python, platform
+    _text("description"),
+    _json("error", null=True),  # {"name", "message", "traceback"}
+)
+keys = _table("keys", _seq("id"), _text("name", unique=True))
+params = _table(
+    "params",
+    _int("run_seq", key=True),
+    _int("key_id", key=True),
+    _text("value"),
+    _text("type"),  # "str", "int", "float", "bool", "NoneType", "json"
+    _number("number", null=True),
+    sa.Index("ix_params_key_id_value", "key_id", "value"),
+    rowid=False,
+)
+param_history = _table(
+    "param_history",
+    _seq(),
+    _int("run_seq"),
+    _int("key_id"),
+    _number("at"),
+    _text("value"),
+    sa.Index("ix_param_history_run_seq", "run_seq"),
+)
+tags = _table(
+    "tags",
+    _int("run_seq", key=True),
+    _int("key_id", key=True),
+    _text("value"),
+    sa.Index("ix_tags_key_id_value", "key_id", "value"),
+    rowid=False,
+)
+metric_latest = _table(
+    "metric_latest",
+    _int("run_seq", key=True),
+    _int("key_id", key=True),
+    _int("step"),
+    _number("at"),
+    _number("value", null=True),
+    _text("special", null=True),  # "nan", "inf", "-inf"
+    _number("minimum", null=True),
+    _number("maximum", null=True),
+    _int("points"),
+    sa.Index("ix_metric_latest_key_id_value", "key_id", "value"),
+    rowid=False,
+)
+metric_chunks = _table(
+    "metric_chunks",
+    _int("run_seq", key=True),
+    _int("key_id", key=True),
+    _int("chunk", key=True),
+    _int("points"),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    rowid=False,
+)
+journals = _table("journals", _id("name"), _int("run_seq"), _int("offset"), rowid=False)
+artifacts = _table(
+    "artifacts",
+    _int("run_seq", key=True),
+    sa.Column("path", Text, primary_key=True),
+    _text("digest"),
+    _int("bytes"),
+    _text("media_type"),
+    _number("created_at"),
+    rowid=False,
+)
+
+# --- data sets --------------------------------------------------------------------------------------------------
+datasets = _table("datasets", _id(), _text("name", unique=True), _number("created_at"), _json("tags"))
+dataset_versions = _table(
+    "dataset_versions",
+    _id(),
+    _text("name"),
+    _int("version"),
+    _text("digest"),  # of schema and values, however they are stored
+    _text("kind"),  # "frame", "files"
+    _text("format"),  # layout of the manifest: "parquet-1"; chunked layouts come later
+    _text("manifest"),  # digest of the manifest blob: schema, dtypes, files
+    _text("profile"),  # digest of the profile blob
+    _int("rows"),
+    _int("columns"),
+    _int("bytes"),
+    _json("schema"),  # [{"name", "type", "nullable"}]
+    _text("message"),
+    _json("source"),  # {"type", "path", "run_id", "cell_id"}
+    _text("user"),
+    _text("run_id", null=True, index=True),
+    _number("created_at"),
+    sa.UniqueConstraint("name", "version"),
+    sa.Index("ix_dataset_versions_name_digest", "name", "digest"),
+)
+dataset_aliases = _table("dataset_aliases", _id("name"), sa.Column("alias", Text, primary_key=True), _int("version"), rowid=False)
+dataset_uses = _table(
+    "dataset_uses",
+    _seq(),
+    _text("run_id", index=True),
+    _text("name"),
+    _int("version"),
+    _text("mode"),  # "read", "write"
+    _number("at"),
+    sa.UniqueConstraint("run_id", "name", "version", "mode"),
+    sa.Index("ix_dataset_uses_name_version", "name", "version"),
+)
+
+# --- models -----------------------------------------------------------------------------------------------------
+models = _table("models", _id(), _text("name", unique=True), _number("created_at"), _text("description"))
+model_versions = _table(
+    "model_versions",
+    _id(),
+    _text("name"),
+    _int("version"),
+    _text("flavor"),  # "skops"
+    _text("package"),  # digest of the package manifest blob: files, signature, requirements, versions
+    _json("signature"),
+    _json("metrics"),  # of the run when it was registered
+    _text("profile", null=True),  # digest of the training profile, what monitors compare with
+    _json("datasets"),  # ["dataset:flight-features@3", …] read by the run
+    _text("run_id", null=True, index=True),
+    _text("description"),
+    _text("user"),
+    _int("bytes"),
+    _number("created_at"),
+    sa.UniqueConstraint("name", "version"),
+)
+logged_models = _table(
+    "logged_models",  # packages attached to a run, before or without registration
+    _text("run_id", primary_key=True),
+    sa.Column("name", Text, primary_key=True),
+    _text("flavor"),
+    _text("package"),
+    _json("signature"),
+    _text("profile", null=True),
+    _int("bytes"),
+    _number("created_at"),
+    rowid=False,
+)
+model_aliases = _table("model_aliases", _id("name"), sa.Column("alias", Text, primary_key=True), _int("version"), rowid=False)
+alias_history = _table(
+    "alias_history",
+    _seq(),
+    _text("name"),
+    _text("alias"),
+    _int("version", null=True),
+    _int("previous", null=True),
+    _text("reason"),
+    _text("user"),
+    _number("at"),
+    _int("event_seq", null=True),
+    sa.Index("ix_alias_history_name_alias", "name", "alias"),
+)
+approvals = _table(
+    "approvals",
+    _id(),
+    _text("name"),
+    _int("version"),
+    _text("environment"),
+    _text("status", index=True),  # "open", "approved", "rejected"
+    _text("reason"),
+    _text("user"),
+    _number("created_at"),
+    _json("findings"),
+    _text("decided_by", null=True),
+    _text("decision", null=True),
+    _number("decided_at", null=True),
+    sa.Index("ix_approvals_name_version", "name", "version"),
+)
+
+# --- pipelines --------------------------------------------------------------------------------------------------
+flows = _table(
+    "flows",
+    _id(),
+    _text("name", index=True),
+    _text("path"),
+    _text("status"),  # RUNNING FINISHED FAILED KILLED BLOCKED
+    _json("params"),
+    _json("outputs"),  # {"dataset:x": 3, "model:y": 2}: what the flow wrote, and what it chose in a sweep
+    _json("decision", null=True),  # of the promotion: findings, outcome
+    _json("trigger"),  # {"type": "user|alert", "ref"}
+    _text("spec"),  # digest of the pipeline file
+    _text("user"),
+    _number("started_at"),
+    _number("ended_at", null=True),
+    _json("error", null=True),
+)
+stage_runs = _table(
+    "stage_runs",
+    _text("run_id", primary_key=True),
+    _text("flow_id", null=True, index=True),
+    _text("stage"),
+    _text("notebook"),  # path as given
+    _text("status"),  # RUNNING FINISHED FAILED KILLED TIMEOUT DIED
+    _json("params"),
+    _json("pins"),  # {"dataset:x": 3}
+    _text("source", null=True),  # digest of the notebook as it was before
+    _text("executed", null=True),  # digest of the executed notebook, pass or fail
+    _int("attempt"),
+    _int("cells_done"),
+    _int("cells"),
+    _json("error", null=True),
+    _number("started_at"),
+    _number("ended_at", null=True),
+)
+
+# --- predictions and monitoring ---------------------------------------------------------------------------------
+prediction_batches = _table(
+    "prediction_batches",
+    _id(),
+    _text("name"),
+    _int("version"),
+    _text("environment", null=True),
+    _text("source"),  # "batch", "online"
+    _text("first_id"),
+    _text("last_id"),
+    _int("rows"),
+    _text("data"),  # digest of a Parquet blob: prediction_id, at, inputs, outputs
+    _text("run_id", null=True),
+    _text("user"),
+    _number("since"),  # time of the first and last prediction
+    _number("until"),
+    sa.Index("ix_prediction_batches_name_version_since", "name", "version", "since"),
+    sa.Index("ix_prediction_batches_first_id", "first_id"),
+)
+feedback = _table(
+    "feedback",
+    _seq(),
+    _text("prediction_id", index=True),
+    _json("actual"),
+    _text("user"),
+    _number("at"),
+)
+monitor_reports = _table(
+    "monitor_reports",
+    _id(),
+    _text("name"),
+    _int("version"),
+    _text("status"),  # "ok", "warn", "alert", "no data"
+    _number("since", null=True),
+    _number("until", null=True),
+    _int("rows"),
+    _text("data"),  # digest of the report blob
+    _number("at"),
+    sa.Index("ix_monitor_reports_name_version", "name", "version"),
+)
+alerts = _table(
+    "alerts",
+    _id(),
+    _text("report_id", index=True),
+    _text("name"),
+    _int("version"),
+    _text("message"),
+    _text("status"),  # "open", "retraining", "closed"
+    _text("flow_id", null=True),  # the retraining it started
+    _json("findings"),
+    _number("at"),
+    _number("closed_at", null=True),
+)
+
+# --- decisions --------------------------------------------------------------------------------------------------
+ledger = _table(
+    "ledger",
+    _seq(),
+    _text("id", unique=True),
+    _text("type"),  # "model.promoted", "model.approved", …
+    _text("subject", index=True),  # "model:NAME@VERSION"
+    _text("user"),
+    _number("at"),
+    _text("data"),  # canonical JSON, exactly the text that was hashed
+    _text("previous"),
+    _text("hash"),
+)

@@ -1,0 +1,139 @@
+"""A workspace holds the desks over one store. Each desk is made, and its libraries loaded, when first used."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from nbmlops import settings
+from nbmlops.context import Context, ContextSource, hostname, who
+from nbmlops.records import Event, StoreInfo
+from nbmlops.store import Store, open_store, schema
+from nbmlops.store import ledger as chain
+
+if TYPE_CHECKING:
+    from nbmlops.datasets import Datasets
+    from nbmlops.deployments import Deployments
+    from nbmlops.lineage import Lineages
+    from nbmlops.models import Models
+    from nbmlops.monitors import Monitors
+    from nbmlops.pipelines import Pipelines
+    from nbmlops.promotion import Promotion
+    from nbmlops.runs import Runs
+
+
+def _no_training_frame(_model: object) -> object | None:
+    return None
+
+
+class Workspace:
+    """``Workspace("folder")``: ``.runs .datasets .models .promotion .deployments .pipelines .monitors .lineage``.
+
+    Args:
+        store: an open store, a folder, an SQLAlchemy URL, or None for the settings' default.
+        context: who acts; by default the user of this process.
+        training_frame: finds the data a model was last fitted on, when somebody remembers it.
+    """
+
+    def __init__(
+        self,
+        store: Store | str | os.PathLike[str] | None = None,
+        context: ContextSource | None = None,
+        training_frame: Any = _no_training_frame,
+    ) -> None:
+        self.store = store if isinstance(store, Store) else open_store(store)
+        self.context = context or _default_context
+        self._training_frame = training_frame
+
+    @cached_property
+    def runs(self) -> Runs:
+        from nbmlops.runs import Runs
+
+        return Runs(self.store, self.context)
+
+    @cached_property
+    def datasets(self) -> Datasets:
+        from nbmlops.datasets import Datasets
+
+        return Datasets(self.store, self.context, self.runs)
+
+    @cached_property
+    def models(self) -> Models:
+        from nbmlops.models import Models
+
+        return Models(self.store, self.context, self.runs, self.datasets, training_frame=self._training_frame)
+
+    @cached_property
+    def promotion(self) -> Promotion:
+        from nbmlops.promotion import Promotion
+
+        return Promotion(self.store, self.context, self.models, self.runs)
+
+    @cached_property
+    def deployments(self) -> Deployments:
+        from nbmlops.deployments import Deployments
+
+        return Deployments(self.store, self.context, self.models)
+
+    @cached_property
+    def pipelines(self) -> Pipelines:
+        from nbmlops.pipelines import Pipelines
+
+        return Pipelines(self.store, self.context, self.runs, self.datasets, self.models, self.promotion)
+
+    @cached_property
+    def monitors(self) -> Monitors:
+        from nbmlops.monitors import Monitors
+
+        return Monitors(self.store, self.context, self.models, self.deployments, self.pipelines, self.runs)
+
+    @cached_property
+    def lineage(self) -> Lineages:
+        from nbmlops.lineage import Lineages
+
+        return Lineages(self.store, self.runs, self.datasets, self.models, self.deployments)
+
+    def events(self, subject: str | None = None, limit: int | None = None) -> list[Event]:
+        """The ledger's events, newest first."""
+        return chain.read(self.store, subject=subject, limit=limit)
+
+    def verify_ledger(self) -> int:
+        """The number of events of an intact ledger.
+
+        Raises:
+            Tampered: it is not intact; names the event.
+        """
+        return chain.verify(self.store)
+
+    def info(self) -> StoreInfo:
+        """Where things are kept, how many there are, and each setting with its origin."""
+        import sqlalchemy as sa
+
+        from nbmlops.store.migrations import current
+
+        tables = {
+            "experiments": schema.experiments, "runs": schema.runs, "data set versions": schema.dataset_versions,
+            "model versions": schema.model_versions, "flows": schema.flows, "prediction batches": schema.prediction_batches,
+            "events": schema.ledger,
+        }  # fmt: skip
+        with self.store.read() as db:
+            counts = {name: db.execute(sa.select(sa.func.count()).select_from(t)).scalar_one() for name, t in tables.items()}
+            version = current(db) or ""
+        resolved = [settings.resolve(s.name) for s in settings.SETTINGS]
+        rows = tuple({"setting": r.name, "value": _shown(r.value), "origin": r.origin} for r in resolved)
+        return StoreInfo(self.store.shown_url, self.store.blobs.root, version, self.store.journal_mode, counts, rows)
+
+
+def _shown(value: Any) -> Any:
+    """A setting without the password that a URL may hold."""
+    if isinstance(value, str) and "://" in value and "@" in value:
+        head, _, tail = value.partition("://")
+        return f"{head}://…@{tail.rpartition('@')[2]}"
+    return value
+
+
+def _default_context() -> Context:
+    return Context(user=who(), host=hostname())
+
+

@@ -1,0 +1,74 @@
+"""Fixtures: a real SQLite store in a temporary folder, a workspace on it, the session, a shell, the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nbmlops.context import Context
+from nbmlops.store import Store, open_store
+from nbmlops.workspace import Workspace
+
+os.environ.setdefault("MPLBACKEND", "agg")
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the project's store, another user's name, or a pipeline's context."""
+    for name in [n for n in os.environ if n.startswith("NBMLOPS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("JUPYTERHUB_USER", raising=False)
+    monkeypatch.setenv("NBMLOPS_USER", "tester")
+    monkeypatch.setenv("NBMLOPS_STORE", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = open_store(tmp_path / "store")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def ws(store: Store) -> Workspace:
+    """A workspace of the user "tester", in no run."""
+    return Workspace(store, lambda: Context(user="tester", host="here"))
+
+
+@pytest.fixture
+def nb(tmp_path: Path) -> Iterator[Any]:
+    """The package as a user has it after ``import nbmlops``, on a store of its own; state is reset afterwards."""
+    import nbmlops
+    from nbmlops import session
+
+    session.reset()
+    yield nbmlops
+    session.reset()
+
+
+@pytest.fixture
+def cli(nb: Any) -> Callable[..., Any]:
+    """Run the command line in process: ``cli("run", "list", "--json", code=0)`` gives the result with ``.json()``."""
+    from click.testing import CliRunner
+
+    from nbmlops.cli import entry
+
+    class Result:
+        def __init__(self, result: Any) -> None:
+            self.code, self.out, self.err = result.exit_code, result.stdout, result.stderr
+
+        def json(self) -> Any:
+            return json.loads(self.out)
+
+    def run(*arguments: str, code: int = 0) -> Result:
+        done = Result(CliRunner().invoke(entry, list(arguments), catch_exceptions=False))
+        assert done.code == code, f"exit {done.code}, not {code}\n{done.out}\n{done.err}"
+        return done
+
+    return run
