@@ -79,16 +79,15 @@ class Deployments:
         frame = self._frame(data, model)
         if not len(frame):
             raise InvalidValue("there are no rows to predict", "give at least one row")
-        outputs = self.models.predict_frame(_exact(model), frame)
+        outputs = self.models.predict_frame(model.ref, frame)
+        asked = [c["name"] for c in model.signature["inputs"]]
         batch = clock.new_id()
         width = max(4, len(str(len(frame) - 1)))
         ids = [f"{batch}-{row:0{width}d}" for row in range(len(frame))]
         result = outputs.copy()
         result.insert(0, "prediction_id", ids)
         with _written(result, target):
-            self.record(
-                model, frame, outputs, ids=ids, source="batch", environment=environment, batch_id=batch
-            )
+            self.record(model, frame[asked], outputs, ids, "batch", environment, batch_id=batch)
         return Predictions(batch, model.ref, len(frame), str(target) if target else None, result)
 
     def _frame(self, data: Any, model: ModelVersion) -> pd.DataFrame:
@@ -126,7 +125,9 @@ class Deployments:
             raise InvalidValue(
                 f"{len(inputs)} inputs, {len(outputs)} outputs and {len(names)} ids", "give one of each per prediction"
             )
-        times = [float(at if at is not None else clock.now())] * len(names) if not isinstance(at, Sequence) else list(at)
+        times = (
+            [float(at if at is not None else clock.now())] * len(names) if not isinstance(at, Sequence) else list(at)
+        )
         digest = self.store.blobs.put(_parquet(_table(names, times, inputs, outputs)))
         context = self.context()
         row = {
@@ -149,7 +150,7 @@ class Deployments:
         return batch
 
     def prediction(self, prediction_id: str) -> dict[str, Any]:
-        """One prediction: ``model``, ``at``, ``inputs``, ``outputs``, ``actual`` (None without feedback), and its batch.
+        """One prediction: ``model``, ``at``, ``inputs``, ``outputs``, ``actual`` (None without feedback), its batch.
 
         Raises:
             NotFound: no such prediction was recorded.
@@ -360,10 +361,6 @@ def _is_text(column: dict[str, Any]) -> bool:
     )
 
 
-def _exact(model: ModelVersion) -> str:
-    return f"model:{model.name}@{model.version}"
-
-
 def _target(out: str | os.PathLike[str]) -> Path:
     path = Path(out)
     if path.suffix.lower() not in SUFFIXES:
@@ -450,7 +447,8 @@ def _time(value: Any, what: str) -> float | None:
         return clock.parse_time(value)
     except (ValueError, TypeError) as error:
         raise InvalidValue(
-            f"{what} is {value!r}, and a time is needed", "write 2026-01-31, 2026-01-31T12:00:00Z, or seconds since 1970"
+            f"{what} is {value!r}, and a time is needed",
+            "write 2026-01-31, 2026-01-31T12:00:00Z, or seconds since 1970",
         ) from error
 
 

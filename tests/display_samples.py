@@ -89,7 +89,7 @@ ALL: dict[str, r.Record] = {
         r.Event(4, "01EV", "model.promoted", "model:churn@3", EVIL, T, {"reason": QUOTES}, "00", "ff"),
         TREE,
         r.Lineage(TREE),
-        r.StoreInfo("/data/<store>", "/data/blobs", "0001", "wal", {"runs": 1234}, ({"name": "user", "value": EVIL, "origin": "default"},)),
+        r.StoreInfo("/data/<store>", "/data/blobs", "0001", "wal", {"runs": 1234}, ({"setting": "user", "value": EVIL, "origin": "default"},)),
         r.Diagnosis(FINDINGS, "3.11.9", "0.1.0", T),
     )
 }  # fmt: skip

@@ -110,7 +110,7 @@ def _run(x: Any) -> Card:
     sections = (
         *_error(x.error),
         *pairs("metrics", x.metrics, "number"),
-        *pairs("params", x.params, "number"),
+        *pairs("params", x.params),
         *pairs("tags", x.tags),
         *_grid("artifacts", columns, files),
     )
@@ -323,8 +323,14 @@ def drift_grid(drift: Sequence[Mapping[str, Any]]) -> Sections:
     names: dict[str, None] = {}
     for row in drift:
         names.update(dict.fromkeys(row))
-    columns = tuple(Column(n, n.replace("_", " "), "status" if n in {"level", "status"} else "number") for n in names)
+    columns = tuple(Column(n, n.replace("_", " "), _drift_kind(n, [row.get(n) for row in drift])) for n in names)
     return _grid("drift", columns, [[short(row.get(n), 80) for n in names] for row in drift])
+
+
+def _drift_kind(name: str, values: Sequence[Any]) -> str:
+    if name in {"level", "status"}:
+        return "status"
+    return "text" if any(isinstance(v, str) for v in values) else "number"
 
 
 def _report(x: Any) -> Card:
@@ -366,7 +372,7 @@ def _store(x: Any) -> Card:
     facts = _facts(
         ("artifacts", x.artifacts, "code"), ("schema", x.schema, "text"), ("journal", x.journal_mode, "text")
     )
-    rows = [(s.get("name", ""), short(s.get("value")), s.get("origin", "")) for s in x.settings]
+    rows = [(s.get("setting", ""), short(s.get("value")), s.get("origin", "")) for s in x.settings]
     columns = (Column("name", "setting"), Column("value", "value"), Column("origin", "from"))
     return Card("store", x.url, "", facts, (*pairs("contents", x.counts, "count"), *_grid("settings", columns, rows)))
 

@@ -64,8 +64,10 @@ def _section(section: Grid | Block) -> str:
 def card_html(card: Card) -> str:
     """A card with its own style; several on one page do not disturb each other."""
     status = badge(card.status) if card.status else ""
-    facts = "".join(f"<dt>{escape(label)}</dt><dd>{value_html(value, kind)}</dd>" for label, value, kind in card.facts)
-    body = f'<dl class="nbm-facts">{facts}</dl>' if facts else ""
+    facts = "".join(
+        f"<tr><th>{escape(label)}</th><td>{value_html(value, kind)}</td></tr>" for label, value, kind in card.facts
+    )
+    body = f'<table class="nbm-facts"><tbody>{facts}</tbody></table>' if facts else ""
     sections = "".join(_section(s) for s in card.sections)
     return (
         f'{_style_tag()}<div class="nbm nbm-card"><div class="nbm-head">'

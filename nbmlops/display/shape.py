@@ -101,7 +101,9 @@ def cell(value: Any, kind: str = "text") -> str:
         return ""
     if isinstance(value, list | tuple):
         return ", ".join(cell(v, "text") for v in value)
-    if isinstance(value, bool | str) or not isinstance(value, int | float):
+    if isinstance(value, str):
+        return _tidy(value) if kind == "number" and len(value) > 9 else value
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if kind == "time":
         return clock.local(value)
@@ -112,3 +114,11 @@ def cell(value: Any, kind: str = "text") -> str:
     if kind == "count" and isinstance(value, int):
         return f"{value:,}"
     return number(value)
+
+
+def _tidy(text: str) -> str:
+    """Params are kept as texts: ``0.30000000000000004`` is shown as the number it is."""
+    try:
+        return number(float(text))
+    except ValueError:
+        return text

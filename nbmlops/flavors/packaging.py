@@ -60,10 +60,12 @@ def build(model: Any, data: object) -> Package:
     inputs = _sample(table, SAMPLE_ROWS)
     try:
         described["outputs"] = prediction.describe(model, described, inputs)
-        outputs = prediction.predict(model, described, inputs) if described["outputs"] else pd.DataFrame(index=inputs.index)
+        outputs = (
+            prediction.predict(model, described, inputs) if described["outputs"] else pd.DataFrame(index=inputs.index)
+        )
     except Exception as error:  # the user's model may raise anything
         raise InvalidValue(
-            f"this {type(model).__name__} cannot predict the rows it was registered with: {type(error).__name__}: {error}",
+            f"this {type(model).__name__} cannot predict the rows given: {type(error).__name__}: {error}",
             "pass input_example= with rows as the model gets them in predict()",
         ) from error
     libraries = requirements.libraries([*fine, *refused], frames=described["input_kind"] != "array")

@@ -32,7 +32,9 @@ def predict(model: Any, signature: dict[str, Any], frame: pd.DataFrame) -> pd.Da
     if values.ndim == 1:
         columns: dict[str, Any] = {"prediction": values}
         if chances is not None:
-            columns |= {f"probability_{name}": chances[:, i] for i, name in enumerate(np.asarray(model.classes_).tolist())}
+            columns |= {
+                f"probability_{name}": chances[:, i] for i, name in enumerate(np.asarray(model.classes_).tolist())
+            }
     else:
         columns = {f"prediction_{i}": values[:, i] for i in range(values.shape[1])}
     return pd.DataFrame(columns, index=frame.index)
@@ -59,7 +61,11 @@ def _probabilities(model: Any, given: Any) -> np.ndarray | None:
     if not hasattr(model, "predict_proba") or not hasattr(model, "classes_"):
         return None
     chances = model.predict_proba(given)
-    fits = isinstance(chances, np.ndarray) and chances.ndim == 2 and np.asarray(model.classes_).shape == (chances.shape[1],)
+    fits = (
+        isinstance(chances, np.ndarray)
+        and chances.ndim == 2
+        and np.asarray(model.classes_).shape == (chances.shape[1],)
+    )
     return chances if fits else None
 
 

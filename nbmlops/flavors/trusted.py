@@ -210,6 +210,8 @@ SCALARS = _names(
         ),
     }
 )
+# Never built, only named: make_column_selector(dtype_include=numpy.number) holds one.
+ABSTRACT = _names({"numpy": "character floating generic inexact integer number object_ signedinteger unsignedinteger"})
 PLAIN = _names({"builtins": "bool bytes dict float int list set str tuple"})
 
 SPARSE = frozenset(
@@ -266,5 +268,5 @@ ROLES: dict[str, frozenset[str]] = {
     "SparseMatrixNode": SPARSE,
     "TreeNode": TREES,
     "TupleNode": frozenset({"builtins.tuple"}),
-    "TypeNode": PLAIN | SCALARS,
+    "TypeNode": PLAIN | SCALARS | ABSTRACT,
 }

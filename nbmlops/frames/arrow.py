@@ -19,7 +19,6 @@ from nbmlops.frames import digest, encode
 
 if TYPE_CHECKING:
     import pandas as pd
-    import polars as pl
 
 ENGINES = ("pandas", "polars", "arrow")
 _HEAD = 64
@@ -32,6 +31,12 @@ class Packed:
 
     table: pa.Table
     manifest: dict[str, Any]
+
+    @property
+    def rows(self) -> int:
+        """The number of rows, also of a frame that is only an index."""
+        index = self.manifest.get("index", {})
+        return len(range(*index["range"])) if "range" in index else self.table.num_rows
 
     def schema(self) -> list[dict[str, Any]]:
         """Per column name, Arrow type and nullability, index levels included: what records and catalogues show."""
@@ -156,7 +161,9 @@ def check_round_trip(data: Any, packed: Packed) -> None:
 
         polars_frames.check(head, back)
     elif digest.table_digest(pack(back).table)[0] != digest.table_digest(again.table)[0] or back.schema != head.schema:
-        changed = [f"{a.name}: {a.type} becomes {b.type}" for a, b in zip(head.schema, back.schema, strict=True) if a != b]
+        changed = [
+            f"{a.name}: {a.type} becomes {b.type}" for a, b in zip(head.schema, back.schema, strict=True) if a != b
+        ]
         raise InvalidValue(f"the table would not come back as it is: {'; '.join(changed)}", "cast these columns first")
 
 
@@ -189,7 +196,9 @@ def _table(data: Any) -> pa.Table:
         raise InvalidValue("a single column is not a frame", "use .to_frame()")
     if hasattr(data, "__arrow_c_stream__"):
         return pa.table(data)
-    hint = "give a pandas, polars or Arrow frame, a dict of columns, a list of records, a CSV or Parquet file, or a folder"
+    hint = (
+        "give a pandas, polars or Arrow frame, a dict of columns, a list of records, a CSV or Parquet file, or a folder"
+    )
     raise InvalidValue(f"a {type(data).__module__}.{type(data).__name__} is not a frame", hint)
 
 
@@ -203,7 +212,9 @@ def _from_columns(data: Mapping[Any, Any]) -> pa.Table:
     if lengths := {n: len(a) for n, a in arrays.items() if len(a) != len(next(iter(arrays.values())))}:
         faults.append(f"columns differ in length: {lengths} and {len(next(iter(arrays.values())))}")
     if faults:
-        raise InvalidValue.of("the columns cannot be kept", faults, "make each column a list of one kind of value, all of one length")
+        raise InvalidValue.of(
+            "the columns cannot be kept", faults, "make each column a list of one kind of value, all of one length"
+        )
     return pa.table(arrays)
 
 
@@ -245,7 +256,8 @@ def _describe(column: pa.ChunkedArray) -> dict[str, Any]:
 
 
 def _is_categorical(note: dict[str, Any]) -> bool:
-    return note.get("kind") in {"categorical", "dictionary"} or bool(note.get("given")) or note.get("polars") in {"Categorical", "Enum"}
+    kinds = {str(note.get("kind")), str(note.get("polars")), str(note.get("type")).partition("<")[0]}
+    return bool(kinds & {"categorical", "dictionary", "Categorical", "Enum"}) or isinstance(note.get("given"), dict)
 
 
 def _unpack_arrow(table: pa.Table, manifest: dict[str, Any], columns: Sequence[Hashable] | None) -> pa.Table:
@@ -284,11 +296,9 @@ def _dictionary(column: pa.ChunkedArray, entries: pa.Array, index: pa.DataType, 
 
 
 def _to_pandas(table: pa.Table) -> pd.DataFrame:
-    return table.to_pandas()
-
-
-def to_polars(data: pa.Table) -> pl.DataFrame:
-    """Any Arrow table as a polars frame."""
-    from nbmlops.frames import polars_frames
-
-    return polars_frames.from_table(data)
+    for i, field in enumerate(table.schema):
+        if field.type == pa.time64("ns"):  # Python's time objects, all that pandas has, end at microseconds
+            micro = table.column(i).cast(pa.time64("us"), safe=False)
+            table = table.set_column(i, field.with_type(micro.type), micro)
+    # Without a note by pandas, dates are worth more as datetime64 than as Python objects.
+    return table.to_pandas(date_as_object=b"pandas" in (table.schema.metadata or {}))

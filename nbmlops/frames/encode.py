@@ -56,6 +56,9 @@ def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The column's values without dictionaries and run-ends."""
     if pa.types.is_run_end_encoded(column.type):
         return pa.chunked_array([pc.run_end_decode(c) for c in column.chunks], column.type.value_type)
+    if pa.types.is_dictionary(column.type) and pa.types.is_nested(column.type.value_type):
+        # Arrow's cast cannot decode these.
+        return plain(pa.chunked_array([c.dictionary.take(c.indices) for c in column.chunks], column.type.value_type))
     target = plain_type(column.type)
     return column if target == column.type else column.cast(target)
 

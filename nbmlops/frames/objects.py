@@ -132,7 +132,15 @@ def _kind(values: np.ndarray, missing: np.ndarray, column: str) -> str:
 
 def _mark(missing: np.ndarray) -> str:
     marks = {
-        "None" if v is None else "NA" if v is pd.NA else "NaT" if v is pd.NaT else "nan" if isinstance(v, float) else "None"
+        "None"
+        if v is None
+        else "NA"
+        if v is pd.NA
+        else "NaT"
+        if v is pd.NaT
+        else "nan"
+        if isinstance(v, float)
+        else "None"
         for v in missing
     }
     return marks.pop() if len(marks) == 1 else "None"
@@ -148,11 +156,17 @@ def _pack_scalars(given: list[Any], kind: str, column: str) -> pa.Array:
         zones = {str(v.tzinfo): v.tzinfo for v in given if v is not None}
         if len(zones) > 1:
             raise InvalidValue(
-                f"column {column!r} mixes time zones: {', '.join(sorted(zones))}", "use pd.to_datetime(column, utc=True)"
+                f"column {column!r} mixes time zones: {', '.join(sorted(zones))}",
+                "use pd.to_datetime(column, utc=True)",
             )
         return pa.array(given)
-    if kind == "time" and (row := next((i for i, v in enumerate(given) if v is not None and v.tzinfo), None)) is not None:
-        raise InvalidValue(f"column {column!r}: the time in row {row} has a time zone", "keep the zone in a column of its own")
+    if (
+        kind == "time"
+        and (row := next((i for i, v in enumerate(given) if v is not None and v.tzinfo), None)) is not None
+    ):
+        raise InvalidValue(
+            f"column {column!r}: the time in row {row} has a time zone", "keep the zone in a column of its own"
+        )
     return pa.array(given, _ARROW.get(kind))
 
 
@@ -185,7 +199,7 @@ def _pack_nested(given: list[Any], note: dict[str, Any], column: str) -> tuple[p
         text = None if value is None else _json(value)
         if value is not None and text is None:
             raise InvalidValue(
-                f"column {column!r}: row {row} holds {repr(value)[:60]}, which neither Arrow nor JSON gives back unchanged",
+                f"column {column!r}: row {row} holds {repr(value)[:60]}, which would not come back unchanged",
                 "use lists and dicts of text, numbers and None, or one kind of value in all rows",
             )
         texts.append(text)
@@ -227,4 +241,6 @@ def _refuse_value(given: list[Any], column: str, error: Exception) -> InvalidVal
                 f"column {column!r}: row {row} holds {ascii(value)[:60]}, which cannot be stored: {reason}",
                 "mend the value, or convert the column to text",
             )
-    return InvalidValue(f"column {column!r} cannot be stored: {error}", "convert the column to text, numbers or dates first")
+    return InvalidValue(
+        f"column {column!r} cannot be stored: {error}", "convert the column to text, numbers or dates first"
+    )

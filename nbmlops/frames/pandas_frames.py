@@ -1,7 +1,7 @@
 """pandas frames to plain Arrow columns and back, with every dtype, the index and the column labels as they were.
 
-Parquet alone loses much of this (an integer category comes back as int64, pandas#60491), so the table holds plain values
-that any engine reads and a JSON manifest holds the rest: categories and their order, missing-value markers, index kinds.
+Parquet alone loses much of this (an integer category comes back as int64, pandas#60491), so the table holds plain
+values that any engine reads and a JSON manifest the rest: categories and their order, missing-value markers, indexes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from nbmlops.frames import encode, objects
 from nbmlops.frames.digest import contiguous
 
 Values = pd.Series | pd.Index
-_NULLABLE = frozenset({"boolean", "Float32", "Float64", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64"})
+_NULLABLE = frozenset(
+    {"boolean", "Float32", "Float64", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64"}
+)
 _NAT = np.iinfo(np.int64).min
 
 
@@ -30,7 +32,9 @@ def pack(frame: pd.DataFrame) -> tuple[pa.Table, dict[str, Any]]:
     """
     if not frame.columns.is_unique:
         twice = ", ".join(repr(c) for c in frame.columns[frame.columns.duplicated()].unique())
-        raise InvalidValue(f"column names appear more than once: {twice}", "rename them; a snapshot needs distinct names")
+        raise InvalidValue(
+            f"column names appear more than once: {twice}", "rename them; a snapshot needs distinct names"
+        )
     fields = _field_names(frame.columns)
     arrays, notes, faults, hints = [], [], [], []
     for position, field in enumerate(fields):
@@ -104,16 +108,22 @@ def pack_values(values: Values, column: str) -> tuple[pa.Array | pa.ChunkedArray
         return array, {"kind": "zoned", "unit": dtype.unit, "tz": array.type.tz}
     if dtype.name in _NULLABLE:
         return pa.array(values.array), {"kind": "nullable", "name": dtype.name}
-    hint = ".sparse.to_dense() makes it an ordinary one" if isinstance(dtype, pd.SparseDtype) else "convert it with .astype(…)"
+    hint = (
+        ".sparse.to_dense() makes it an ordinary one"
+        if isinstance(dtype, pd.SparseDtype)
+        else "convert it with .astype(…)"
+    )
     raise InvalidValue(f"column {column!r} has the dtype {dtype}, which cannot be kept", hint)
 
 
 def _pack_numpy(values: Values, dtype: np.dtype[Any], column: str) -> tuple[pa.Array, dict[str, Any]]:
-    if dtype == object:
+    if pd.api.types.is_object_dtype(dtype):
         return objects.pack(values.to_numpy(), column)
     if not dtype.isnative or dtype.kind not in "biufMm" or dtype.itemsize > 8:
         hint = "keep real and imaginary part in two columns" if dtype.kind == "c" else "convert it with .astype(…)"
-        raise InvalidValue(f"column {column!r} has the dtype {dtype.str if not dtype.isnative else dtype}, which cannot be kept", hint)
+        raise InvalidValue(
+            f"column {column!r} has the dtype {dtype.str if not dtype.isnative else dtype}, which cannot be kept", hint
+        )
     return pa.array(values.to_numpy(), from_pandas=True), {"kind": "numpy", "name": str(dtype)}
 
 
@@ -146,7 +156,7 @@ def unpack_values(column: pa.ChunkedArray, note: dict[str, Any]) -> Any:
         return _unpack_categorical(column, note)
     if kind == "period":
         ordinals = np.asarray(contiguous(column).fill_null(_NAT))
-        return pd.PeriodIndex.from_ordinals(ordinals, freq=note["freq"]).array
+        return pd.PeriodIndex.from_ordinals(ordinals, freq=note["freq"]).array  # type: ignore[attr-defined]
     if kind == "interval":
         left, right = (unpack_values(_chunked(f), note["of"]) for f in contiguous(column).flatten())
         return pd.arrays.IntervalArray.from_arrays(left, right, closed=note["closed"])
@@ -154,7 +164,7 @@ def unpack_values(column: pa.ChunkedArray, note: dict[str, Any]) -> Any:
         return pd.arrays.ArrowExtensionArray(column.cast(encode.schema_from_json(note["given"]).field(0).type))
     if kind == "string":
         more = {} if note["na"] == "NA" else {"na_value": np.nan}
-        return pd.StringDtype(note["storage"], **more).__from_arrow__(column)
+        return pd.StringDtype(note["storage"], **more).__from_arrow__(column)  # type: ignore[attr-defined]
     if kind == "zoned":
         moments = _numpy(column.cast(pa.timestamp(note["unit"])), f"datetime64[{note['unit']}]")
         return pd.DatetimeIndex(moments).tz_localize("UTC").tz_convert(_zone(note["tz"])).array
@@ -176,7 +186,7 @@ def _unpack_categorical(column: pa.ChunkedArray, note: dict[str, Any]) -> pd.Cat
     array = encode.array_from_json(stored)
     index = _index(unpack_values(_chunked(array), stored["dtype"]), stored)
     codes = np.asarray(encode.codes(column, array).fill_null(-1))
-    return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(index, ordered=note["ordered"]))  # type: ignore[arg-type]
+    return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(index, ordered=note["ordered"]))  # type: ignore[return-value]
 
 
 def _chunked(array: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
@@ -206,7 +216,8 @@ def _range_note(index: pd.Index) -> dict[str, Any]:
 
 def _index(values: Any, note: dict[str, Any], name: Hashable = None) -> pd.Index:
     if "range" in note:
-        return pd.RangeIndex(*note["range"], name=name)
+        start, stop, step = note["range"]
+        return pd.RangeIndex(start, stop, step, name=name)
     index = pd.Index(values, name=name, dtype=values.dtype)
     if "freq" in note:
         index.freq = note["freq"]  # type: ignore[attr-defined]
@@ -235,7 +246,9 @@ def _unpack_index(note: dict[str, Any], table: pa.Table) -> pd.Index:
         _index(unpack_values(table.column(level["field"]), level["dtype"]), level, _unname(level["name"]))
         for level in note["levels"]
     ]
-    return pd.MultiIndex.from_arrays(indexes, names=[i.name for i in indexes]) if note["kind"] == "multi" else indexes[0]
+    return (
+        pd.MultiIndex.from_arrays(indexes, names=[i.name for i in indexes]) if note["kind"] == "multi" else indexes[0]
+    )
 
 
 def _pack_labels(labels: pd.Index) -> dict[str, Any]:
@@ -246,7 +259,9 @@ def _pack_labels(labels: pd.Index) -> dict[str, Any]:
         try:
             array, note = pack_values(values, "column names")
         except InvalidValue as error:
-            raise InvalidValue(error.message, "give all columns names of one type: frame.columns = frame.columns.map(str)") from error
+            raise InvalidValue(
+                error.message, "give all columns names of one type: frame.columns = frame.columns.map(str)"
+            ) from error
         level = {"name": _name(values.name), "dtype": note, **_range_note(values)}
         levels.append({**level, **encode.array_to_json(contiguous(array))})
     return {"kind": "multi" if isinstance(labels, pd.MultiIndex) else "values", "levels": levels}
@@ -260,7 +275,9 @@ def _unpack_labels(manifest: dict[str, Any]) -> pd.Index:
         _index(unpack_values(_chunked(encode.array_from_json(level)), level["dtype"]), level, _unname(level["name"]))
         for level in note["levels"]
     ]
-    return pd.MultiIndex.from_arrays(indexes, names=[i.name for i in indexes]) if note["kind"] == "multi" else indexes[0]
+    return (
+        pd.MultiIndex.from_arrays(indexes, names=[i.name for i in indexes]) if note["kind"] == "multi" else indexes[0]
+    )
 
 
 def _levels(index: pd.Index) -> list[pd.Index]:
@@ -291,9 +308,11 @@ def check(frame: pd.DataFrame, again: pd.DataFrame) -> None:
         pd.testing.assert_frame_equal(frame, again, check_exact=True, check_index_type=True, check_column_type=True)
     except AssertionError as error:
         what = " ".join(str(error).split())[:300]
-        raise InvalidValue(f"the frame would not come back as it is: {what}", "convert the column named to a plainer dtype") from error
+        raise InvalidValue(
+            f"the frame would not come back as it is: {what}", "convert the column named to a plainer dtype"
+        ) from error
     for position, dtype in enumerate(frame.dtypes):
-        if dtype == object:
+        if pd.api.types.is_object_dtype(dtype):
             _check_objects(frame.iloc[:, position], again.iloc[:, position])
 
 
@@ -301,6 +320,6 @@ def _check_objects(given: pd.Series, again: pd.Series) -> None:
     for row, (a, b) in enumerate(zip(given, again, strict=True)):
         if not isinstance(a, np.ndarray) and not pd.api.types.is_scalar(a) and not objects.same(a, b):
             raise InvalidValue(
-                f"column {given.name!r}: row {row} holds {a!r:.60} and would come back as {b!r:.60}", "use plainer values"
+                f"column {given.name!r}: row {row} holds {a!r:.60} and would come back as {b!r:.60}",
+                "use plainer values",
             )
-

@@ -48,7 +48,9 @@ def from_table(table: pa.Table) -> pl.DataFrame:
     ready = []
     for column in table.columns:
         kind = column.type
-        text = pa.types.is_dictionary(kind) and (pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type))
+        text = pa.types.is_dictionary(kind) and (
+            pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type)
+        )
         ready.append(column if text else encode.plain(column))
     frame = pl.from_arrow(pa.table(ready, names=table.column_names))
     assert isinstance(frame, pl.DataFrame)  # noqa: S101  (a table always gives a frame)
@@ -111,4 +113,6 @@ def check(frame: pl.DataFrame, again: pl.DataFrame) -> None:
         assert_frame_equal(frame, again, check_exact=True)
     except AssertionError as error:
         what = " ".join(str(error).split())[:300]
-        raise InvalidValue(f"the frame would not come back as it is: {what}", "cast the column named to a plainer dtype") from error
+        raise InvalidValue(
+            f"the frame would not come back as it is: {what}", "cast the column named to a plainer dtype"
+        ) from error

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import re
@@ -21,13 +22,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from jupyter_client.asynchronous import AsyncKernelClient
+from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -37,6 +37,7 @@ from papermill.engines import NotebookExecutionManager
 
 from nbmlops import clock
 from nbmlops.notebook import parameters, types
+from nbmlops.notebook.job import Event, Job, Outcome, Stop
 
 _log = logging.getLogger("nbmlops.notebook")
 _log.addHandler(logging.NullHandler())
@@ -44,87 +45,12 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # The path of a unix socket holds about 107 bytes; jupyter_client adds "k-ipc-5" to the folder's.
 _SOCKET_FOLDER = 80
 
-Event = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What to execute and how.
-
-    ``environment`` is added to this process's. ``timeout`` is for the whole notebook and ``cell_timeout`` for each
-    cell, in seconds. ``kernel`` overrides the notebook's own kernelspec. ``path`` is recorded and not read.
-    ``grace`` is how long an interrupted cell has before its kernel is killed.
-    """
-
-    cwd: str
-    params: Mapping[str, Any] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
-    kernel: str | None = None
-    timeout: float | None = None
-    cell_timeout: float | None = None
-    path: str = ""
-    start_timeout: float = 60.0
-    grace: float = 5.0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of it. ``status``: FINISHED, FAILED, TIMEOUT, DIED or KILLED (stopped from outside).
-
-    ``cell`` is the index, in the executed notebook, of the cell where it ended. ``error`` has ``name``, ``message``
-    and ``traceback`` (a list of lines without colour codes).
-    """
-
-    nb: Any
-    status: str
-    cell: int | None
-    error: dict[str, Any] | None
-    cells_done: int
-    cells: int
-    duration: float
-
-
-class Stop:
-    """A request to end executions early, which any thread can make."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self._lock = threading.Lock()
-        self._calls: list[Callable[[], None]] = []
-
-    def set(self) -> None:
-        with self._lock:
-            self._event.set()
-            calls = list(self._calls)
-        for call in calls:
-            call()
-
-    def is_set(self) -> bool:
-        return self._event.is_set()
-
-    def wait(self, seconds: float) -> bool:
-        """Sleep, unless stopped before; whether it was stopped."""
-        return self._event.wait(seconds)
-
-    @contextlib.contextmanager
-    def calling(self, call: Callable[[], None]) -> Iterator[None]:
-        """While inside, ``set`` makes this call; at once if it was set already."""
-        with self._lock:
-            self._calls.append(call)
-        try:
-            if self.is_set():
-                call()
-            yield
-        finally:
-            with self._lock:
-                self._calls.remove(call)
-
 
 def execute(nb: Any, job: Job, on_event: Callable[[Event], None] | None = None, stop: Stop | None = None) -> Outcome:
     """Execute a copy of the notebook; the outcome holds it as it became, however it ended.
 
-    ``on_event`` gets ``{"type": "cell", "index", "status": "running"|"completed"|"failed", "done", "cells"}`` in another
-    thread. Ctrl-C here, or ``stop``, interrupts the cell and ends the kernel; the outcome is then KILLED.
+    ``on_event`` gets ``{"type": "cell", "index", "status": "running" | "completed" | "failed", "done", "cells"}`` in
+    another thread. Ctrl-C here, or ``stop``, interrupts the cell and ends the kernel; the outcome is then KILLED.
     """
     stop = stop or Stop()
     execution = _Execution(nb, job, on_event or (lambda event: None), stop)
@@ -143,7 +69,7 @@ def execute(nb: Any, job: Job, on_event: Callable[[Event], None] | None = None, 
     thread.start()
     while thread.is_alive():
         try:
-            thread.join(3600)
+            thread.join(0.5)  # a wait without end would not see an interrupt that reached another thread
         except KeyboardInterrupt:
             stop.set()
     if failure:
@@ -277,7 +203,7 @@ class _Execution:
         self.progress.notebook_start()
         ended: _Ended | None = None
         try:
-            with self.stop.calling(lambda: loop.call_soon_threadsafe(self.stopped.set)):
+            with self.stop.calling(functools.partial(loop.call_soon_threadsafe, self.stopped.set)):
                 await self._all_cells()
         except _Ended as error:
             ended = error
@@ -299,12 +225,18 @@ class _Execution:
     async def _all_cells(self) -> None:
         self.km = self._kernel()
         self.client = PapermillNotebookClient(
-            self.progress, km=self.km, log=_log, coalesce_streams=True, iopub_timeout=60, kernel_name=self.km.kernel_name
+            self.progress,
+            km=self.km,
+            log=_log,
+            coalesce_streams=True,
+            iopub_timeout=60,
+            kernel_name=self.km.kernel_name,
         )
         try:
             await self._start()
-            for self.index, cell in enumerate(self.nb.cells):
-                if not await self._cell(self.index, cell):
+            for index, cell in enumerate(self.nb.cells):
+                self.index = index
+                if not await self._cell(index, cell):
                     break
             self.client.set_widgets_metadata()
         finally:
@@ -313,7 +245,7 @@ class _Execution:
     def _kernel(self) -> AsyncKernelManager:
         km = AsyncKernelManager(kernel_name=self._kernel_name(), log=_log, shutdown_wait_time=15.0)
         km.client_factory = _CellClient
-        if km.ipykernel and not self.job.kernel:
+        if km.ipykernel and km.kernel_spec and not self.job.kernel:
             # The spec may name another installation's Python; a stage runs in the environment of the flow.
             km.kernel_spec.argv = [sys.executable, *km.kernel_spec.argv[1:]]
         if os.name == "posix" and len(os.fsencode(self.folder)) <= _SOCKET_FOLDER:
@@ -329,7 +261,9 @@ class _Execution:
             KernelSpecManager().get_kernel_spec(asked)
         except NoSuchKernel:
             if self.job.kernel:
-                raise _Ended("FAILED", "NoSuchKernel", f"there is no kernel {asked!r}; jupyter kernelspec list shows them") from None
+                raise _Ended(
+                    "FAILED", "NoSuchKernel", f"there is no kernel {asked!r}; jupyter kernelspec list shows them"
+                ) from None
             return "python3"
         return asked
 
@@ -389,7 +323,9 @@ class _Execution:
         if tell and cell.cell_type == "code":
             error = ended.error
             lines = [*error["traceback"], f"{error['name']}: {error['message']}"]
-            cell.outputs.append(nbformat.v4.new_output("error", ename=error["name"], evalue=error["message"], traceback=lines))
+            cell.outputs.append(
+                nbformat.v4.new_output("error", ename=error["name"], evalue=error["message"], traceback=lines)
+            )
         return ended
 
     async def _death(self, index: int) -> _Ended:

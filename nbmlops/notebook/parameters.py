@@ -28,7 +28,7 @@ _MAGIC = re.compile(r"^(\s*)([%!?].*)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter. ``default`` is its value where it is a literal; ``source`` its code; a required one has no code."""
+    """One parameter. ``default`` is its value where that is a literal; ``source`` its code, None without a default."""
 
     name: str
     type: Type
@@ -55,7 +55,9 @@ class Parameters:
         typed: dict[str, Any] = {}
         faults: list[str] = []
         if values and not self.declared:
-            return {}, [f"{self.notebook} has no cell tagged 'parameters', so it takes no {', '.join(map(str, values))}"]
+            return {}, [
+                f"{self.notebook} has no cell tagged 'parameters', so it takes no {', '.join(map(str, values))}"
+            ]
         for name, value in values.items():
             if name not in self.items:
                 faults.append(f"unknown parameter {name!r}{suggestion(name, self.items)}")
@@ -64,7 +66,9 @@ class Parameters:
                 typed[name] = types.convert(self.items[name].type, value)
             except Mismatch as error:
                 faults.append(f"{name}: {error}")
-        faults += [f"{p.name}: a {p.type} is required" for p in self.items.values() if p.required and p.name not in values]
+        faults += [
+            f"{p.name}: a {p.type} is required" for p in self.items.values() if p.required and p.name not in values
+        ]
         return typed, faults
 
     def coerce(self, values: Mapping[str, Any]) -> dict[str, Any]:

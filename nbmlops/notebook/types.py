@@ -120,7 +120,9 @@ def convert(kind: Type, value: Any) -> Any:
 
 def _wrong(kind: Type, value: Any) -> Mismatch:
     shown = repr(str(value) if isinstance(value, Text) else value)
-    return Mismatch(f"{shown if len(shown) <= 60 else shown[:57] + '…'} is not {'an' if str(kind)[0] in 'aio' else 'a'} {kind}")
+    return Mismatch(
+        f"{shown if len(shown) <= 60 else shown[:57] + '…'} is not {'an' if str(kind)[0] in 'aio' else 'a'} {kind}"
+    )
 
 
 def _parsed(value: Any) -> Any:
@@ -194,13 +196,17 @@ def _boolean(kind: Type, value: Any) -> bool:
 
 def _string(kind: Type, value: Any) -> str:
     if not isinstance(value, str):
-        raise Mismatch(f"{_wrong(kind, value)} (write it in quotes)" if isinstance(value, int | float | date) else str(_wrong(kind, value)))
+        raise Mismatch(
+            f"{_wrong(kind, value)} (write it in quotes)"
+            if isinstance(value, int | float | date)
+            else str(_wrong(kind, value))
+        )
     return str(value)
 
 
 def _sequence(kind: Type, value: Any) -> Any:
-    if isinstance(value, Text):
-        value = _parsed(value) if value.lstrip().startswith("[") else [Text(part.strip()) for part in value.split(",")]
+    if isinstance(value, str):
+        value = _parsed(Text(value)) if value.lstrip().startswith("[") else [Text(part.strip()) for part in value.split(",")]
     if not isinstance(value, list | tuple | set | frozenset):
         raise _wrong(kind, value)
     element = kind.args[0] if kind.args else ANY
@@ -208,7 +214,7 @@ def _sequence(kind: Type, value: Any) -> Any:
 
 
 def _mapping(kind: Type, value: Any) -> dict[Any, Any]:
-    value = _parsed(value)
+    value = _parsed(Text(value)) if isinstance(value, str) else value
     if not isinstance(value, dict):
         raise _wrong(kind, value)
     key, element = kind.args if len(kind.args) == 2 else (ANY, ANY)
@@ -228,11 +234,15 @@ def _literal(kind: Type, value: Any) -> Any:
             return choice
         if isinstance(value, str) and (str(choice) == value):
             return choice
-    raise Mismatch(f"{str(value) if isinstance(value, Text) else value!r} is not one of {', '.join(repr(a) for a in kind.args)}")
+    raise Mismatch(
+        f"{str(value) if isinstance(value, Text) else value!r} is not one of {', '.join(repr(a) for a in kind.args)}"
+    )
 
 
 def _alternatives(kind: Type, value: Any) -> Any:
-    for member in kind.args:  # a member that takes the value unchanged goes first, so that 3 stays an int in float | int
+    for (
+        member
+    ) in kind.args:  # a member that takes the value unchanged goes first, so that 3 stays an int in float | int
         try:
             found = convert(member, value)
         except Mismatch:

@@ -49,6 +49,10 @@ class Pipeline:
     candidates: dict[str, tuple[Candidate, ...]]
     external: tuple[Any, ...]
 
+    def record_params(self) -> dict[str, Any]:
+        """The flow's values as JSON can carry them."""
+        return types.to_json(self.params)
+
     def record(self) -> records.Plan:
         """The plan as a record."""
         return records.Plan(
@@ -85,7 +89,9 @@ def prepare(path: str | Path, params: Mapping[str, Any] | None = None, only: Ite
     for name in sorted(wanted - set(spec.stages)):
         faults.append(f"there is no stage {name!r}{suggestion(name, spec.stages)}; there are {', '.join(spec.stages)}")
     if faults:
-        raise InvalidValue.of(str(path), list(dict.fromkeys(faults)), "mend the pipeline file or the values; no kernel was started")
+        raise InvalidValue.of(
+            str(path), list(dict.fromkeys(faults)), "mend the pipeline file or the values; no kernel was started"
+        )
     order = [name for name in order if name in wanted]
     kept = {name: tuple(n for n in needs[name] if n in wanted) for name in order}
     stages = {name: replace(spec.stages[name]) for name in order}
@@ -98,7 +104,9 @@ def _flow_values(spec: Spec, given: Mapping[str, Any], faults: list[str]) -> dic
         if name not in spec.params:
             known = f"; the pipeline takes {', '.join(spec.params)}" if spec.params else "; the pipeline takes none"
             faults.append(f"unknown parameter {name!r}{suggestion(name, spec.params)}{known}")
-    return {name: _flow_value(given[name], default) if name in given else default for name, default in spec.params.items()}
+    return {
+        name: _flow_value(given[name], default) if name in given else default for name, default in spec.params.items()
+    }
 
 
 def _flow_value(value: Any, default: Any) -> Any:
@@ -126,7 +134,7 @@ def _candidates(stage: Stage, values: dict[str, Any], faults: list[str]) -> tupl
 
 
 def substitute(value: Any, values: Mapping[str, Any], faults: list[str], where: str) -> Any:
-    """``${params.x}`` replaced: alone it keeps the value's type, inside text it becomes text; lists and mappings are searched."""
+    """``${params.x}`` replaced, also in lists and mappings: alone it keeps the value's type, inside text it is text."""
     if isinstance(value, dict):
         return {k: substitute(v, values, faults, where) for k, v in value.items()}
     if isinstance(value, list):
@@ -157,10 +165,16 @@ def _needs(spec: Spec, faults: list[str]) -> dict[str, tuple[str, ...]]:
     for name, stage in spec.stages.items():
         for other in stage.needs:
             if other not in spec.stages:
-                faults.append(f"stage {name}: needs {other!r}, and there is no such stage{suggestion(other, spec.stages)}")
+                faults.append(
+                    f"stage {name}: needs {other!r}, and there is no such stage{suggestion(other, spec.stages)}"
+                )
             elif other == name:
                 faults.append(f"stage {name}: needs itself")
-        read = [writers[key] for ref in stage.reads if ref.version is None and ref.alias is None and (key := str(ref)) in writers]
+        read = [
+            writers[key]
+            for ref in stage.reads
+            if ref.version is None and ref.alias is None and (key := str(ref)) in writers
+        ]
         waits = [n for n in (*stage.needs, *read) if n != name and n in spec.stages]
         found[name] = tuple(dict.fromkeys(waits))
     return found
@@ -176,7 +190,7 @@ def _order(needs: dict[str, tuple[str, ...]], faults: list[str]) -> list[str]:
 
 
 def _external(stages: dict[str, Stage]) -> tuple[Any, ...]:
-    """References that are read and that nothing to run writes, or that name a version; a stage's own output counts as read."""
+    """What is read and comes from outside: it names a version, or nobody but the reading stage writes it."""
     written = {thing: name for name, stage in stages.items() for thing in stage.writes}
     found = []
     for name, stage in stages.items():

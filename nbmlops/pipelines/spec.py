@@ -14,6 +14,7 @@ from nbmlops.notebook import parameters
 from nbmlops.notebook.parameters import Parameters, suggestion
 from nbmlops.refs import Ref, check_name
 from nbmlops.refs import parse as parse_ref
+from nbmlops.rules import check as check_rules
 
 _TOP = ("name", "params", "stages", "promote")
 _STAGE = ("notebook", "params", "reads", "writes", "needs", "matrix", "select", "retries", "timeout", "kernel")
@@ -118,8 +119,15 @@ class _Reader:
             if node is not None:
                 self._note(node, ())
             self.data = yaml.safe_load(source)
-        except (yaml.YAMLError, UnicodeError, ValueError, TypeError) as error:  # Value, Type: dates or keys YAML cannot make
-            raise InvalidValue(f"{path} is not YAML: {' '.join(str(error).split())}", "mend the file at that place") from error
+        except (
+            yaml.YAMLError,
+            UnicodeError,
+            ValueError,
+            TypeError,
+        ) as error:  # Value, Type: dates or keys YAML cannot make
+            raise InvalidValue(
+                f"{path} is not YAML: {' '.join(str(error).split())}", "mend the file at that place"
+            ) from error
         if not isinstance(self.data, dict):
             raise InvalidValue(f"{path} holds no pipeline", "write a mapping with name and stages")
 
@@ -129,7 +137,8 @@ class _Reader:
             for key, value in node.value:
                 place = (*at, key.value)
                 if place in self.lines:
-                    self.faults.append(f"line {key.start_mark.line + 1}: {key.value!r} is given twice (first in line {self.lines[place]})")
+                    line, first = key.start_mark.line + 1, self.lines[place]
+                    self.faults.append(f"line {line}: {key.value!r} is given twice (first in line {first})")
                 self.lines[place] = key.start_mark.line + 1
                 self._note(value, place)
         elif isinstance(node, yaml.SequenceNode):
@@ -299,10 +308,16 @@ class _Reader:
             self.fault(("promote", "model"), "promote needs model: the name of one that a stage writes")
             return None
         model = model.removeprefix("model:")
+        rules = self.texts(given.get("rules"), ("promote", "rules"))
+        try:
+            check_rules(rules)
+        except InvalidValue as error:
+            for fault in error.faults:
+                self.fault(("promote", "rules"), f"rule {fault}")
         written = [w.removeprefix("model:") for s in stages.values() for w in s.writes if w.startswith("model:")]
         if model not in written:
             self.fault(("promote", "model"), f"promote: no stage writes model:{model}{suggestion(model, written)}")
-        return Promote(model, str(to), tuple(self.texts(given.get("rules"), ("promote", "rules"))))
+        return Promote(model, str(to), tuple(rules))
 
 
 def _kind(value: Any) -> str:

@@ -1,9 +1,9 @@
 """Autolog for scikit-learn: every outermost ``fit`` is logged with its parameters, training score and seconds.
 
-``fit`` and its kin are wrapped on the classes that scikit-learn lists as estimators, once, and put back by
-``uninstall``. A fit inside a fit (a pipeline's steps, a search's candidates, an ensemble's trees, also in threads)
-is never logged by itself: the depth is counted per thread, and worker threads of an outer fit are recognised because
-joblib's backends start them while the outer fit is under way.
+``fit`` and its kin are wrapped on every estimator class that is loaded, and on those that are defined later, whatever
+library they come from; ``uninstall`` puts them back. A fit inside a fit (a pipeline's steps, a search's candidates, an
+ensemble's trees) is never logged by itself, not even in another thread: joblib's workers know that they are nested,
+while threads of the user's own each have an outermost fit.
 """
 
 from __future__ import annotations
@@ -48,9 +48,8 @@ class _Installed:
         self.options = Options()
         self.target: Target | None = None
         self.originals: dict[tuple[type, str], Callable[..., Any]] = {}
-        self.local = threading.local()
-        self.lock = threading.Lock()
-        self.outer: dict[int, set[int]] = {}  # thread of an outermost fit -> threads that existed when it began
+        self.hooked = False
+        self.outer: set[int] = set()  # threads in the middle of an outermost fit
 
 
 _here = _Installed()
@@ -59,17 +58,30 @@ _here = _Installed()
 def install(options: Options, target: Target) -> None:
     """Wrap the estimators' fit methods; calling it again only changes the options."""
     _here.options, _here.target = options, target
-    if _here.originals:
+    if _here.hooked:
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # importing every estimator meets deprecated ones
-        classes = _classes()
-    for cls in classes:
-        for method in METHODS:
-            if method in cls.__dict__ and callable(cls.__dict__[method]):
-                original = cls.__dict__[method]
-                _here.originals[cls, method] = original
-                setattr(cls, method, _wrapped(original))
+    from sklearn.base import BaseEstimator
+
+    todo = [BaseEstimator]
+    while todo:
+        cls = todo.pop()
+        _wrap(cls)
+        todo += cls.__subclasses__()
+
+    def also_later(cls: type, **kwargs: Any) -> None:
+        super(BaseEstimator, cls).__init_subclass__(**kwargs)
+        _wrap(cls)
+
+    BaseEstimator.__init_subclass__ = classmethod(also_later)  # type: ignore[assignment]
+    _here.hooked = True
+
+
+def _wrap(cls: type) -> None:
+    for method in METHODS:
+        original = cls.__dict__.get(method)
+        if callable(original) and (cls, method) not in _here.originals:
+            _here.originals[cls, method] = original
+            setattr(cls, method, _wrapped(original))
 
 
 def uninstall() -> None:
@@ -77,24 +89,16 @@ def uninstall() -> None:
     for (cls, method), original in _here.originals.items():
         setattr(cls, method, original)
     _here.originals.clear()
+    if _here.hooked:
+        from sklearn.base import BaseEstimator
+
+        del BaseEstimator.__init_subclass__
+        _here.hooked = False
 
 
 def installed() -> bool:
     """Whether fits are being logged."""
-    return bool(_here.originals)
-
-
-def _classes() -> list[type]:
-    """Every class along the estimators' ancestry that defines a fit method itself."""
-    from sklearn.base import BaseEstimator
-    from sklearn.utils import all_estimators
-
-    found: dict[type, None] = {}
-    for _, cls in all_estimators():
-        for ancestor in cls.__mro__:
-            if ancestor.__module__.startswith("sklearn.") and ancestor is not BaseEstimator:
-                found[ancestor] = None
-    return list(found)
+    return _here.hooked
 
 
 def _wrapped(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -103,7 +107,7 @@ def _wrapped(original: Callable[..., Any]) -> Callable[..., Any]:
         if _is_inner():
             return original(self, *args, **kwargs)
         me = threading.get_ident()
-        _here.outer[me] = {t.ident for t in threading.enumerate() if t.ident is not None}
+        _here.outer.add(me)
         began = time.perf_counter()
         try:
             result = original(self, *args, **kwargs)
@@ -111,18 +115,20 @@ def _wrapped(original: Callable[..., Any]) -> Callable[..., Any]:
             _log(self, args, kwargs, seconds)
             return result
         finally:
-            _here.outer.pop(me, None)
+            _here.outer.discard(me)
 
     return fit
 
 
 def _is_inner() -> bool:
-    """Whether this fit happens inside another one: in the same thread, or in a thread that the other one started."""
-    me = threading.get_ident()
-    outer = _here.outer
-    if not outer:
+    """Whether this fit happens inside another one: in the same thread, or in a worker of joblib's."""
+    if not _here.outer:
         return False
-    return me in outer or any(me not in before for before in list(outer.values()))
+    if threading.get_ident() in _here.outer:
+        return True
+    from joblib.parallel import get_active_backend
+
+    return (get_active_backend()[0].nesting_level or 0) > 0
 
 
 def _log(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], seconds: float) -> None:

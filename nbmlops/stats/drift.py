@@ -1,7 +1,7 @@
 """Drift and integrity of columns: a window of values against the training sample and profile.
 
 A row of the answer is a plain dict: ``column kind test statistic p_value p_adjusted psi psi_chance wasserstein js rows
-missing missing_reference infinite out_of_range new_categories verdict reason``; what does not apply is None.
+missing missing_reference infinite out_of_range new_categories new_expected verdict reason``; what does not apply is None.
 The verdict is filled in by :func:`nbmlops.stats.verdict.judge`, because it depends on all columns together.
 """
 
@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = ["chi_square", "columns", "js", "ks", "label", "measure", "psi", "wasserstein"]
 
+_FIELDS = (
+    *("kind", "test", "statistic", "p_value", "psi", "bins", "wasserstein", "js", "rows", "reference_rows"),
+    *("missing", "missing_reference", "infinite", "out_of_range", "new_categories", "new_expected"),
+)
 _BINS = 10  # deciles of the reference
 _FEW = 10  # up to so many distinct numbers, each is its own bin
 _TOP = 30  # categories with a bin of their own; the rest share one
 _NUMERIC = {"numeric", "datetime"}
 _CATEGORICAL = {"categorical", "boolean", "text"}
-_TEXT_SHARE = 0.5  # text with more distinct values than this share of rows has no distribution worth comparing
+_OTHER = "\0other"  # stands for the values a profile does not list
 
 
 def columns(
@@ -32,7 +36,7 @@ def columns(
 ) -> list[dict[str, Any]]:
     """One row for every column of the reference, measured but not yet judged; in the order of the reference.
 
-    ``profiles`` maps column names to training profiles; a column without a sample is compared with its profile's
+    ``profiles`` maps column names to training profiles, where ``count`` is the number of present values; a column without a sample is compared with its profile's
     histogram or top values. A column that the window lacks has ``rows`` 0 and ``missing`` 1.
     """
     import pandas as pd
@@ -60,20 +64,7 @@ def measure(
     sample = None if reference is None else pd.Series(reference)
     kind = (profile or {}).get("kind") or _kind(sample)
     present = int(values.notna().sum())
-    row: dict[str, Any] = dict.fromkeys(
-        (
-            "test",
-            "statistic",
-            "p_value",
-            "psi",
-            "bins",
-            "wasserstein",
-            "js",
-            "infinite",
-            "out_of_range",
-            "new_categories",
-        )
-    )
+    row: dict[str, Any] = dict.fromkeys(_FIELDS)
     row |= {"kind": kind, "rows": present, "reference_rows": _reference_rows(sample, profile)}
     row |= {"missing": _share(len(values) - present, len(values)), "missing_reference": _missing(sample, profile)}
     if kind in _NUMERIC:
@@ -112,14 +103,14 @@ def _share(part: float, whole: float) -> float | None:
 
 def _missing(sample: pd.Series | None, profile: Mapping[str, Any] | None) -> float | None:
     if profile and profile.get("nulls") is not None:
-        return _share(profile["nulls"], profile.get("count") or 0)
+        return _share(profile["nulls"], profile["nulls"] + (profile.get("count") or 0))
     return None if sample is None else _share(int(sample.isna().sum()), len(sample))
 
 
 def _reference_rows(sample: pd.Series | None, profile: Mapping[str, Any] | None) -> int:
     if sample is not None:
         return int(sample.notna().sum())
-    return int((profile or {}).get("count") or 0) - int((profile or {}).get("nulls") or 0)
+    return int((profile or {}).get("count") or 0)
 
 
 def _numbers(values: pd.Series) -> Array:
@@ -223,14 +214,18 @@ def _categorical(
 ) -> dict[str, Any]:
     top = {label(value): int(count) for value, count in profile.get("top") or []}
     rest = int(profile.get("other") or 0)
-    known = set(top) | set(reference or {})
-    complete = reference is not None or not rest
-    rows, row = sum(current.values()), {}
-    if known and rows and complete:
+    expected = dict(reference) if reference is not None else top | ({_OTHER: rest} if rest else {})
+    rows = sum(current.values())
+    if not rows or not expected or _is_free_text(expected):
+        return {}
+    row: dict[str, Any] = {}
+    if reference is not None or not rest:
+        known = set(top) | set(expected)
         row["new_categories"] = sum(count for name, count in current.items() if name not in known) / rows
-    expected = dict(reference) if reference is not None else top | ({"": rest} if rest else {})
-    if not rows or not expected or len(expected) > _TEXT_SHARE * sum(expected.values()) > 25:
-        return row
+        # Good-Turing: the share of values seen once is what a further sample holds of values not seen at all.
+        row["new_expected"] = (
+            sum(count == 1 for count in expected.values()) / sum(expected.values()) if rest or not top else 0.0
+        )
     own = set(sorted(expected, key=lambda name: (-expected[name], name))[:_TOP])
     before, after = _grouped(expected, own), _grouped(current, own)
     statistic, p_value = chi_square(before, after)
@@ -246,9 +241,16 @@ def _categorical(
     }
 
 
+def _is_free_text(counts: dict[str, int]) -> bool:
+    """Mostly different values: there is no distribution worth comparing."""
+    rows = sum(counts.values())
+    return rows >= 50 and len(counts) > rows / 2
+
+
 def _grouped(counts: dict[str, int], own: set[str]) -> dict[Any, int]:
-    """Counts of the categories with a bin of their own; all others under None."""
+    """Counts of the categories with a bin of their own; all others in one."""
+    own = own - {_OTHER}
     grouped: dict[Any, int] = {name: count for name, count in counts.items() if name in own}
     if other := sum(counts.values()) - sum(grouped.values()):
-        grouped[None] = other
+        grouped[_OTHER] = other
     return grouped

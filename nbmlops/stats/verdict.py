@@ -22,7 +22,8 @@ class Limits:
     A p-value alone never decides: with many rows every difference is significant. A column drifts when PSI reaches
     ``psi`` (a warning from ``psi_warn``) beyond what chance gives at this number of rows, or when the KS statistic
     reaches ``ks`` with a p-value below ``p_value`` after Holm's correction over all columns, or when the share of
-    missing values rose by ``missing``, or ``new_categories`` of the values were never seen in training.
+    missing values rose by ``missing``, or ``new_categories`` of the values (beyond what a sample misses) were never seen in
+    training.
 
     The window is an alert when ``share`` of the columns drifted, or a prediction column did, or a column that was
     there in training is missing in ``missing_alert`` more of the rows, or roc_auc or accuracy fell by ``score_drop``
@@ -88,8 +89,8 @@ def judge(rows: Sequence[Mapping[str, Any]], limits: Limits) -> list[dict[str, A
         if ok and row["psi"] is not None:
             chance = psi_by_chance(row["bins"], row["reference_rows"], row["rows"], limits.p_value / tested)
         full = {**row, "p_adjusted": p_adjusted, "psi_chance": chance}
-        full["verdict"], full["reason"] = _column(full, ok, limits)
-        judged.append(full)
+        verdict, reason = _column(full, ok, limits)
+        judged.append({"column": row.get("column"), "verdict": verdict, "reason": reason, **full})
     return judged
 
 
@@ -104,7 +105,7 @@ def _column(row: Mapping[str, Any], enough: bool, limits: Limits) -> tuple[str, 
     by_ks = str(row["test"]).startswith("ks") and row["statistic"] >= limits.ks
     if by_ks and row["p_adjusted"] < limits.p_value:
         return "drift", f"KS {row['statistic']:.3g} >= {limits.ks:g}, p {row['p_adjusted']:.2g} < {limits.p_value:g}"
-    if (row["new_categories"] or 0) >= limits.new_categories:
+    if (row["new_categories"] or 0) - (row["new_expected"] or 0) >= limits.new_categories:
         return "drift", f"{row['new_categories']:.0%} of the values were never seen in training"
     if row["psi"] is not None and row["psi"] >= limits.psi_warn and row["psi"] > row["psi_chance"]:
         return "warn", f"PSI {row['psi']:.3g} >= {limits.psi_warn:g}"
@@ -159,6 +160,8 @@ def _input_drift(rows: Sequence[Mapping[str, Any]], limits: Limits) -> Finding:
 def _output_drift(row: Mapping[str, Any]) -> Finding:
     asked = f"{row['column']} distributed as in training"
     level = {"drift": "block", "ok": "pass"}.get(row["verdict"], "warn")
+    if level == "block" and row["column"].startswith("probability_"):
+        level = "warn"  # a model is surer on rows it was trained on, so probabilities move even without drift
     seen = row["reason"] or f"PSI {row['psi']:.3g}" if row["psi"] is not None else row["reason"] or "no distribution"
     return Finding("prediction drift", level, asked, seen, "" if level == "pass" else "look at the inputs that drifted")
 

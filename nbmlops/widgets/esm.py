@@ -41,21 +41,40 @@ def embedded(value: Any) -> str:
     return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
+# In a live notebook the widget itself is given a moment to appear; the twin is drawn only if it does not.
 _STAND_IN = """\
 const box=[...document.querySelectorAll('[data-nbm="%(mark)s"]')].find((e)=>!e.dataset.drawn);
-if(box){box.dataset.drawn="1";const state=%(state)s;
+const alive=()=>document.querySelector('[data-nbm-live="%(mark)s"]');
+if(box){box.dataset.drawn="waiting";
+for(let i=0;i<20&&box.closest(".jp-NotebookPanel")&&!alive();i++)await new Promise((r)=>setTimeout(r,100));
+if(alive())box.hidden=true;else{const state=%(state)s;
 const model={get:(k)=>state[k],set:(k,v)=>{state[k]=v},save_changes(){},send(){},on(){},off(){}};
 const widget=await import("data:text/javascript;base64,%(code)s");
-box.replaceChildren();widget.default.render({model,el:box});}"""
+box.dataset.drawn="yes";box.replaceChildren();widget.default.render({model,el:box});}}"""
+
+# Until then it takes no room, and of a widget whose kernel is gone JupyterLab's error message is not shown.
+_LIVE_STYLE = (
+    '.jp-NotebookPanel [data-nbm]:not([data-drawn="yes"]){display:none}[data-nbm][hidden]{display:none}'
+    ".jp-OutputArea-child:has(+.jp-OutputArea-child [data-nbm]) .jupyter-widgets:not(:has(*)){display:none}"
+)
 
 
-def twin(name: str, state: Mapping[str, Any], bare: str) -> str:
-    """The widget as a fragment that draws itself; ``bare`` is the HTML for readers that run no script."""
+def twin(name: str, state: Mapping[str, Any], bare: str, token: str = "") -> str:
+    """The widget as a fragment that draws itself.
+
+    Args:
+        name: of the module.
+        state: what the module asks of its model.
+        bare: HTML for readers that run no script.
+        token: of the live widget whose twin it is; the live one hides it.
+    """
     data = embedded(state)
-    mark = hashlib.blake2b(data.encode(), digest_size=6).hexdigest()
+    mark = token or hashlib.blake2b(data.encode(), digest_size=6).hexdigest()
     code = base64.b64encode(source(name).encode()).decode()
     script = _STAND_IN % {"mark": mark, "state": data, "code": code}
-    return f'<style>{css()}</style><div data-nbm="{mark}">{bare}</div><script type="module">{script}</script>'
+    return (
+        f'<style>{css()}{_LIVE_STYLE}</style><div data-nbm="{mark}">{bare}</div><script type="module">{script}</script>'
+    )
 
 
 def page(title: str, body: str) -> str:

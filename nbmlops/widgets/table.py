@@ -5,35 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import anywidget
 import traitlets
 
-from nbmlops.display import Column, Listing, html_table, text_table
+from nbmlops.display import Column, html_table, text_table
 from nbmlops.display.listing import visible
 from nbmlops.widgets import esm
+from nbmlops.widgets.view import View
+from nbmlops.widgets.views import table_payload
 
 MOST_TWIN = 2000  # rows that the saved notebook keeps
 MOST_BARE = 50  # rows for readers that run no script
 
 
-class Table(anywidget.AnyWidget):
+class Table(View):
     """The widget. ``ids`` names each row; ``selected`` holds the ids of the rows that are ticked."""
 
     _esm = esm.source("table")
     _css = esm.css()
     kind = traitlets.Unicode("rows").tag(sync=True)
-    columns = traitlets.List().tag(sync=True)
-    rows = traitlets.List().tag(sync=True)
+    columns: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    rows: traitlets.List[Any] = traitlets.List().tag(sync=True)
     ids = traitlets.List(traitlets.Unicode()).tag(sync=True)
     selected = traitlets.List(traitlets.Unicode()).tag(sync=True)
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        found = super()._repr_mimebundle_(**kwargs)
-        if found is None:  # the front end cannot show widgets at all
-            return None
-        data, metadata = found if isinstance(found, tuple) else (found, {})
-        data |= {"text/html": self.static_html(), "text/plain": self.text()}
-        return data, metadata
 
     def static_html(self) -> str:
         """The table as a fragment that needs neither kernel nor network; at most ``MOST_TWIN`` rows."""
@@ -41,7 +34,7 @@ class Table(anywidget.AnyWidget):
         state["rows"], state["ids"] = self.rows[:MOST_TWIN], self.ids[:MOST_TWIN]
         left_out = len(self.rows) - len(state["rows"])
         note = f"<p>the first {MOST_TWIN:,} of {len(self.rows):,} rows</p>" if left_out else ""
-        return esm.twin("table", state, self._bare()) + note
+        return esm.twin("table", state, self._bare(), self.token) + note
 
     def text(self) -> str:
         """The table as aligned text."""
@@ -57,14 +50,6 @@ class Table(anywidget.AnyWidget):
         return visible([Column(c["key"], c["title"], c["kind"], c["hidden"]) for c in self.columns], self.rows)
 
 
-def table_state(records: Sequence[Any], kind: str = "rows") -> dict[str, Any]:
-    """What :class:`Table` is made of, as plain JSON: kind, columns, rows and ids (a record's ``ref``)."""
-    listing = records if isinstance(records, Listing) else Listing(records)
-    columns, rows = listing.table()
-    ids = [str(getattr(r, "ref", i)) for i, r in enumerate(listing)]
-    return {"kind": listing.title or kind, "columns": [c.to_dict() for c in columns], "rows": rows, "ids": ids}
-
-
 def table(records: Sequence[Any], kind: str = "rows") -> Table:
     """A table widget of records; show it as the last value of a cell, and read ``.selected`` afterwards."""
-    return Table(**table_state(records, kind))
+    return Table(**table_payload(records, kind))

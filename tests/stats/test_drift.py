@@ -117,9 +117,11 @@ def test_categories_with_new_ones_and_labels_that_agree_across_formats():
 
 def test_free_text_is_not_compared_but_its_missing_values_are():
     texts = pd.Series([f"comment {i}" for i in range(400)])
-    row = verdict(texts + "!", texts, {"kind": "text", "count": 400, "nulls": 0, "top": [], "other": 400})
-    assert row["test"] is None
-    assert row["verdict"] in {"ok", "drift"}
+    row = verdict(
+        texts + "!", texts, {"kind": "text", "count": 400, "nulls": 0, "top": [["comment 0", 1]], "other": 399}
+    )
+    assert (row["test"], row["new_categories"], row["verdict"]) == (None, None, "ok")
+    assert verdict(pd.Series([None] * 400, dtype=object), texts)["verdict"] == "drift"
 
 
 def test_nested_values_count_only_as_missing_or_not():

@@ -7,6 +7,14 @@ function make(tag, cls, text) {
   return e;
 }
 
+// A live view hides the static twin that was saved beside it.
+function announce(model, root) {
+  const token = model.get("token");
+  if (!token) return;
+  root.dataset.nbmLive = token;
+  for (const twin of document.querySelectorAll(`[data-nbm="${token}"]`)) twin.hidden = true;
+}
+
 function button(text, onclick, cls = "nbm-button") {
   const b = make("button", cls, text);
   b.type = "button";
@@ -66,6 +74,8 @@ function show(v, kind) {
   if (v === null || v === undefined) return "";
   if (Array.isArray(v)) return v.map((x) => show(x)).join(", ");
   if (typeof v === "object") return JSON.stringify(v);
+  // Params are kept as texts: 0.30000000000000004 is shown as the number it is.
+  if (typeof v === "string") return kind === "number" && v.length > 9 && Number.isFinite(Number(v)) ? number(Number(v)) : v;
   return typeof v === "number" ? (SHOW[kind] ?? number)(v) : String(v);
 }
 
@@ -104,10 +114,10 @@ function section(title, content) {
 
 // A record: {kind, name, status, facts: [[label, value, kind]], sections: [{title, columns, rows, more} | {title, text}]}
 function drawCard(card) {
-  const box = make("div", "nbm-detail"), head = make("div", "nbm-head"), facts = make("dl", "nbm-facts");
+  const box = make("div", "nbm-detail"), head = make("div", "nbm-head"), facts = make("div", "nbm-factlist");
   head.append(make("span", "nbm-kind", card.kind), make("span", "nbm-name", card.name));
   if (card.status) head.append(badge(card.status));
-  for (const [label, value, kind] of card.facts) facts.append(make("dt", "", label), fill(make("dd"), value, kind));
+  for (const [label, value, kind] of card.facts) facts.append(make("div", "nbm-soft", label), fill(make("div"), value, kind));
   const sections = make("div", "nbm-sections");
   for (const s of card.sections) {
     sections.append(section(s.title, s.columns ? plainTable(s.columns, s.rows, s.more) : make("pre", "nbm-block", s.text)));

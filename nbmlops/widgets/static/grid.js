@@ -61,7 +61,7 @@ function grid(root, options) {
     const sample = state.items.slice(0, 200);
     const parts = shown().map((c) => {
       const longest = sample.reduce((n, it) => Math.max(n, show(it.row[c.place], c.kind).length), c.title.length + 2);
-      return Math.round(Math.min(38, Math.max(5, longest)) * 7.1 + 18);
+      return Math.round(Math.min(38, Math.max(5, longest)) * 7.1 + (c.kind === "status" || c.kind === "badges" ? 38 : 18));
     });
     const lead = options.selectable ? 30 : 0;
     const template = (lead ? "30px " : "") + parts.map((w) => `minmax(${w}px,${w}fr)`).join(" ");
@@ -145,14 +145,16 @@ function grid(root, options) {
     if (place >= 0) state.view.sort(compareBy(place, state.columns[place].kind, state.direction));
     state.active = Math.min(state.active, state.view.length - 1);
     body.style.height = `${Math.max(1, state.view.length) * ROW}px`;
-    box.style.height = `${Math.min(options.height ?? 340, (Math.max(1, state.view.length) + 1) * ROW + 22)}px`;
+    bar.hidden = !options.selectable && !state.text && state.items.length <= 6;  // a short list needs no tools
     box.setAttribute("aria-rowcount", state.view.length + 1);
     const picked = selected.size ? ` · ${selected.size} selected` : "";
     const all = state.items.length.toLocaleString("en-US");
     count.textContent = (state.view.length === state.items.length ? all : `${state.view.length.toLocaleString("en-US")} of ${all}`) +
-      ` ${options.what}${picked}`;
+      ` ${state.items.length === 1 ? options.what.replace(/s$/, "") : options.what}${picked}`;
     widths();
     drawHead();
+    const scrollbar = box.clientWidth && box.scrollWidth > box.clientWidth ? 18 : 2;
+    box.style.height = `${Math.min(options.height ?? 340, (Math.max(1, state.view.length) + 1) * ROW + scrollbar)}px`;
     paint();
   }
 

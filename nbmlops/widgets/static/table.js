@@ -4,6 +4,7 @@ function render({ model, el }) {
   const root = make("div", "nbm nbm-view"), below = make("div");
   const read = () => [model.get("columns"), model.get("rows"), model.get("ids")];
   el.append(root);
+  announce(model, root);
 
   function compare(chosen) {
     const [columns, rows, ids] = read(), on = new Set(chosen);

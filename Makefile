@@ -1,0 +1,56 @@
+# Everything runs in .venv, made when it is missing or when pyproject.toml or constraints.txt are newer than it.
+# PYTHON chooses the interpreter that makes it: make test PYTHON=python3.12
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint format lab clean setup browser
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    the worked case, from data to a retrained model (under 3 minutes)"
+	@echo "make test    all tests"
+	@echo "make lint    style, types, import direction, notebooks without outputs"
+	@echo "make lab     JupyterLab on the tutorial"
+	@echo "make clean   remove the virtual environment and what demo and tests wrote"
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)."; echo "  -> make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "setting up $(VENV) (once; a minute or two)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $(READY)
+
+setup: $(READY)
+
+demo: $(READY)
+	@$(BIN)/python notebooks/flights/demo.py
+
+# A browser and a database server are no Python packages; where they are missing, the tests that need them fail loudly.
+browser:
+	@command -v chromium >/dev/null || { echo "installing chromium (for the browser tests)"; \
+	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
+	  || { echo "chromium is needed for the browser tests"; echo "  -> sudo apt-get install chromium"; exit 1; }; }
+
+test: $(READY) browser
+	@$(BIN)/python -m pytest
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/nbstripout --verify $$(git ls-files '*.ipynb')
+
+format: $(READY)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lab: $(READY)
+	@$(BIN)/jupyter lab notebooks/flights/quickstart.ipynb
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,265 @@
+"""``%%mlops run``: what a cell did, captured without further code; and ``%mlops log`` for any object."""
+
+from __future__ import annotations
+
+import ast
+import io
+import numbers
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nbmlops import fluent, lazy, session
+from nbmlops.errors import InvalidValue
+from nbmlops.records import Run
+from nbmlops.session import ActiveRun
+
+_LITERALS = (str, int, float, bool, type(None))
+_PRINTED = 1_000_000  # characters of printed output that are kept
+
+
+@dataclass(frozen=True)
+class CellOptions:
+    """``%%mlops run [NAME] [--tag k=v …] [--params a,b] [--metrics m,n] [--no-auto]``."""
+
+    name: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    params: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    auto: bool = True
+
+
+def parse_options(words: list[str]) -> CellOptions:
+    """The words after ``%%mlops run``.
+
+    Raises:
+        UsageFault: an unknown option, or one without its value.
+    """
+    from nbmlops.magics import _options, _pairs
+
+    options, names = _options(words, {"--tag": True, "--params": True, "--metrics": True, "--no-auto": False})
+    return CellOptions(
+        " ".join(names) or None,
+        _pairs(options.get("--tag", [])),
+        _names(options.get("--params", [])),
+        _names(options.get("--metrics", [])),
+        "--no-auto" not in options,
+    )
+
+
+def _names(texts: list[str]) -> tuple[str, ...]:
+    return tuple(name for text in texts for name in text.split(",") if name)
+
+
+def run_cell(shell: Any, cell: str, options: CellOptions) -> Run | None:
+    """Execute a cell as a tracked run; returns its record. An error of the cell ends the run FAILED and is raised."""
+    active = session.start_run(options.name, nested=session.active_run() is not None, tags=options.tags)
+    with active, _autologged(options.auto and _uses_sklearn(cell)), _kept_figures(active, options.auto) as figures, _printed() as printed:
+        fluent.log_text(cell, "cell.py")
+        try:
+            result = shell.run_cell(cell, store_history=False, cell_id=session.current_context().cell_id)
+        finally:
+            if printed.getvalue():
+                fluent.log_text(printed.getvalue()[:_PRINTED], "output.txt")
+        _capture(shell, cell, options, active)
+        figures()
+        if not result.success:
+            error = result.error_in_exec or result.error_before_exec
+            # IPython has shown it already; what must go on is the exception, so that papermill stops here.
+            error._render_traceback_ = lambda *_args, **_more: [f"{type(error).__name__}: {error}", f"  -> kept in run {active.run_id}"]
+            raise error
+    return active.record
+
+
+def _capture(shell: Any, cell: str, options: CellOptions, active: ActiveRun) -> None:
+    """Literals assigned in the cell as parameters, numbers computed in it as metrics."""
+    literals, computed = assigned(cell) if options.auto else ({}, [])
+    space = shell.user_ns
+    params = {name: value for name, value in literals.items() if name not in options.metrics}
+    metrics = {n: float(space[n]) for n in computed if n not in options.params and is_number(space.get(n))}
+    for wanted, into in ((options.params, params), (options.metrics, metrics)):
+        for name in wanted:
+            if name in space:
+                into[name] = space[name]  # type: ignore[assignment]
+    fluent.log_params(params)
+    fluent.log_metrics(metrics)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a computed value is a metric: one number, but not a truth value."""
+    scalar = isinstance(value, numbers.Real) or (hasattr(value, "item") and getattr(value, "shape", None) == ())
+    return scalar and not isinstance(value, bool) and getattr(getattr(value, "dtype", None), "kind", "f") in "fiu"
+
+
+def assigned(source: str) -> tuple[dict[str, Any], list[str]]:
+    """Names a cell assigns at its top level: those with a literal value, and those that are computed.
+
+    A name that is assigned both ways, or changed in place, counts as computed. Loop variables and names that begin
+    with an underscore count as nothing.
+    """
+    literals: dict[str, Any] = {}
+    computed: dict[str, None] = {}
+    for node in _statements(_parsed(source).body):
+        for name, value in _targets(node):
+            if name.startswith("_"):
+                continue
+            try:
+                literal = ast.literal_eval(value) if value is not None else _NOTHING
+            except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+                literal = _NOTHING
+            if literal is not _NOTHING and isinstance(literal, (*_LITERALS, list, tuple, dict)) and name not in computed:
+                literals[name] = literal
+            else:
+                literals.pop(name, None)
+                computed[name] = None
+    return literals, list(computed)
+
+
+_NOTHING = object()
+
+
+def _parsed(source: str) -> ast.Module:
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    try:
+        return ast.parse(TransformerManager().transform_cell(source))
+    except SyntaxError:
+        return ast.Module(body=[], type_ignores=[])  # running the cell says so better than we could
+
+
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements that run in the notebook's own namespace: also in if, with, for and try, not in functions."""
+    for node in body:
+        yield node
+        for part in ("body", "orelse", "finalbody"):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                yield from _statements(getattr(node, part, []))
+        for handler in getattr(node, "handlers", []):
+            yield from _statements(handler.body)
+
+
+def _targets(node: ast.stmt) -> Iterator[tuple[str, ast.expr | None]]:
+    if isinstance(node, ast.Assign):
+        for target in node.targets:
+            if isinstance(target, ast.Name):
+                yield target.id, node.value
+            elif isinstance(target, ast.Tuple | ast.List):
+                same = isinstance(node.value, ast.Tuple | ast.List) and len(node.value.elts) == len(target.elts)
+                for place, part in enumerate(target.elts):
+                    if isinstance(part, ast.Name):
+                        yield part.id, node.value.elts[place] if same else None  # type: ignore[attr-defined]
+    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+        yield node.target.id, node.value
+    elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+        yield node.target.id, None
+
+
+def _uses_sklearn(cell: str) -> bool:
+    return lazy.loaded("sklearn") is not None or "sklearn" in cell
+
+
+@contextmanager
+def _autologged(wanted: bool) -> Iterator[None]:
+    """Fitted scikit-learn estimators are logged while the cell runs; a cell without scikit-learn does not load it."""
+    from nbmlops.runs import autolog
+
+    if not wanted or autolog.installed():
+        yield
+        return
+    fluent.autolog()
+    try:
+        yield
+    finally:
+        fluent.autolog(disable=True)
+
+
+@contextmanager
+def _kept_figures(active: ActiveRun, wanted: bool) -> Iterator[Any]:
+    """Figures that the cell leaves open or shows are kept as ``figures/N.png``."""
+    shown: list[Any] = []
+    pyplot = lazy.loaded("matplotlib.pyplot")
+    before = set(pyplot.get_fignums()) if pyplot is not None else set()
+
+    def keep() -> None:
+        plt = lazy.loaded("matplotlib.pyplot")
+        if plt is None or not wanted:
+            return
+        for number in plt.get_fignums():
+            if number not in before:
+                shown.append(plt.figure(number))
+        for place, figure in enumerate(shown, 1):
+            fluent.log_figure(figure, f"figures/{place}.png")
+
+    original = getattr(pyplot, "show", None)
+    if pyplot is not None and wanted:
+
+        def show(*args: Any, **kwargs: Any) -> Any:
+            shown.extend(pyplot.figure(n) for n in pyplot.get_fignums() if n not in before)
+            return original(*args, **kwargs)  # type: ignore[misc]
+
+        pyplot.show = show
+    try:
+        yield keep
+    finally:
+        if pyplot is not None and wanted:
+            pyplot.show = original
+
+
+class _Tee(io.StringIO):
+    """Keeps what is printed and passes it on."""
+
+    def __init__(self, through: Any, keep: io.StringIO) -> None:
+        super().__init__()
+        self._through, self._keep = through, keep
+
+    def write(self, text: str) -> int:
+        self._keep.write(text)
+        return int(self._through.write(text) or len(text))
+
+    def flush(self) -> None:
+        self._through.flush()
+
+    def isatty(self) -> bool:
+        return False
+
+
+@contextmanager
+def _printed() -> Iterator[io.StringIO]:
+    kept = io.StringIO()
+    with redirect_stdout(_Tee(sys.stdout, kept)), redirect_stderr(_Tee(sys.stderr, kept)):
+        yield kept
+
+
+def log_object(thing: Any, name: str, target: str | None) -> Any:
+    """Keep any object with the active run, in the way its type asks for.
+
+    A path is kept as the file it names; figures as PNG; frames as Parquet; dictionaries and lists as JSON; text as it is;
+    arrays of numbers as ``.npy``.
+
+    Raises:
+        InvalidValue: nothing is known about objects of this type.
+    """
+    stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:60] or "object"
+    if isinstance(thing, str | Path) and Path(str(thing)).exists():
+        if target is None:
+            return fluent.log_artifact(thing)
+        return session.workspace().runs.put_artifact(session.live().run_id, target, Path(thing))
+    if isinstance(thing, str):
+        return fluent.log_text(thing, target or f"{stem}.txt")
+    if hasattr(thing, "savefig") or hasattr(thing, "to_html") and not hasattr(thing, "columns"):
+        return fluent.log_figure(thing, target or f"{stem}.png")
+    if hasattr(thing, "get_figure"):
+        return fluent.log_figure(thing.get_figure(), target or f"{stem}.png")
+    if hasattr(thing, "columns") or lazy.is_instance(thing, "pyarrow", "Table"):
+        return fluent.log_table(thing, target or f"{stem}.parquet")
+    if isinstance(thing, dict | list | tuple):
+        return fluent.log_dict(thing, target or f"{stem}.json")
+    if lazy.is_instance(thing, "numpy", "ndarray"):
+        buffer = io.BytesIO()
+        lazy.loaded("numpy").save(buffer, thing, allow_pickle=False)
+        return session.live().log_artifact(target or f"{stem}.npy", buffer.getvalue())
+    raise InvalidValue(f"%mlops log does not know how to keep {type(thing).__name__}", "give a figure, frame, dictionary, text, array or path")
+

@@ -1,0 +1,122 @@
+"""``nbmlops model …``, ``models``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from nbmlops.cli.options import complete_model, json_option, listing, workspace
+
+_model = click.argument("ref", shell_complete=complete_model)
+_to = click.option("--to", required=True, metavar="ENV", help="The environment: staging or production.")
+_reason = click.option("--reason", required=True, help="Why; kept in the ledger.")
+
+
+@click.group()
+def model() -> None:
+    """Registered models: show, promote, approve, reject, roll back."""
+
+
+@model.command("list")
+@json_option
+def list_() -> Any:
+    """Every model with its latest version and its aliases."""
+    return listing(workspace().models.list(), "Models")
+
+
+@model.command()
+@_model
+@json_option
+def show(ref: str) -> Any:
+    """One version: signature, metrics, data, aliases."""
+    return workspace().models.get(ref)
+
+
+@model.command()
+@_model
+@json_option
+def versions(ref: str) -> Any:
+    """All versions of a model, newest first."""
+    return listing(workspace().models.versions(ref.removeprefix("model:")), f"Versions of {ref}")
+
+
+@model.command()
+@_model
+@click.argument("alias")
+def alias(ref: str, alias: str) -> Any:
+    """Give a version a free label; environments move only by promotion."""
+    models = workspace().models
+    version = models.get(ref)
+    models.set_alias(version.name, alias, version.version)
+    return f"{version.ref} is now {version.name}@{alias}"
+
+
+@model.command()
+@_model
+@_to
+@_reason
+@click.option("--rule", "rules", multiple=True, help='A rule to fulfil, e.g. "metrics.roc_auc >= 0.65"; may be repeated.')
+@json_option
+def promote(ref: str, to: str, reason: str, rules: tuple[str, ...]) -> Any:
+    """Bring a version into an environment, through its tests, rules and (for production) an approval.
+
+    \b
+    nbmlops model promote churn@3 --to staging --reason "better recall" --rule "metrics.recall >= 0.8"
+    """
+    return workspace().promotion.promote(ref, to, reason, rules=rules)
+
+
+@model.command()
+@_model
+@_to
+@_reason
+@json_option
+def approve(ref: str, to: str, reason: str) -> Any:
+    """Complete an open approval: the version then stands in the environment."""
+    return workspace().promotion.approve(ref, to, reason)
+
+
+@model.command()
+@_model
+@_to
+@_reason
+@json_option
+def reject(ref: str, to: str, reason: str) -> Any:
+    """End an open approval; nothing moves."""
+    return workspace().promotion.reject(ref, to, reason)
+
+
+@model.command()
+@click.argument("name", shell_complete=complete_model)
+@click.option("--env", "environment", required=True, metavar="ENV", help="The environment: staging or production.")
+@_reason
+@json_option
+def rollback(name: str, environment: str, reason: str) -> Any:
+    """Bring back the version that stood in an environment before."""
+    return workspace().promotion.rollback(name.removeprefix("model:"), environment, reason)
+
+
+@model.command()
+@json_option
+def approvals() -> Any:
+    """Approvals that wait for somebody."""
+    return listing(workspace().promotion.pending(), "Open approvals")
+
+
+@model.command()
+@_model
+@json_option
+def verify(ref: str) -> Any:
+    """Re-hash a version's package and check what it would need to be trusted."""
+    return listing(workspace().models.verify(ref), "Verification")
+
+
+@click.command()
+@json_option
+def models() -> Any:
+    """Short for `model list`."""
+    return listing(workspace().models.list(), "Models")
+
+
+COMMANDS = (model, models)

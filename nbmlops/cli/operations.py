@@ -1,0 +1,125 @@
+"""``nbmlops predict``, ``serve``, ``feedback``, ``monitor …``, ``why``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from nbmlops.cli.options import assignments, complete_model, json_option, listing, params_option, workspace
+
+
+@click.command()
+@click.argument("model_ref", shell_complete=complete_model)
+@click.argument("input")
+@click.option("--out", required=True, type=click.Path(dir_okay=False), help="Where the predictions go: .csv or .parquet.")
+@json_option
+def predict(model_ref: str, input: str, out: str) -> Any:
+    """Predict a file (CSV, Parquet) or a data set (dataset:NAME), recorded row by row.
+
+    \b
+    nbmlops predict churn@production customers.csv --out scores.csv
+    """
+    return workspace().deployments.predict(model_ref, input, out)
+
+
+@click.command()
+@click.argument("model_ref", shell_complete=complete_model)
+@click.option("--env", "environment", metavar="ENV", help="Serve the version that stands in this environment, and follow it.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--token", envvar="NBMLOPS_TOKEN", help="Bearer token; needed unless bound to loopback (NBMLOPS_TOKEN).")
+def serve(model_ref: str, environment: str | None, host: str, port: int, token: str | None) -> None:
+    """Serve a model over HTTP: Open Inference Protocol v2, MLflow's /invocations, /feedback, /metrics, /docs.
+
+    \b
+    nbmlops serve churn --env production --port 8080
+    """
+    from nbmlops.server import serve as run_server
+
+    run_server(workspace(), model_ref, environment=environment, host=host, port=port, token=token)
+
+
+@click.command()
+@click.argument("prediction_id")
+@click.argument("actual")
+def feedback(prediction_id: str, actual: str) -> Any:
+    """Record what really happened for a prediction."""
+    workspace().deployments.feedback(prediction_id.removeprefix("prediction:"), _value(actual))
+    return f"recorded {actual} for {prediction_id}"
+
+
+def _value(text: str) -> Any:
+    """Text from the command line as JSON where it is JSON (numbers, true, null), else as it is."""
+    import json
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+@click.group()
+def monitor() -> None:
+    """Predictions against the training data: check, alerts, retrain."""
+
+
+@monitor.command()
+@click.argument("model_ref", shell_complete=complete_model)
+@click.option("--since", help="From this time on (ISO 8601; UTC unless it says otherwise).")
+@click.option("--until", help="Up to this time.")
+@click.option("--retrain", is_flag=True, help="If an alert fires, run the pipeline that trained the model again.")
+@params_option
+@json_option
+def check(model_ref: str, since: str | None, until: str | None, retrain: bool, params: tuple[str, ...]) -> Any:
+    """Integrity, drift and performance of a window of predictions; exit 1 when an alert fires.
+
+    \b
+    nbmlops monitor check churn@production --since 2026-11-01
+    """
+    monitors = workspace().monitors
+    report = monitors.check(model_ref, since, until)
+    if retrain and report.alert_id:
+        return monitors.act(report.alert_id, params=assignments(params) or None)
+    return report
+
+
+@monitor.command()
+@json_option
+def status() -> Any:
+    """The latest reports."""
+    return listing(workspace().monitors.reports(), "Monitor reports")
+
+
+@monitor.command()
+@click.option("--all", "all_", is_flag=True, help="Closed ones too.")
+@json_option
+def alerts(all_: bool) -> Any:
+    """Alerts that are open."""
+    return listing(workspace().monitors.alerts(open_only=not all_), "Alerts")
+
+
+@monitor.command()
+@click.argument("alert_id")
+@click.option("--pipeline", type=click.Path(exists=True, dir_okay=False), help="Another file than the one that trained the model.")
+@params_option
+@json_option
+def retrain(alert_id: str, pipeline: str | None, params: tuple[str, ...]) -> Any:
+    """Answer an alert: run the training pipeline again."""
+    return workspace().monitors.act(alert_id, pipeline=pipeline, params=assignments(params) or None)
+
+
+@click.command()
+@click.argument("ref")
+@json_option
+def why(ref: str) -> Any:
+    """Everything behind a run, data set, model, flow, event or prediction.
+
+    \b
+    nbmlops why prediction:01J…
+    nbmlops why model:churn@production
+    """
+    return workspace().lineage.why(ref)
+
+
+COMMANDS = (predict, serve, feedback, monitor, why)

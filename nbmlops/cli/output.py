@@ -1,0 +1,67 @@
+"""What the terminal shows of a returned record, and the exit code it means."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from nbmlops.records import Diagnosis, Finding, Flow, Lineage, MonitorReport, Promotion, Record, StageRun, plain
+
+
+def show(value: Any, *, as_json: bool) -> None:
+    """Print a record, a list of records, or text."""
+    if as_json:
+        click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False, default=str))
+    elif isinstance(value, str):
+        click.echo(value)
+    elif isinstance(value, list):
+        _table(value)
+    elif isinstance(value, Lineage):
+        click.echo(value.text())
+    elif isinstance(value, Record):
+        from nbmlops import display
+
+        click.echo(display.text(value))
+
+
+def _table(records: list[Any]) -> None:
+    from nbmlops import display
+
+    if not records:
+        click.echo(f"{getattr(records, 'title', '') or 'nothing'}: none yet")
+        return
+    if not sys.stdout.isatty():
+        click.echo(repr(display.Listing(records)))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from nbmlops.display.listing import visible
+    from nbmlops.display.shape import RIGHT, cell
+
+    columns, rows = visible(*display.table_of(records))
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        justify: Any = "right" if column.kind in RIGHT else "left"
+        table.add_column(Text(column.title), justify=justify, overflow="ellipsis", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(cell(value, column.kind)) for value, column in zip(row, columns)))
+    Console().print(table)
+
+
+def exit_code(value: Any) -> int:
+    """0, or 1 where the answer is no: a failed stage, a blocked flow, an alert, a finding that blocks."""
+    if isinstance(value, Flow | StageRun):
+        return 0 if value.status == "FINISHED" else 1
+    if isinstance(value, MonitorReport):
+        return 1 if value.status == "alert" else 0
+    if isinstance(value, Promotion):
+        return 0
+    findings = value.findings if isinstance(value, Diagnosis) else value
+    if isinstance(findings, list | tuple) and any(isinstance(f, Finding) and f.level == "block" for f in findings):
+        return 1
+    return 0

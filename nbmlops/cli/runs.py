@@ -1,0 +1,98 @@
+"""``nbmlops run …``, ``runs``, ``experiments``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nbmlops.cli.options import complete_run, json_option, listing, workspace
+
+
+@click.group()
+def run() -> None:
+    """Tracked runs: find, show, compare, delete."""
+
+
+@run.command("list")
+@click.option("-e", "--experiment", multiple=True, help="Only this experiment; may be given several times.")
+@click.option("-f", "--filter", "filter_", default="", help="For example: \"metrics.rmse < 1 AND params.model = 'tree'\".")
+@click.option("-o", "--order-by", multiple=True, help='For example: "metrics.rmse ASC".')
+@click.option("-n", "--limit", default=50, show_default=True, help="At most so many.")
+@json_option
+def list_(experiment: tuple[str, ...], filter_: str, order_by: tuple[str, ...], limit: int) -> Any:
+    """The latest runs, or those that fulfil a filter.
+
+    \b
+    nbmlops run list -f "metrics.roc_auc > 0.7" -o "metrics.roc_auc DESC"
+    """
+    return listing(workspace().runs.search(list(experiment) or None, filter_, list(order_by), limit), "Runs")
+
+
+@run.command()
+@click.argument("ref", shell_complete=complete_run)
+@click.option("--html", type=click.Path(dir_okay=False), help="Write the executed notebook of a stage as HTML to this file.")
+@click.option("--artifact", metavar="PATH", help="Write this artifact to --out (default: its own name).")
+@click.option("--out", type=click.Path(), help="Where the artifact goes.")
+@json_option
+def show(ref: str, html: str | None, artifact: str | None, out: str | None) -> Any:
+    """One run with everything it logged. A unique part of the id is enough."""
+    runs = workspace().runs
+    record = runs.get(ref)
+    if html:
+        from nbmlops.reports import notebook_html
+
+        page = notebook_html(runs.artifact(record.run_id, "executed.ipynb"), title=record.name)
+        Path(html).write_text(page, encoding="utf-8")
+        return f"wrote {html}"
+    if artifact:
+        target = Path(out or Path(artifact).name)
+        target.write_bytes(runs.artifact(record.run_id, artifact))
+        return f"wrote {target}"
+    return record
+
+
+@run.command()
+@click.argument("refs", nargs=-1, required=True, shell_complete=complete_run)
+@json_option
+def compare(refs: tuple[str, ...]) -> Any:
+    """Several runs side by side: what differs in parameters, metrics and data."""
+    records = [workspace().runs.get(ref) for ref in refs]
+    rows = []
+    for part in ("params", "metrics"):
+        for key in dict.fromkeys(k for r in records for k in getattr(r, part)):
+            values = {r.name if names_differ(records) else r.run_id[-8:]: getattr(r, part).get(key) for r in records}
+            rows.append({"": f"{part}.{key}", **values, "differs": len({str(v) for v in values.values()}) > 1})
+    return listing(rows, "Comparison")
+
+
+def names_differ(records: list[Any]) -> bool:
+    """Whether the runs can be told apart by name."""
+    return len({r.name for r in records}) == len(records)
+
+
+@run.command()
+@click.argument("ref", shell_complete=complete_run)
+def delete(ref: str) -> Any:
+    """Hide a run from every list; its data stays until the store is cleaned up."""
+    record = workspace().runs.delete(ref)
+    return f"deleted run {record.name} ({record.run_id})"
+
+
+@click.command()
+@click.pass_context
+@json_option
+def runs(ctx: click.Context) -> Any:
+    """Short for `run list`."""
+    return ctx.invoke(list_, experiment=(), filter_="", order_by=(), limit=50)
+
+
+@click.command()
+@json_option
+def experiments() -> Any:
+    """All experiments and how many runs they have."""
+    return listing(workspace().runs.experiments(), "Experiments")
+
+
+COMMANDS = (run, runs, experiments)

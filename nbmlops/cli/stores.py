@@ -1,0 +1,106 @@
+"""``nbmlops ledger …``, ``store …``, ``doctor``, ``init``, ``completion``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nbmlops.cli.options import json_option, listing, workspace
+
+
+@click.group()
+def ledger() -> None:
+    """The hash-chained record of decisions."""
+
+
+@ledger.command("show")
+@click.argument("subject", required=False)
+@click.option("-n", "--limit", default=50, show_default=True)
+@json_option
+def show_ledger(subject: str | None, limit: int) -> Any:
+    """Events, newest first; SUBJECT may be a reference such as model:churn."""
+    return listing(workspace().events(subject, limit), "Ledger")
+
+
+@ledger.command("verify")
+def verify_ledger() -> Any:
+    """Check every link of the chain; exit 1 and the event's number if one was changed."""
+    return f"the ledger is intact: {workspace().verify_ledger()} events"
+
+
+@ledger.command("export")
+@click.argument("file", type=click.Path(dir_okay=False))
+def export_ledger(file: str) -> Any:
+    """Write all events as JSON lines, oldest first."""
+    events = list(reversed(workspace().events()))
+    Path(file).write_text("".join(json.dumps(e.to_dict(), ensure_ascii=False) + "\n" for e in events), encoding="utf-8")
+    return f"wrote {len(events)} events to {file}"
+
+
+@click.group()
+def store() -> None:
+    """Where everything is kept."""
+
+
+@store.command()
+@json_option
+def info() -> Any:
+    """The store, what is in it, and each setting with its origin."""
+    return workspace().info()
+
+
+@store.command()
+def migrate() -> Any:
+    """Bring the schema up to date (opening a store does this too)."""
+    return f"{workspace().store.shown_url} has schema {workspace().info().schema}"
+
+
+@store.command()
+@click.argument("file", type=click.Path(dir_okay=False))
+def backup(file: str) -> Any:
+    """Write the database and all blobs of a folder store into one zip file, while others go on working."""
+    from nbmlops.store.backup import write_backup
+
+    count, size = write_backup(workspace().store, Path(file))
+    return f"wrote {count} files, {size / 1e6:.1f} MB, to {file}"
+
+
+@click.command()
+@json_option
+def doctor() -> Any:
+    """What is wrong here, and how to mend it; exit 1 if something is."""
+    from nbmlops.doctor import diagnose
+
+    return diagnose()
+
+
+@click.command()
+@click.argument("folder", default=".", type=click.Path(file_okay=False))
+def init(folder: str) -> Any:
+    """A project to start from: notebooks, pipeline, CI and Dockerfile. Nothing that exists is overwritten."""
+    from nbmlops.templates import write_project
+
+    written = write_project(Path(folder))
+    return "\n".join([*(f"  {name}" for name in written), f"next: cd {folder} && nbmlops pipeline run pipeline.yaml"])
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> Any:
+    """Print the completion script for a shell.
+
+    \b
+    eval "$(nbmlops completion bash)"        in ~/.bashrc
+    """
+    from click.shell_completion import get_completion_class
+
+    from nbmlops.cli import entry
+
+    kind = get_completion_class(shell)
+    return kind(entry, {}, "nbmlops", "_NBMLOPS_COMPLETE").source() if kind else ""
+
+
+COMMANDS = (ledger, store, doctor, init, completion)

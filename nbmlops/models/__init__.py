@@ -1,0 +1,406 @@
+"""The models desk: versions, aliases and packages; loading under a trust list; prediction under a signature."""
+
+from __future__ import annotations
+
+import json
+import threading
+import warnings
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from nbmlops import clock, refs
+from nbmlops.context import ContextSource
+from nbmlops.errors import CheckFailed, InvalidValue, NotFound, UsageFault
+from nbmlops.models import packages
+from nbmlops.records import Finding, ModelVersion, plain
+from nbmlops.store import Store, ledger, schema
+from nbmlops.store.engine import lock_ledger
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nbmlops.datasets import Datasets
+    from nbmlops.flavors.packaging import Package
+    from nbmlops.runs import Runs
+
+Versions = list[ModelVersion]  # names of their own, because Models.list hides the type below it
+Findings = list[Finding]
+ENVIRONMENTS = ("staging", "production")
+_KEPT = 4  # models that predict_frame holds ready
+
+
+class Models:
+    """Every verb about models. ``training_frame(model)`` may know the rows that the model was last fitted with."""
+
+    def __init__(
+        self,
+        store: Store,
+        context: ContextSource,
+        runs: Runs,
+        datasets: Datasets,
+        *,
+        training_frame: Callable[[object], object | None] = lambda model: None,
+    ) -> None:
+        self.store = store
+        self.context = context
+        self.runs = runs
+        self.datasets = datasets
+        self.training_frame = training_frame
+        self._ready: dict[str, Any] = {}
+        self._ready_lock = threading.Lock()
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+    def register(
+        self,
+        model_or_ref: object,
+        name: str,
+        alias: str | None = None,
+        description: str | None = None,
+        *,
+        input_example: object = None,
+        training_data: object = None,
+    ) -> ModelVersion:
+        """Store a model as the next version of ``name``; a reference takes the model that a run logged.
+
+        The signature comes from ``training_data`` (a frame, ``(X, y)`` or a data set's reference), else from
+        ``input_example``, else from what the model was fitted with or the run has read. In a sweep's candidate the
+        model is only logged (version 0).
+
+        Raises:
+            InvalidValue: the model cannot be stored, or its input cannot be described.
+        """
+        refs.check_name(name, "model")
+        if alias is not None:
+            _check_alias(alias)
+        if isinstance(model_or_ref, str):
+            source = self._logged(model_or_ref, name)
+        elif self.context().candidate:
+            return self.log(model_or_ref, name, input_example=input_example, training_data=training_data)
+        else:
+            source = self._stored(model_or_ref, input_example, training_data)
+            source["run_id"] = self.context().run_id
+        return self._insert(name, source, alias, description or "")
+
+    def log(
+        self, model: object, name: str, *, input_example: object = None, training_data: object = None
+    ) -> ModelVersion:
+        """Keep a model with the current run without registering it; logging it again replaces it.
+
+        Raises:
+            UsageFault: no run is active.
+        """
+        refs.check_name(name, "model")
+        run_id = self.context().run_id
+        if run_id is None:
+            raise UsageFault(
+                "log_model needs an active run", "call start_run() first, or register_model(), which needs none"
+            )
+        row = {
+            "run_id": run_id,
+            "name": name,
+            **self._stored(model, input_example, training_data),
+            "created_at": clock.now(),
+        }
+        with self.store.write() as db:
+            self.store.upsert(db, schema.logged_models, [row], ["run_id", "name"])
+        return self._candidate(row)
+
+    def set_alias(self, name: str, alias: str, version: int) -> ModelVersion:
+        """Let a free label point to a version; ``staging`` and ``production`` are moved by promotion only."""
+        _check_alias(alias)
+        held = self.get(f"model:{name}@{version}")
+        with self.store.write() as db:
+            lock_ledger(db)
+            self._move(db, held.name, alias, version, "label set")
+        return self.get(f"model:{name}@{version}")
+
+    def _insert(self, name: str, source: dict[str, Any], alias: str | None, description: str) -> ModelVersion:
+        run = self.runs.find(source["run_id"]) if source["run_id"] else None
+        here, v = self.context(), schema.model_versions
+        row = {
+            **source,
+            "id": clock.new_id(),
+            "name": name,
+            "metrics": plain(run.metrics if run else {}),
+            "datasets": self.runs.datasets(run.run_id) if run else [],
+            "description": description,
+            "user": here.user,
+            "created_at": clock.now(),
+        }
+        with self.store.write() as db:
+            lock_ledger(
+                db
+            )  # versions are counted under the same lock as events, so two writers never get the same number
+            row["version"] = (db.execute(sa.select(sa.func.max(v.c.version)).where(v.c.name == name)).scalar() or 0) + 1
+            new = {"id": clock.new_id(), "name": name, "created_at": row["created_at"], "description": description}
+            db.execute(self.store.insert(schema.models).on_conflict_do_nothing(), new)
+            db.execute(v.insert(), row)
+            facts = {k: row[k] for k in ("flavor", "package", "run_id", "metrics", "datasets")}
+            ledger.append(
+                db, type="model.registered", subject=f"model:{name}@{row['version']}", user=here.user, data=facts
+            )
+            if alias:
+                self._move(db, name, alias, row["version"], "label given at registration")
+        return self._record(row, (alias,) if alias else ())
+
+    def _move(self, db: sa.Connection, name: str, alias: str, version: int, reason: str) -> None:
+        a, user = schema.model_aliases, self.context().user
+        previous = db.execute(sa.select(a.c.version).where(a.c.name == name, a.c.alias == alias)).scalar()
+        self.store.upsert(db, a, [{"name": name, "alias": alias, "version": version}], ["name", "alias"])
+        facts = {"alias": alias, "previous": previous}
+        event = ledger.append(db, type="model.alias-set", subject=f"model:{name}@{version}", user=user, data=facts)
+        moved = {"name": name, "alias": alias, "version": version, "previous": previous, "reason": reason, "user": user}
+        db.execute(schema.alias_history.insert(), {**moved, "at": event.at, "event_seq": event.seq})
+
+    def _logged(self, ref: str, name: str) -> dict[str, Any]:
+        """The package behind ``run:ID``, ``runs:/ID/NAME`` or another model's version."""
+        if ref.startswith(("model:", "models:/")):
+            held = self.get(ref)
+            return {k: getattr(held, k) for k in ("flavor", "package", "signature", "profile", "bytes", "run_id")}
+        wanted = ref.removeprefix("runs:/").partition("/")[2] if ref.startswith("runs:/") else ""
+        run_id, m = self.runs.get(str(refs.parse(ref, "run"))).run_id, schema.logged_models
+        with self.store.read() as db:
+            rows = {r["name"]: dict(r) for r in db.execute(sa.select(m).where(m.c.run_id == run_id)).mappings()}
+        chosen = wanted or (name if name in rows else next(iter(rows), "")) if len(rows) < 2 else wanted or name
+        if chosen not in rows:
+            raise NotFound.of(
+                "logged model", chosen or name, rows, "" if rows else "log_model(model, name) in that run keeps one"
+            )
+        return {k: rows[chosen][k] for k in ("flavor", "package", "signature", "profile", "bytes", "run_id")}
+
+    # -- packaging -------------------------------------------------------------------------------------------------
+    def _stored(self, model: object, input_example: object, training_data: object) -> dict[str, Any]:
+        """The package in the blob store, and the columns of a row that name it."""
+        package, target = self._package(model, input_example, training_data)
+        if package.refused:
+            warnings.warn(
+                f"this model holds {', '.join(package.refused)}: whoever loads it must name them, as in "
+                f"load_model(ref, trusted={package.refused!r}), and no environment takes it",
+                stacklevel=5,
+            )
+        return packages.keep(self.store, package, target)
+
+    def _package(self, model: object, input_example: object, training_data: object) -> tuple[Package, str | None]:
+        """The package, described by the best rows at hand, and the target's name where it is known."""
+        from nbmlops import flavors
+        from nbmlops.flavors import packaging
+
+        flavors.flavor_of(model)
+        if isinstance(training_data, str):
+            training_data = self.datasets.load(training_data)
+        for data in (training_data, input_example):
+            if data is not None:
+                rows, target = _rows_and_target(data, packaging.columns_of(model))
+                return packaging.build(model, rows), target
+        if (seen := self.training_frame(model)) is not None:
+            return packaging.build(model, seen), None
+        return packaging.build(model, self._rows_read(model)), None
+
+    def _rows_read(self, model: object) -> object:
+        """Rows of a data set that the run has read and that has the model's columns, the last one read first."""
+        from nbmlops.flavors import packaging
+
+        names, run_id = packaging.columns_of(model), self.context().run_id
+        for ref in reversed(self.runs.datasets(run_id) if names and run_id else []):
+            if set(names or ()) <= {column["name"] for column in self.datasets.get(ref).schema}:
+                return self.datasets.load(ref, columns=names)
+        raise InvalidValue(
+            f"nothing tells what this {type(model).__name__} takes as input",
+            "pass input_example=X.head(), or training_data=X to keep a profile for monitoring as well",
+        )
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+    def get(self, ref: str) -> ModelVersion:
+        """One version. A reference without version means the pinned one of this context, else the latest.
+
+        Raises:
+            NotFound: no such model, version or alias.
+        """
+        asked = refs.parse(ref, "model")
+        v, a = schema.model_versions, schema.model_aliases
+        with self.store.read() as db:
+            version = asked.version
+            if asked.alias is not None:
+                version = db.execute(
+                    sa.select(a.c.version).where(a.c.name == asked.name, a.c.alias == asked.alias)
+                ).scalar()
+                if version is None:
+                    raise self._no_alias(db, asked.name, asked.alias)
+            elif version is None:
+                version = self.context().pins.get(f"model:{asked.name}")
+            query = sa.select(v).where(v.c.name == asked.name).order_by(v.c.version.desc())
+            row = (
+                db.execute(query.where(v.c.version == version) if version is not None else query.limit(1))
+                .mappings()
+                .first()
+            )
+            if row is None:
+                raise self._no_version(db, asked.name, version)
+            labels = db.execute(sa.select(a.c.alias).where(a.c.name == asked.name, a.c.version == row["version"]))
+            return self._record(dict(row), tuple(sorted(labels.scalars())))
+
+    def list(self) -> Versions:
+        """The latest version of each model, by name."""
+        v = schema.model_versions
+        newest = sa.select(v.c.name, sa.func.max(v.c.version).label("version")).group_by(v.c.name).subquery()
+        query = (
+            sa.select(v)
+            .join(newest, (v.c.name == newest.c.name) & (v.c.version == newest.c.version))
+            .order_by(v.c.name)
+        )
+        return self._all(query)
+
+    def versions(self, name: str) -> Versions:
+        """All versions of a model, newest first.
+
+        Raises:
+            NotFound: there is no model of that name.
+        """
+        v = schema.model_versions
+        found = self._all(sa.select(v).where(v.c.name == name).order_by(v.c.version.desc()))
+        if not found:
+            with self.store.read() as db:
+                raise self._no_version(db, name, None)
+        return found
+
+    def manifest(self, version: ModelVersion) -> dict[str, Any]:
+        """The package's own description: format, flavor, files with digests, signature, Python and libraries."""
+        return json.loads(self.store.blobs.get(version.package))
+
+    def load(self, ref: str, trusted: Iterable[str | type] = ()) -> Any:
+        """The model object. Bytes are verified and every type in them is judged before anything is built.
+
+        Raises:
+            Untrusted: the package holds types that are neither on the loader's list nor in ``trusted``.
+            BlobCorrupt: the stored bytes are not what was written.
+        """
+        from nbmlops import flavors
+
+        version = self.get(ref)
+        files = {
+            n: self.store.blobs.get(d) for n, d in self.manifest(version)["files"].items() if n.startswith("model.")
+        }
+        return flavors.load(version.flavor, files, trusted)
+
+    def predict_frame(self, ref: str, frame: object, trusted: Iterable[str | type] = ()) -> pd.DataFrame:
+        """Predictions for rows that fit the signature, row by row: ``prediction``, ``probability_<class>`` …
+
+        Raises:
+            InvalidValue: lists every fault of the input at once; nothing is predicted then.
+        """
+        from nbmlops.flavors import checking, prediction
+
+        version = self.get(ref)
+        rows = checking.check(version.signature, frame, f"input of {version.ref}")
+        return prediction.predict(self._ready_model(version, tuple(trusted)), version.signature, rows)
+
+    def _ready_model(self, version: ModelVersion, trusted: tuple[str | type, ...]) -> Any:
+        """Loaded once per package; what was loaded with more trust is not kept for callers with less."""
+        if trusted:
+            return self.load(version.ref, trusted)
+        with self._ready_lock:
+            if version.package not in self._ready:
+                self._ready[version.package] = self.load(version.ref)
+                while len(self._ready) > _KEPT:
+                    del self._ready[next(iter(self._ready))]
+            return self._ready[version.package]
+
+    def training_profile(self, version: ModelVersion) -> dict[str, Any] | None:
+        """Profiles of training inputs and predictions; None if fewer than 20 rows were at hand."""
+        return None if version.profile is None else json.loads(self.store.blobs.get(version.profile))
+
+    def training_sample(self, version: ModelVersion) -> pd.DataFrame | None:
+        """A fixed sample of training inputs with the model's outputs beside them."""
+        profile = self.training_profile(version)
+        return packages.sample(self.store, profile["sample"]) if profile else None
+
+    def input_example(self, version: ModelVersion) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Some rows as the model takes them, and the outputs it gave for them at registration."""
+        from nbmlops.flavors import packaging
+
+        content = self.store.blobs.get(self.manifest(version)["files"]["input_example.json"])
+        return packaging.read_example(content, version.signature)
+
+    def verify(self, ref: str) -> Findings:
+        """Whether every stored byte of a version is what was written, and whether it loads without further trust."""
+        version = self.get(ref)
+        findings = packages.intact(self.store, version)
+        if all(f.ok for f in findings):
+            asked = "the package loads under the default trust"
+            try:
+                self.load(version.ref)
+                findings.append(Finding("loads", "pass", asked, "it does"))
+            except CheckFailed as error:
+                findings.append(Finding("loads", "block", asked, error.message, error.hint))
+        return findings
+
+    def _all(self, query: sa.Select[Any]) -> Versions:
+        a = schema.model_aliases
+        with self.store.read() as db:
+            rows = db.execute(query).mappings().all()
+            labels: dict[tuple[str, int], set[str]] = {}
+            for name, alias, version in db.execute(sa.select(a.c.name, a.c.alias, a.c.version).order_by(a.c.alias)):
+                labels.setdefault((name, version), set()).add(alias)
+        return [self._record(dict(row), tuple(sorted(labels.get((row["name"], row["version"]), ())))) for row in rows]
+
+    def _record(self, row: dict[str, Any], aliases: tuple[str, ...]) -> ModelVersion:
+        kept = {
+            k: row[k] for k in ("name", "version", "flavor", "package", "signature", "run_id", "description", "user")
+        }
+        metrics = {k: float(value) for k, value in row["metrics"].items()}
+        rest = {k: row[k] for k in ("bytes", "created_at", "profile")}
+        return ModelVersion(
+            **kept, **rest, metrics=metrics, datasets=tuple(row["datasets"]), aliases=aliases, _desk=self
+        )
+
+    def _candidate(self, row: dict[str, Any]) -> ModelVersion:
+        run = self.runs.find(row["run_id"])
+        more = {"version": 0, "description": "", "user": self.context().user}
+        facts = {"metrics": plain(run.metrics) if run else {}, "datasets": self.runs.datasets(row["run_id"])}
+        return self._record({**row, **more, **facts}, ())
+
+    def _no_alias(self, db: sa.Connection, name: str, alias: str) -> NotFound:
+        a = schema.model_aliases
+        labels = list(db.execute(sa.select(a.c.alias).where(a.c.name == name)).scalars())
+        if not labels:
+            known = db.execute(sa.select(schema.models.c.name).where(schema.models.c.name == name)).first()
+            if known is None:
+                return self._no_version(db, name, None)
+        hint = (
+            ""
+            if labels or alias not in ENVIRONMENTS
+            else f"nothing stands in {alias}: promote(ref, to={alias!r}, reason=…)"
+        )
+        return NotFound.of(f"alias of model {name!r}", alias, labels, hint)
+
+    def _no_version(self, db: sa.Connection, name: str, version: int | None) -> NotFound:
+        v = schema.model_versions
+        numbers = [
+            str(n) for n in db.execute(sa.select(v.c.version).where(v.c.name == name).order_by(v.c.version)).scalars()
+        ]
+        if numbers:
+            return NotFound.of(f"version of model {name!r}", str(version), (), f"there are: {', '.join(numbers[-12:])}")
+        return NotFound.of("model", name, db.execute(sa.select(schema.models.c.name)).scalars())
+
+
+def _rows_and_target(data: Any, names: list[str] | None) -> tuple[Any, str | None]:
+    """Split ``(X, y)``, or a frame that has the target beside the model's columns."""
+    if isinstance(data, tuple) and len(data) == 2:
+        return data[0], str(target) if (target := getattr(data[1], "name", None)) is not None else None
+    others = [c for c in getattr(data, "columns", ()) if names and c not in names]
+    return data, str(others[0]) if len(others) == 1 else None
+
+
+def _check_alias(alias: str) -> None:
+    refs.check_name(alias, "alias")
+    if alias in ENVIRONMENTS:
+        raise UsageFault(
+            f"{alias} is an environment, and only a promotion moves a model there",
+            f"promote(ref, to={alias!r}, reason=…) runs its tests first",
+        )
+    if alias == "latest" or alias.removeprefix("v").isdecimal() or "/" in alias:
+        raise InvalidValue(
+            f"{alias!r} cannot be an alias", "'latest' and numbers mean versions; choose a word such as 'champion'"
+        )

@@ -1,0 +1,122 @@
+"""Flows and stage runs read back from the store, with what has become of processes that died."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from nbmlops.context import Context
+from nbmlops.errors import NotFound
+from nbmlops.pipelines.stage import produced, stage_record
+from nbmlops.records import Finding, Flow, Promotion, StageRun
+from nbmlops.runs import Runs
+from nbmlops.runs.frame import logged
+from nbmlops.runs.origin import pid_namespace
+from nbmlops.store import Store, schema
+
+_PROMOTION = ("model", "version", "environment", "status", "reason", "user", "previous", "approval_id", "event", "at")
+
+
+def find_flow(store: Store, asked: str) -> Any:
+    """The row of a flow: by its id, a unique part of it, or the name of a pipeline, whose last flow is meant.
+
+    Raises:
+        NotFound: none, or more than one.
+    """
+    f = schema.flows
+    up = asked.upper()
+    part = sa.or_(f.c.id.startswith(up, autoescape=True), f.c.id.endswith(up, autoescape=True))
+    with store.read() as db:
+        row = db.execute(sa.select(f).where(f.c.id == up)).mappings().first()
+        row = (
+            row or db.execute(sa.select(f).where(f.c.name == asked).order_by(f.c.id.desc()).limit(1)).mappings().first()
+        )
+        near = [] if row else db.execute(sa.select(f).where(part).limit(3)).mappings().all()
+    if row or len(near) == 1:
+        return row or near[0]
+    if near:
+        raise NotFound(
+            f"{asked!r} means more than one flow", f"give more of the id: {', '.join(r['id'] for r in near)}, …"
+        )
+    raise NotFound(
+        f"no flow {asked!r}",
+        "list them with `nbmlops pipelines`; an id, a unique part of it, or a pipeline's name is enough",
+    )
+
+
+def flow_records(store: Store, runs: Runs, context: Context, rows: Sequence[Any]) -> list[Flow]:
+    """Records of rows of ``flows``, with their stage runs in the order in which they started."""
+    s = schema.stage_runs
+    with store.read() as db:
+        query = sa.select(s).where(s.c.flow_id.in_([row["id"] for row in rows])).order_by(s.c.started_at, s.c.run_id)
+        found = db.execute(query).mappings().all()
+    stages = defaultdict(list)
+    for stage in stage_records(store, runs, found):
+        stages[stage.flow_id].append(stage)
+    return [_flow(row, tuple(stages[row["id"]]), context) for row in rows]
+
+
+def stage_records(store: Store, runs: Runs, rows: Sequence[Any]) -> list[StageRun]:
+    """Records of rows of ``stage_runs``; one whose process died is KILLED, as its run is."""
+    ids = [row["run_id"] for row in rows]
+    if not ids:
+        return []
+    runs.reap()
+    r = schema.runs
+    with store.read() as db:
+        states = {
+            row["id"]: row
+            for row in db.execute(
+                sa.select(r.c.id, r.c.seq, r.c.status, r.c.ended_at).where(r.c.id.in_(ids))
+            ).mappings()
+        }
+        _, metrics, _ = logged(db, [state["seq"] for state in states.values()])
+    made = produced(store, ids)
+    found = []
+    for row in rows:
+        state = states[row["run_id"]]
+        record = stage_record(row, metrics.get(state["seq"], {}), made[row["run_id"]])
+        if record.status == "RUNNING" and state["status"] == "KILLED":
+            record = replace(record, status="KILLED", ended_at=state["ended_at"])
+        found.append(record)
+    return found
+
+
+def _flow(row: Any, stages: tuple[StageRun, ...], context: Context) -> Flow:
+    status, ended = row["status"], row["ended_at"]
+    if status == "RUNNING" and (any(s.status == "KILLED" for s in stages) or _is_gone(row["trigger"], context)):
+        status = "KILLED"
+        ended = max((s.ended_at for s in stages if s.ended_at), default=row["started_at"])
+    decision = row["decision"]
+    return Flow(
+        flow_id=row["id"],
+        name=row["name"],
+        path=row["path"],
+        status=status,
+        params=row["params"],
+        stages=stages,
+        outputs=row["outputs"],
+        promotion=_promotion(decision) if decision and decision["status"] != "blocked" else None,
+        decision=decision,
+        trigger={k: v for k, v in row["trigger"].items() if k in {"type", "ref"}},
+        user=row["user"],
+        started_at=row["started_at"],
+        ended_at=ended,
+        error=row["error"],
+    )
+
+
+def _is_gone(process: dict[str, Any], context: Context) -> bool:
+    """Whether the process that ran a flow has ended. Known on its own host; elsewhere the lease of its runs decides."""
+    here = process.get("host") == context.host and process.get("pid_namespace") == pid_namespace() != ""
+    return here and not os.path.exists(f"/proc/{process['pid']}")
+
+
+def _promotion(decision: dict[str, Any]) -> Promotion:
+    findings = tuple(Finding(**finding) for finding in decision["findings"])
+    return Promotion(**{name: decision[name] for name in _PROMOTION}, findings=findings)

@@ -1,0 +1,268 @@
+"""One notebook as one tracked execution: a run, the executed notebook kept pass or fail, and its true status."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from nbmlops import clock
+from nbmlops.context import Context
+from nbmlops.notebook import parameters, types
+from nbmlops.notebook.job import Job, Outcome, Stop
+from nbmlops.notebook.parameters import Parameters
+from nbmlops.records import StageRun
+from nbmlops.store import Store, schema
+
+if TYPE_CHECKING:
+    from nbmlops.runs import Runs
+    from nbmlops.runs.live import LiveRun
+
+EXECUTED = "executed.ipynb"
+BACKOFF, LONGEST_BACKOFF = 1.0, 30.0  # seconds before the second attempt, doubled for each further one
+_RUN_STATUS = {"FINISHED": "FINISHED", "FAILED": "FAILED", "TIMEOUT": "FAILED", "DIED": "KILLED", "KILLED": "KILLED"}
+_UNNAMEABLE = re.compile(r"[^\w .+\-]+")
+
+Announce = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What to execute, with which values and versions, and on whose behalf."""
+
+    stage: str
+    label: str
+    notebook: str
+    path: str
+    document: bytes
+    declared: Parameters
+    params: dict[str, Any] = field(default_factory=dict)
+    pins: dict[str, int] = field(default_factory=dict)
+    writes: tuple[str, ...] = ()
+    candidate: bool = False
+    retries: int = 0
+    timeout: float | None = None
+    kernel: str | None = None
+    flow_id: str | None = None
+    parent_id: str | None = None
+    experiment: str | None = None
+
+
+@dataclass(frozen=True)
+class Produced:
+    """What a run wrote: versions by reference, and the names of models it only logged."""
+
+    versions: dict[str, int]
+    logged: frozenset[str]
+
+
+def run_name(label: str) -> str:
+    """A label as the name of a run, which may hold no brackets: ``train[depth=6]`` becomes ``train depth 6``."""
+    return _UNNAMEABLE.sub(" ", label.replace("..", " ")).strip()[:250] or "stage"
+
+
+class StageRunner:
+    """Executes works one at a time per thread; threads may share it."""
+
+    def __init__(self, store: Store, context: Context, runs: Runs, announce: Announce, stop: Stop) -> None:
+        self.store, self.context, self.runs, self.announce, self.stop = store, context, runs, announce, stop
+
+    def attempts(self, work: Work) -> list[StageRun]:
+        """Execute until it finishes or its retries are used up; each attempt is a run of its own, the last one decides.
+
+        A stage that finished without writing what it declares is not repeated: it would do so again.
+        """
+        done: list[StageRun] = []
+        for attempt in range(1, work.retries + 2):
+            done.append(self.once(work, attempt))
+            hopeless = (done[-1].error or {}).get("name") == "MissingOutput"
+            if done[-1].status in {"FINISHED", "KILLED"} or hopeless or attempt > work.retries:
+                break
+            if self.stop.wait(min(LONGEST_BACKOFF, BACKOFF * 2 ** (attempt - 1))):
+                break
+        return done
+
+    def once(self, work: Work, attempt: int = 1) -> StageRun:
+        """One execution. The executed notebook and the true status are stored before this returns, however it ended."""
+        source = self.store.blobs.put(work.document)
+        tags = {
+            "nbmlops.stage": work.stage,
+            "nbmlops.attempt": attempt,
+            **({"nbmlops.flow": work.flow_id} if work.flow_id else {}),
+        }
+        live = self.runs.start(
+            experiment=work.experiment,
+            name=run_name(work.label),
+            parent_id=work.parent_id,
+            kind="stage",
+            tags=tags,
+            params=types.to_json(work.declared.complete(work.params)),
+            source={"type": "stage", "path": work.path, "cwd": str(Path(work.path).parent)},
+        )
+        row = self._row(work, live.run_id, source, attempt)
+        with self.store.write() as db:
+            db.execute(schema.stage_runs.insert(), row)
+        try:
+            return self._executed(work, live, row)
+        except BaseException as error:
+            # Not the notebook's fault but ours, the store's or the user's Ctrl-C: the run must not stay open.
+            fault = {"name": type(error).__name__, "message": str(error), "traceback": ""}
+            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            live.end(_RUN_STATUS[status], fault)
+            self._update(live.run_id, status=status, error=fault, ended_at=clock.now())
+            raise
+
+    def _row(self, work: Work, run_id: str, source: str, attempt: int) -> dict[str, Any]:
+        return {
+            "run_id": run_id,
+            "flow_id": work.flow_id,
+            "stage": work.stage,
+            "notebook": work.notebook,
+            "status": "RUNNING",
+            "params": types.to_json(work.declared.complete(work.params)),
+            "pins": work.pins,
+            "source": source,
+            "executed": None,
+            "attempt": attempt,
+            "cells_done": 0,
+            "cells": 0,
+            "error": None,
+            "started_at": clock.now(),
+            "ended_at": None,
+        }
+
+    def _executed(self, work: Work, live: LiveRun, row: dict[str, Any]) -> StageRun:
+        from nbmlops.notebook import engine
+
+        told = {"stage": work.stage, "label": work.label, "run_id": live.run_id, "attempt": row["attempt"]}
+        self.announce({"type": "stage", "status": "RUNNING", **told})
+        outcome = self._execute(work, live.run_id, told)
+        executed = self.runs.put_artifact(
+            live.run_id, EXECUTED, engine.to_bytes(outcome.nb), "application/x-ipynb+json"
+        ).digest
+        status, error = outcome.status, _error(outcome)
+        produced = self.produced(live.run_id)
+        if status == "FINISHED" and (missing := _missing(work, produced)):
+            status, error = "FAILED", {"name": "MissingOutput", "message": missing, "traceback": ""}
+        live.end(_RUN_STATUS[status], error)
+        ended = {
+            "status": status,
+            "executed": executed,
+            "error": error,
+            "cells_done": outcome.cells_done,
+            "cells": outcome.cells,
+            "ended_at": clock.now(),
+        }
+        self._update(live.run_id, **ended)
+        self.announce({"type": "stage", "status": status, "error": error, **told, "seconds": outcome.duration})
+        run = self.runs.get(live.run_id)
+        return stage_record({**row, **ended}, run.metrics, produced)
+
+    def _execute(self, work: Work, run_id: str, told: dict[str, Any]) -> Outcome:
+        from nbmlops.notebook import engine
+
+        written = 0.0
+        lock = threading.Lock()
+
+        def on_cell(event: dict[str, Any]) -> None:
+            nonlocal written
+            with lock:
+                due = clock.now() - written > 1.0
+                written = clock.now() if due else written
+            if due:  # so that others can watch; the last state is written at the end
+                self._update(run_id, cells_done=event["done"], cells=event["cells"])
+            self.announce({**told, **event})
+
+        job = Job(
+            cwd=str(Path(work.path).parent),
+            params=work.params,
+            environment=self._environment(work, run_id),
+            kernel=work.kernel,
+            timeout=work.timeout,
+            path=work.path,
+        )
+        document = parameters.parse_document(work.document, work.notebook)
+        return engine.execute(document, job, on_cell, self.stop)
+
+    def _environment(self, work: Work, run_id: str) -> dict[str, str]:
+        context = replace(
+            self.context,
+            run_id=run_id,
+            cell_id=None,
+            notebook=work.path,
+            flow_id=work.flow_id,
+            stage=work.stage,
+            pins=work.pins,
+            candidate=work.candidate,
+        )
+        root = self.store.blobs.root
+        artifacts = root if "://" in root else os.path.abspath(root)
+        return {"NBMLOPS_STORE": self.store.url, "NBMLOPS_ARTIFACTS": artifacts, **context.to_environment()}
+
+    def _update(self, run_id: str, **values: Any) -> None:
+        with self.store.write() as db:
+            db.execute(schema.stage_runs.update().where(schema.stage_runs.c.run_id == run_id).values(**values))
+
+    def produced(self, run_id: str) -> Produced:
+        """What a run wrote, as the store knows it; of several versions of one thing the newest."""
+        return produced(self.store, [run_id])[run_id]
+
+
+def produced(store: Store, run_ids: list[str]) -> dict[str, Produced]:
+    """What each of several runs wrote."""
+    uses, models, logged = schema.dataset_uses, schema.model_versions, schema.logged_models
+    found: dict[str, dict[str, int]] = {run_id: {} for run_id in run_ids}
+    names: dict[str, set[str]] = {run_id: set() for run_id in run_ids}
+    with store.read() as db:
+        written = sa.select(uses.c.run_id, uses.c.name, uses.c.version).where(
+            uses.c.run_id.in_(run_ids), uses.c.mode == "write"
+        )
+        for run_id, name, version in db.execute(written.order_by(uses.c.seq)):
+            found[run_id][f"dataset:{name}"] = (
+                version  # the last one written counts, also when it is an older version again
+            )
+        registered = sa.select(models.c.run_id, models.c.name, models.c.version).where(models.c.run_id.in_(run_ids))
+        for run_id, name, version in db.execute(registered.order_by(models.c.version)):
+            found[run_id][f"model:{name}"] = version
+        for run_id, name in db.execute(sa.select(logged.c.run_id, logged.c.name).where(logged.c.run_id.in_(run_ids))):
+            names[run_id].add(f"model:{name}")
+    return {run_id: Produced(found[run_id], frozenset(names[run_id])) for run_id in run_ids}
+
+
+def stage_record(row: Any, metrics: dict[str, float], made: Produced) -> StageRun:
+    """The record of a row of ``stage_runs``."""
+    names = (
+        "run_id", "stage", "notebook", "status", "params", "pins", "executed", "attempt", "cells_done", "cells",
+        "started_at", "ended_at", "error", "flow_id",
+    )  # fmt: skip
+    return StageRun(
+        **{name: row[name] for name in names},
+        metrics=metrics,
+        outputs=tuple(f"{k}@{v}" for k, v in made.versions.items()),
+    )
+
+
+def _missing(work: Work, made: Produced) -> str:
+    """What a stage declares to write and did not, in words; empty if nothing is missing."""
+    have = set(made.versions) | (made.logged if work.candidate else set())
+    missing = [thing for thing in work.writes if thing not in have]
+    if not missing:
+        return ""
+    wrote = ", ".join(f"{k}@{v}" for k, v in made.versions.items()) or "nothing"
+    only_logged = [thing for thing in missing if thing in made.logged]
+    more = f" ({', '.join(only_logged)} was logged and not registered)" if only_logged else ""
+    return f"it declares writes: {', '.join(missing)}, and wrote {wrote}{more}"
+
+
+def _error(outcome: Outcome) -> dict[str, Any] | None:
+    """The outcome's error with its traceback as one text, and the cell (counted from 1) where it happened."""
+    if outcome.error is None:
+        return None
+    place = {} if outcome.cell is None else {"cell": outcome.cell + 1}
+    return {**outcome.error, "traceback": "\n".join(outcome.error["traceback"]), **place}

@@ -1,0 +1,324 @@
+"""Every frame comes back as it was: through pack, Parquet and unpack."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nbmlops.errors import InvalidValue, NotFound
+from nbmlops.frames import arrow, parquet
+
+N = 3
+TYO = dt.timezone(dt.timedelta(hours=9))
+COLUMNS = {
+    "int64": [1, 2, 3],
+    "uint8": np.array([1, 2, 255], np.uint8),
+    "float": [1.5, np.nan, np.inf],
+    "negative zero": [0.0, -0.0, 1.0],
+    "float16": np.array([1, np.nan, 3], np.float16),
+    "float32": np.array([1, np.nan, 3], np.float32),
+    "bool": [True, False, True],
+    "str": ["a", None, ""],
+    "object strings": pd.Series(["a", None, ""], dtype=object),
+    "object strings nan": pd.Series(["a", np.nan, ""], dtype=object),
+    "object ints": pd.Series([1, None, 3], dtype=object),
+    "object bools": pd.Series([True, None, False], dtype=object),
+    "object uint64": pd.Series([2**63, 1, None], dtype=object),
+    "all None": pd.Series([None] * N, dtype=object),
+    "all NaT": pd.Series([pd.NaT] * N),
+    "Int64": pd.array([1, None, 3], dtype="Int64"),
+    "UInt8": pd.array([1, None, 3], dtype="UInt8"),
+    "Float32": pd.array([1.5, None, 3], dtype="Float32"),
+    "boolean": pd.array([True, None, False], dtype="boolean"),
+    "string": pd.array(["a", None, "ü"], dtype="string"),
+    "string python": pd.array(["a", None, "ü"], dtype=pd.StringDtype("python")),
+    "arrow list": pd.array([[1], [], None], dtype=pd.ArrowDtype(pa.list_(pa.int8()))),
+    "arrow dictionary": pd.array(["x", "y", None], dtype=pd.ArrowDtype(pa.dictionary(pa.int8(), pa.string()))),
+    "arrow timestamp": pd.array([1, None, 3], dtype=pd.ArrowDtype(pa.timestamp("s", "UTC"))),
+    "datetime ns": pd.Series(pd.to_datetime(["2020-01-01", None, "1999-12-31 23:59:59.123456789"])).astype("datetime64[ns]"),
+    "datetime s": pd.Series(pd.to_datetime(["2020-01-01", None, "1999-12-31"])).astype("datetime64[s]"),
+    "zone": pd.date_range("2020-10-24", periods=N, tz="Europe/Berlin", unit="ms"),
+    "offset": pd.Series(pd.date_range("2020", periods=N, tz=TYO)),
+    "minus": pd.Series(pd.date_range("2020", periods=N, tz=dt.timezone(dt.timedelta(hours=-3, minutes=-30)))),
+    "utc": pd.to_datetime(["2020", None, "2021"]).tz_localize("UTC"),
+    "timedelta": pd.to_timedelta([1, None, -3], unit="s").astype("timedelta64[ms]"),
+    "period": pd.PeriodIndex(["2020-01", "NaT", "2021-03"], freq="M"),
+    "interval": pd.arrays.IntervalArray.from_tuples([(0, 1), (5, 9), (1, 2)], closed="left"),
+    "interval float": pd.arrays.IntervalArray.from_tuples([(0.5, 1.0), np.nan, (1.0, 2.0)], closed="both"),
+    "interval time": pd.IntervalIndex.from_breaks(pd.date_range("2020", periods=N + 1, tz="UTC")),
+    "category str": pd.Categorical(["b", None, "b"], categories=["c", "b", "unused"]),
+    "category int": pd.Categorical([3, 1, None], categories=[3, 2, 1], ordered=True),
+    "category float": pd.Categorical([0.5, 2.0, None]),
+    "category bool": pd.Categorical([True, False, None]),
+    "category time": pd.Categorical(pd.to_datetime(["2020", "2021", None]).tz_localize("UTC")),
+    "category interval": pd.cut([1, 5, 9.0], [0, 2, 6, 10]),
+    "category overlapping": pd.Categorical(pd.arrays.IntervalArray.from_tuples([(0, 2), (1, 3), (0, 3)])),
+    "category period": pd.Categorical(pd.period_range("2020", periods=N, freq="Q")),
+    "category date": pd.Categorical([dt.date(2020, 1, 1), dt.date(2019, 1, 1), None]),
+    "category range": pd.Categorical.from_codes([0, 2, -1], pd.RangeIndex(0, 30, 10)),
+    "category empty": pd.Categorical([None] * N, categories=[]),
+    "category object": pd.Categorical(["x", "y", "x"], categories=pd.Index(["y", "x"], dtype=object)),
+    "lists": pd.Series([[1, 2], None, []]),
+    "mixed lists": pd.Series([[1, "a", None], [2.5], []]),
+    "tuples": pd.Series([(1, 2), None, ()]),
+    "dicts": pd.Series([{"a": 1, "b": [1.5]}, None, {"a": 2, "b": []}]),
+    "ragged dicts": pd.Series([{"a": 1}, {"b": {"c": None}}, {}]),
+    "arrays": pd.Series([np.array([1.0, np.nan]), None, np.array([])]),
+    "arrays int8": pd.Series([np.array([1, 2], np.int8), np.array([], np.int8), None]),
+    "decimals": pd.Series([decimal.Decimal("1.10"), None, decimal.Decimal("-22.5")]),
+    "bytes": pd.Series([b"\xff\x00", None, b""]),
+    "dates": pd.Series([dt.date(2020, 1, 1), None, dt.date(1, 1, 1)]),
+    "times": pd.Series([dt.time(1, 2, 3, 4), None, dt.time(0)]),
+    "datetimes": pd.Series([dt.datetime(2020, 1, 1, tzinfo=dt.UTC), None, dt.datetime(1900, 1, 1, tzinfo=dt.UTC)], dtype=object),
+}
+
+
+def again(data, as_=None):
+    """The frame after pack, Parquet and unpack; the built-in check runs too."""
+    packed = arrow.pack(data)
+    arrow.check_round_trip(data, packed)
+    table = parquet.read(pa.BufferReader(parquet.write(packed.table)))
+    return arrow.unpack(table, packed.manifest, as_ or packed.manifest["engine"])
+
+
+def same_frame(a, b):
+    pd.testing.assert_frame_equal(a, b, check_exact=True, check_index_type=True, check_column_type=True)
+    assert list(map(str, a.dtypes)) == list(map(str, b.dtypes))
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_pandas_column(name):
+    frame = pd.DataFrame({name: COLUMNS[name]})
+    back = again(frame)
+    same_frame(frame, back)
+    for a, b in zip(frame[name], back[name], strict=True):
+        assert type(a) is type(b)
+    same_frame(frame.iloc[:0], again(frame.iloc[:0]))
+    for as_ in ("polars", "arrow"):
+        assert len(again(frame, as_)) == N
+
+
+@pytest.mark.parametrize("name", [n for n in COLUMNS if n not in {"lists", "mixed lists", "dicts", "ragged dicts", "arrays", "arrays int8"}])
+def test_pandas_index(name):
+    frame = pd.DataFrame({"x": [1, 2, 3]}, index=pd.Index(COLUMNS[name], name="key"))
+    same_frame(frame, again(frame))
+
+
+INDEXES = {
+    "range": pd.RangeIndex(10, 4, -2, name="r"),
+    "unnamed": pd.Index(["a", "b", "c"]),
+    "named 0": pd.Index([1, 2, 3], name=0),
+    "named as a column": pd.Index([1, 2, 3], name="x"),
+    "named tuple": pd.Index([1, 2, 3], name=("a", 1)),
+    "multi": pd.MultiIndex.from_arrays([["a", "b", None], pd.Categorical([1, 2, 1])], names=["s", None]),
+    "multi same names": pd.MultiIndex.from_arrays([[1, 2, 3], [4.5, 5, 6]], names=["x", "x"]),
+    "freq": pd.date_range("2020", periods=N, freq="W", tz="Asia/Tokyo", name="when"),
+    "freq delta": pd.timedelta_range("1s", periods=N, freq="7s"),
+    "duplicates": pd.Index([1, 1, 1]),
+}
+
+
+@pytest.mark.parametrize("name", INDEXES)
+def test_index_kinds(name):
+    frame = pd.DataFrame({"x": [1, 2, 3], "y": ["a", "b", "c"]}, index=INDEXES[name])
+    same_frame(frame, again(frame))
+
+
+LABELS = {
+    "range": pd.RangeIndex(2),
+    "ints": pd.Index([7, 3], name="n"),
+    "times": pd.date_range("2020", periods=2, freq="D"),
+    "multi": pd.MultiIndex.from_tuples([("a", 1), ("b", 1)], names=["u", None]),
+    "object": pd.Index(["a", "b"], dtype=object, name="who"),
+    "category": pd.CategoricalIndex(["b", "a"]),
+    "empty and odd": pd.Index(["", "a b\n'\""]),
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_column_labels(name):
+    frame = pd.DataFrame([[1, 2], [3, 4]], columns=LABELS[name])
+    same_frame(frame, again(frame))
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame(), pd.DataFrame(index=range(4)), pd.DataFrame(columns=["a", "b"])], ids=str)
+def test_empty_frames(frame):
+    same_frame(frame, again(frame))
+    assert arrow.pack(frame).rows == len(frame)
+
+
+def test_loaded_arrays_can_be_written():
+    frame = again(pd.DataFrame({"i": [1, 2], "f": [1.0, 2.0], "t": pd.to_datetime(["2020", "2021"])}))
+    frame.loc[0, "i"] = 9
+    frame["f"].to_numpy(copy=True)[0] = 1
+    assert frame["i"].tolist() == [9, 2]
+
+
+REFUSED = {
+    "mixed": (pd.Series([1, 2, "x"], dtype=object), r"column 'c' mixes int and str: row 2 holds 'x'"),
+    "bool beside int": (pd.Series([1, True], dtype=object), r"row 1 holds True"),
+    "objects": (pd.Series([1, object()], dtype=object), r"column 'c' mixes int and object: row 1"),
+    "sparse": (pd.arrays.SparseArray([0, 1]), r"Sparse"),
+    "complex": (np.array([1j]), r"complex128"),
+    "big endian": (np.array([1], ">i8"), r">i8"),
+    "timestamps": (pd.Series([pd.Timestamp("2020")], dtype=object), r"Timestamp, first in row 0"),
+    "huge": (pd.Series([1, 2**70], dtype=object), r"row 1 holds 1180591620717411303424"),
+    "surrogate": (pd.Series(["a", "\ud800"], dtype=object), r"row 1 holds '\\ud800'"),
+    "nested objects": (pd.Series([[1], [{1, 2}]], dtype=object), r"row 1 holds \[\{1, 2\}\]"),
+    "array shapes": (pd.Series([np.zeros(2), np.zeros((2, 2))], dtype=object), r"row 1 has shape \(2, 2\)"),
+    "zones": (
+        pd.Series([dt.datetime(2020, 1, 1, tzinfo=TYO), dt.datetime(2020, 1, 1, tzinfo=dt.UTC)], dtype=object),
+        "mixes time zones",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_by_name_row_and_value(name):
+    values, text = REFUSED[name]
+    with pytest.raises(InvalidValue, match=text) as caught:
+        arrow.pack(pd.DataFrame({"c": values}))
+    assert caught.value.hint
+
+
+def test_all_faults_at_once():
+    with pytest.raises(InvalidValue, match=r"2 faults.*column 'a'.*column 'b'") as caught:
+        arrow.pack(pd.DataFrame({"a": np.array([1j]), "b": pd.Series([b"", ""], dtype=object), "c": [1]}))
+    assert len(caught.value.faults) == 2
+
+
+def test_duplicate_and_mixed_labels_are_refused():
+    with pytest.raises(InvalidValue, match="more than once: 'a'"):
+        arrow.pack(pd.DataFrame([[1, 2]], columns=["a", "a"]))
+    with pytest.raises(InvalidValue, match="column names"):
+        arrow.pack(pd.DataFrame([[1, 2]], columns=pd.Index(["a", 1], dtype=object)))
+    with pytest.raises(InvalidValue, match="more than once: 'a'"):
+        arrow.pack(pa.table([[1], [2]], names=["a", "a"]))
+
+
+@pytest.mark.parametrize("data", [5, "text", [1, 2], pd.Series([1]), np.zeros(3), []], ids=repr)
+def test_not_a_frame(data):
+    assert not arrow.is_frame(data)
+    with pytest.raises(InvalidValue):
+        arrow.pack(data)
+
+
+def test_columns_and_unknown_ones():
+    frame = pd.DataFrame({"a": [1], "b": [2], "c": [3]}, index=["i"])
+    packed = arrow.pack(frame)
+    fields = arrow.fields_of(packed.manifest, ["c", "a"])
+    back = arrow.unpack(packed.table.select(fields), packed.manifest, "pandas", ["c", "a"])
+    same_frame(frame[["c", "a"]], back)
+    with pytest.raises(NotFound, match="no columns 'x', 'y'"):
+        arrow.fields_of(packed.manifest, ["x", "a", "y"])
+
+
+def test_polars():
+    frame = pl.DataFrame(
+        {
+            "s": ["x", None],
+            "c": pl.Series(["u", "v"], dtype=pl.Categorical),
+            "e": pl.Series(["u", None], dtype=pl.Enum(["v", "u", "unused"])),
+            "lc": pl.Series([["u"], []], dtype=pl.List(pl.Categorical)),
+            "le": pl.Series([["u"], None], dtype=pl.List(pl.Enum(["u", "v"]))),
+            "t": pl.Series([1, None], dtype=pl.Time),
+            "a": pl.Series([[1, 2], [3, 4]], dtype=pl.Array(pl.Int8, 2)),
+            "n": pl.Series([None, None], dtype=pl.Null),
+            "st": [{"a": 1}, {"a": None}],
+            "dt": pl.Series([1, 2], dtype=pl.Datetime("ms", "Asia/Tokyo")),
+            "du": pl.Series([1, None], dtype=pl.Duration("ns")),
+            "d": pl.Series([dt.date(2020, 1, 1), None]),
+            "dec": pl.Series([1, 2], dtype=pl.Decimal(10, 2)),
+            "b": [b"a", None],
+            "f": [float("nan"), None],
+        }
+    )
+    back = again(frame)
+    assert back.schema == frame.schema
+    assert back.equals(frame, null_equal=True)
+    assert again(frame.lazy()).equals(frame)
+    assert list(again(frame, "pandas").columns) == frame.columns
+    with pytest.raises(InvalidValue, match="'o'"):
+        arrow.pack(pl.DataFrame({"o": pl.Series([object()], dtype=pl.Object)}))
+
+
+def test_arrow_tables_keep_their_types():
+    table = pa.table(
+        {
+            "d": pa.array(["a", "b", None]).dictionary_encode(),
+            "o": pa.DictionaryArray.from_arrays(pa.array([1, 0, None], pa.int8()), pa.array(["z", "a"]), ordered=True),
+            "t": pa.array([1, 2, 3], pa.timestamp("s")),
+            "d64": pa.array([0, 86400000, None], pa.date64()),
+            "ld": pa.array([["a"], [], None], pa.list_(pa.dictionary(pa.int32(), pa.string()))),
+            "m": pa.array([[("a", 1)], [], None], pa.map_(pa.string(), pa.int8())),
+            "v": pa.array(["a", None, "c"], pa.string_view()),
+        }
+    )
+    assert again(table).equals(table)
+    assert again(table.to_batches()[0]).equals(table)
+    assert again(table, "pandas")["o"].cat.categories.tolist() == ["z", "a"]
+    with pytest.raises(InvalidValue):
+        arrow.check_round_trip(table, arrow.pack(pa.table({"u": pa.nulls(2, pa.month_day_nano_interval())})))
+
+
+def test_arrow_with_pandas_notes_gives_that_frame_back():
+    frame = pd.DataFrame({"a": pd.Categorical(["x", "y"])}, index=pd.Index(["p", "q"], name="key"))
+    same_frame(frame, again(pa.Table.from_pandas(frame), "pandas"))
+
+
+def test_dicts_and_records():
+    assert again({"a": [1, None], "b": np.array([1.5, 2])}).to_pydict() == {"a": [1, None], "b": [1.5, 2.0]}
+    assert again([{"a": 1}, {"b": "x"}]).to_pydict() == {"a": [1, None], "b": [None, "x"]}
+    with pytest.raises(InvalidValue, match="column 'a'"):
+        arrow.pack({"a": [1, "x"]})
+    with pytest.raises(InvalidValue, match="differ in length"):
+        arrow.pack({"a": [1], "b": [1, 2]})
+
+
+def test_stored_values_are_plain():
+    frame = pd.DataFrame({"c": pd.Categorical([30, 10, 30]), "i": pd.cut([1, 5, 9.0], [0, 2, 6, 10])})
+    table = pl.read_parquet(bytes(parquet.write(arrow.pack(frame).table)))
+    assert table["c"].to_list() == [30, 10, 30]
+    assert table["i"].to_list()[0] == {"left": 0, "right": 2}
+
+
+SERIES = st.one_of(
+    st.lists(st.integers(-(2**63), 2**63 - 1), min_size=4, max_size=4).map(lambda v: pd.Series(v, dtype="int64")),
+    st.lists(st.floats(), min_size=4, max_size=4).map(pd.Series),
+    st.lists(st.none() | st.text(st.characters(exclude_categories=["Cs"])), min_size=4, max_size=4).map(
+        lambda v: pd.Series(v, dtype="str")
+    ),
+    st.lists(st.none() | st.text(st.characters(exclude_categories=["Cs"])), min_size=4, max_size=4).map(
+        lambda v: pd.Series(v, dtype=object)
+    ),
+    st.lists(st.none() | st.booleans(), min_size=4, max_size=4).map(lambda v: pd.Series(v, dtype="boolean")),
+    st.lists(st.none() | st.integers(0, 255), min_size=4, max_size=4).map(lambda v: pd.Series(v, dtype="UInt8")),
+    st.lists(st.none() | st.integers(-5, 5), min_size=4, max_size=4).map(lambda v: pd.Series(pd.Categorical(v))),
+    st.lists(st.none() | st.datetimes(), min_size=4, max_size=4).map(lambda v: pd.Series(v, dtype="datetime64[us]")),
+    st.lists(st.none() | st.binary(), min_size=4, max_size=4).map(lambda v: pd.Series(v, dtype=object)),
+    st.lists(st.none() | st.lists(st.none() | st.integers(0, 9) | st.text("ab")), min_size=4, max_size=4).map(
+        lambda v: pd.Series(v, dtype=object)
+    ),
+    st.lists(st.dictionaries(st.text("ab", max_size=2), st.none() | st.booleans() | st.integers(0, 3)), min_size=4, max_size=4).map(
+        lambda v: pd.Series(v, dtype=object)
+    ),
+    st.lists(st.none() | st.decimals(-1000, 1000, places=3), min_size=4, max_size=4).map(lambda v: pd.Series(v, dtype=object)),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), SERIES, max_size=4), SERIES)
+def test_any_pandas_frame(columns, index):
+    frame = pd.DataFrame(columns, index=range(4))
+    same_frame(frame, again(frame))
+    if not any(isinstance(v, list | dict) for v in index):
+        named = frame.set_index(pd.Index(index, name="i"))
+        same_frame(named, again(named))
