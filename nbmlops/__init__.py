@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_SESSION = ("active_run", "end_run", "last_active_run", "set_experiment", "start_run", "use", "workspace")
+_SESSION = ("active_run", "end_run", "last_active_run", "set_experiment", "start_run", "use")
 _FLUENT = (
     "approve", "autolog", "get_dataset", "get_metric_history", "get_run", "load_dataset", "load_model", "log_artifact",
     "log_artifacts", "log_dict", "log_figure", "log_image", "log_metric", "log_metrics", "log_model", "log_param", "log_params",
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         plan_pipeline, predict, promote, record_feedback, register_model, reject, rollback, run_pipeline, search_runs, set_tag,
         set_tags, snapshot, why,
     )  # fmt: skip
-    from nbmlops.session import active_run, end_run, last_active_run, set_experiment, start_run, use, workspace
+    from nbmlops.session import active_run, end_run, last_active_run, set_experiment, start_run, use
     from nbmlops.workspace import Workspace
 
 

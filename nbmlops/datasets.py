@@ -19,11 +19,10 @@ import sqlalchemy as sa
 from nbmlops import clock, refs
 from nbmlops.context import Context, ContextSource
 from nbmlops.errors import InvalidValue, NbmlopsError, NotFound
-from nbmlops.frames import arrow, diff, digest, files, parquet, profile, tree
+from nbmlops.frames import arrow, diff, digest, files, parquet, stored, tree
 from nbmlops.records import DatasetDiff, DatasetVersion, Finding
 from nbmlops.store import Store, schema
 
-FRAME_FORMAT, FILES_FORMAT = "parquet-1", "files-1"
 _VERSIONS = schema.dataset_versions
 Reference: TypeAlias = str | DatasetVersion
 # Named here, because inside the class ``list`` is a method.
@@ -67,7 +66,13 @@ class Datasets:
         facts = {**_origin(context), **(source or {})}
         if isinstance(data, str | os.PathLike):
             path = Path(data)
-            facts = {**facts, "type": "folder" if path.is_dir() else "file", "path": str(path)}
+            facts = {
+                **facts,
+                "type": "folder" if path.is_dir() else "file",
+                "path": str(path),
+                "notebook": context.notebook,
+            }
+            facts = {k: v for k, v in facts.items() if v is not None}
             if path.is_dir():
                 return self._snapshot_folder(path, name, message, facts, context)
             data = files.read_file(path)
@@ -76,30 +81,8 @@ class Datasets:
         values = self._known(name, content)
         if values is None:
             arrow.check_round_trip(data, packed)
-            values = {**self._store_frame(packed, columns), "digest": content}
+            values = stored.keep_frame(self._store.blobs, packed, content, columns)
         return self._add(name, values, message, facts, context)
-
-    def _store_frame(self, packed: arrow.Packed, digests: Sequence[str]) -> dict[str, Any]:
-        blobs = self._store.blobs
-        stored = parquet.put_table(blobs, packed.table)
-        manifest = {
-            "format": FRAME_FORMAT,
-            "schema": packed.schema(),
-            "frame": packed.manifest,
-            "digests": dict(zip(packed.table.column_names, digests, strict=True)),
-            "files": stored,
-        }
-        columns = profile.profile_table(packed.table, packed.categorical())
-        return {
-            "kind": "frame",
-            "format": FRAME_FORMAT,
-            "manifest": blobs.put(_json(manifest)),
-            "profile": blobs.put(_json({"rows": packed.rows, "columns": columns})),
-            "rows": packed.rows,
-            "columns": len(packed.manifest["columns"]),
-            "bytes": sum(f["bytes"] for f in stored),
-            "schema": packed.schema(),
-        }
 
     def _snapshot_folder(
         self, folder: Path, name: str, message: str | None, facts: dict[str, Any], context: Context
@@ -117,20 +100,7 @@ class Datasets:
         content = tree.folder_digest(entries)
         values = self._known(name, content)
         if values is None:
-            total = sum(e["bytes"] for e in entries)
-            values = {
-                "kind": "files",
-                "format": FILES_FORMAT,
-                "digest": content,
-                "manifest": self._store.blobs.put(_json({"format": FILES_FORMAT, "files": entries})),
-                "profile": self._store.blobs.put(
-                    _json({"files": len(entries), "bytes": total, "suffixes": tree.suffixes(entries)})
-                ),
-                "rows": len(entries),
-                "columns": 0,
-                "bytes": total,
-                "schema": [],
-            }
+            values = stored.keep_folder(self._store.blobs, entries, content)
         return self._add(name, values, message, facts, context)
 
     def _known(self, name: str, content: str) -> dict[str, Any] | None:
@@ -288,7 +258,7 @@ class Datasets:
         if before.kind == "files":
             was, now = ({(e["path"], e["digest"]) for e in m["files"]} for m in (old, new))
             return DatasetDiff(same=False, rows_added=len(now - was), rows_removed=len(was - now), **known)  # type: ignore[arg-type]
-        tables = self._table(old, None), self._table(new, None)
+        tables = self._table(old), self._table(new)
         profiles = self.profile(before)["columns"], self.profile(after)["columns"]
         return DatasetDiff(same=False, **known, **diff.frame_changes(tables, (old, new), profiles))  # type: ignore[arg-type]
 
@@ -324,7 +294,7 @@ class Datasets:
                     self._store.blobs.get(entry["digest"])
                 found = tree.folder_digest(manifest["files"])
             else:
-                found, _ = digest.table_digest(self._table(manifest, None), manifest["frame"])
+                found, _ = digest.table_digest(self._table(manifest), manifest["frame"])
         except NbmlopsError as error:
             return Finding("dataset.content", "block", asked, error.message, error.hint)
         if found != version.digest:
@@ -333,7 +303,7 @@ class Datasets:
         return Finding("dataset.content", "pass", asked, f"{version.rows} rows, digest {version.digest[:19]}…")
 
     # --- rows and records ---------------------------------------------------------------------------------------
-    def _table(self, manifest: dict[str, Any], columns: Sequence[Any] | None) -> pa.Table:
+    def _table(self, manifest: dict[str, Any], columns: Sequence[Any] | None = None) -> pa.Table:
         fields = arrow.fields_of(manifest["frame"], columns)
         table = parquet.get_table(self._store.blobs, manifest["files"], fields)
         return arrow.stored_types(table, manifest["frame"])
@@ -423,7 +393,3 @@ def _origin(context: Context) -> dict[str, Any]:
         "run_id": context.run_id,
     }
     return {k: v for k, v in facts.items() if v is not None}
-
-
-def _json(data: Any) -> bytes:
-    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nbmlops.context import Context
+from nbmlops.context import Context, hostname
 from nbmlops.store import Store, open_store
 from nbmlops.workspace import Workspace
 
@@ -38,7 +38,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def ws(store: Store) -> Workspace:
     """A workspace of the user "tester", in no run."""
-    return Workspace(store, lambda: Context(user="tester", host="here"))
+    return Workspace(store, lambda: Context(user="tester", host=hostname()))
 
 
 @pytest.fixture

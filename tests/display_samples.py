@@ -7,7 +7,7 @@ from typing import Any
 from nbmlops import records as r
 
 EVIL = "<script>window.hacked=1</script>"
-QUOTES = "\"><img src=x onerror=window.hacked=1>"
+QUOTES = '"><img src=x onerror=window.hacked=1>'
 T = 1_790_000_000.0
 
 
@@ -34,32 +34,97 @@ FINDINGS = (
 )
 PROMOTION = r.Promotion("churn", 3, "production", "waiting", "better recall", "ada", 2, FINDINGS, "01APPROVAL", 17, T)
 STAGE = r.StageRun(
-    "01STAGE", "train", "train.ipynb", "FINISHED", {"depth": 6}, {"dataset:flights": 3}, {"auc": 0.7}, ("model:churn@3",),
-    "sha256:ab", 2, 9, 9, T, T + 31.4, None, "01FLOW",
-)  # fmt: skip
-STAGE_BAD = r.StageRun("01BAD", "report", "report.ipynb", "FAILED", cells=4, cells_done=2, started_at=T,
-    ended_at=T + 3, error={"name": "ValueError", "message": EVIL, "traceback": "Traceback …\nValueError: " + EVIL})  # fmt: skip
+    "01STAGE",
+    "train",
+    "train.ipynb",
+    "FINISHED",
+    {"depth": 6},
+    {"dataset:flights": 3},
+    {"auc": 0.7},
+    ("model:churn@3",),
+    "sha256:ab",
+    2,
+    9,
+    9,
+    T,
+    T + 31.4,
+    None,
+    "01FLOW",
+)
+STAGE_BAD = r.StageRun(
+    "01BAD",
+    "report",
+    "report.ipynb",
+    "FAILED",
+    cells=4,
+    cells_done=2,
+    started_at=T,
+    ended_at=T + 3,
+    error={"name": "ValueError", "message": EVIL, "traceback": "Traceback …\nValueError: " + EVIL},
+)
 TREE = r.LineageNode(
-    "prediction:1", "prediction", "prediction 1", {"at": "2026-11-20"},
-    (r.LineageNode("model:churn@3", "model", "model churn@3 " + EVIL, {"auc": 0.7},
-        (r.LineageNode("dataset:flights@3", "dataset", "data set flights@3"), r.LineageNode("run:1", "run", "run fit"))),),
-)  # fmt: skip
+    "prediction:1",
+    "prediction",
+    "prediction 1",
+    {"at": "2026-11-20"},
+    (
+        r.LineageNode(
+            "model:churn@3",
+            "model",
+            "model churn@3 " + EVIL,
+            {"auc": 0.7},
+            (
+                r.LineageNode("dataset:flights@3", "dataset", "data set flights@3"),
+                r.LineageNode("run:1", "run", "run fit"),
+            ),
+        ),
+    ),
+)
 DRIFT = (
     {"column": "hour", "kind": "numeric", "psi": 0.02, "ks": 0.01, "p": 0.7, "level": "pass"},
     {"column": EVIL, "kind": "categorical", "psi": 0.41, "ks": float("nan"), "p": None, "level": "block"},
 )
 MODEL = r.ModelVersion(
-    "churn", 3, "skops", "sha256:cafe",
-    {"inputs": [{"name": "hour", "type": "int64", "required": True}, {"name": EVIL, "type": "string"}],
-     "outputs": [{"name": "prediction", "type": "int64"}]},
-    {"auc": 0.71}, ("dataset:flights@3",), "01RUN", ("staging", "best"), EVIL, "ada", 12_345, T,
-)  # fmt: skip
+    "churn",
+    3,
+    "skops",
+    "sha256:cafe",
+    {
+        "inputs": [
+            {"name": "hour", "type": "int64", "nullable": True, "min": 0, "max": 23},
+            {"name": EVIL, "type": "string", "categories": ["a", EVIL]},
+        ],
+        "outputs": [{"name": "prediction", "type": "int64"}],
+    },
+    {"auc": 0.71},
+    ("dataset:flights@3",),
+    "01RUN",
+    ("staging", "best"),
+    EVIL,
+    "ada",
+    12_345,
+    T,
+)
 DATASET = r.DatasetVersion(
-    "flights", 3, "sha256:beef", "frame", 1_234_567, 3, 9_876_543,
-    ({"name": "hour", "type": "int64", "nullable": False}, {"name": "delay", "type": "double"},
-     {"name": EVIL, "type": "string"}),
-    "March " + EVIL, {"path": "flights.parquet"}, "ada", "01RUN", T, ("gold",),
-)  # fmt: skip
+    "flights",
+    3,
+    "sha256:beef",
+    "frame",
+    1_234_567,
+    3,
+    9_876_543,
+    (
+        {"name": "hour", "type": "int64", "nullable": False},
+        {"name": "delay", "type": "double"},
+        {"name": EVIL, "type": "string"},
+    ),
+    "March " + EVIL,
+    {"path": "flights.parquet"},
+    "ada",
+    "01RUN",
+    T,
+    ("gold",),
+)
 REPORT = r.MonitorReport("01REP", "churn", 3, "alert", 5000, T - 86400, T, FINDINGS, DRIFT, {"auc": 0.6}, "01AL", T)
 
 ALL: dict[str, r.Record] = {
@@ -68,28 +133,71 @@ ALL: dict[str, r.Record] = {
         r.Experiment("01E", EVIL, T, {"a": QUOTES}, 4),
         r.Artifact("plots/" + EVIL, "sha256:1", 4321, "image/png", T),
         run(
-            5, name=EVIL, params={EVIL: QUOTES, "lr": "0.1"}, description=QUOTES, git={"commit": "abcdef0123456", "dirty": True},
-            artifacts=(r.Artifact("model.skops", "sha256:2", 999, "application/zip", T),), datasets=("dataset:flights@3",),
-            error={"name": "ValueError", "message": EVIL, "traceback": EVIL}, source={"type": "notebook", "path": EVIL},
+            5,
+            name=EVIL,
+            params={EVIL: QUOTES, "lr": "0.1"},
+            description=QUOTES,
+            git={"commit": "abcdef0123456", "dirty": True},
+            artifacts=(r.Artifact("model.skops", "sha256:2", 999, "application/zip", T),),
+            datasets=("dataset:flights@3",),
+            error={"name": "ValueError", "message": EVIL, "traceback": EVIL},
+            source={"type": "notebook", "path": EVIL},
         ),
         DATASET,
-        r.DatasetDiff("dataset:f@1", "dataset:f@2", False, (EVIL,), ("old",), {"x": ("int64", "double")}, 10, 12, 3, 1,
-                      {"y": {"mean": [1.0, 2.0], "psi": 0.3}}),
+        r.DatasetDiff(
+            "dataset:f@1",
+            "dataset:f@2",
+            False,
+            (EVIL,),
+            ("old",),
+            {"x": ("int64", "double")},
+            10,
+            12,
+            3,
+            1,
+            {"y": {"mean": [1.0, 2.0], "psi": 0.3}},
+        ),
         MODEL,
         FINDINGS[2],
         PROMOTION,
         STAGE_BAD,
-        r.Flow("01FLOW", EVIL, "flight.yml", "BLOCKED", {"month": 3}, (STAGE, STAGE_BAD), {"model:churn": 3}, PROMOTION,
-               {"outcome": "blocked"}, {"type": "user"}, "ada", T, T + 100),
+        r.Flow(
+            "01FLOW",
+            EVIL,
+            "flight.yml",
+            "BLOCKED",
+            {"month": 3},
+            (STAGE, STAGE_BAD),
+            {"model:churn": 3},
+            PROMOTION,
+            {"outcome": "blocked"},
+            {"type": "user"},
+            "ada",
+            T,
+            T + 100,
+        ),
         r.PlannedStage(EVIL, "a.ipynb", ("x",), ("dataset:a",), ("dataset:b",), 2, {"p": QUOTES}),
-        r.Plan(EVIL, "flight.yml", (r.PlannedStage("a", "a.ipynb", (), (), ("dataset:b",), 1),
-                                    r.PlannedStage("b", "b.ipynb", ("a",), ("dataset:b",), (), 4))),
+        r.Plan(
+            EVIL,
+            "flight.yml",
+            (
+                r.PlannedStage("a", "a.ipynb", (), (), ("dataset:b",), 1),
+                r.PlannedStage("b", "b.ipynb", ("a",), ("dataset:b",), (), 4),
+            ),
+        ),
         r.Predictions("01B", "model:churn@3", 7, EVIL),
         REPORT,
         r.Event(4, "01EV", "model.promoted", "model:churn@3", EVIL, T, {"reason": QUOTES}, "00", "ff"),
         TREE,
         r.Lineage(TREE),
-        r.StoreInfo("/data/<store>", "/data/blobs", "0001", "wal", {"runs": 1234}, ({"setting": "user", "value": EVIL, "origin": "default"},)),
+        r.StoreInfo(
+            "/data/<store>",
+            "/data/blobs",
+            "0001",
+            "wal",
+            {"runs": 1234},
+            ({"setting": "user", "value": EVIL, "origin": "default"},),
+        ),
         r.Diagnosis(FINDINGS, "3.11.9", "0.1.0", T),
     )
-}  # fmt: skip
+}

@@ -153,7 +153,10 @@ def test_tables():
     html = display.html_table([["<b>", 1.5]], ["name", display.Column("v", "value", "number")])
     parsed(html)
     assert "&lt;b&gt;" in html
-    assert display.text_table([["a", 1], ["bb", 20]], ["n", display.Column("v", "v", "number")]) == "n    v\na    1\nbb  20"
+    assert (
+        display.text_table([["a", 1], ["bb", 20]], ["n", display.Column("v", "v", "number")])
+        == "n    v\na    1\nbb  20"
+    )
 
 
 def test_registers_with_ipython_and_leaves_no_trace():
@@ -175,6 +178,8 @@ def test_registers_with_ipython_and_leaves_no_trace():
 
 
 def test_import_is_light():
-    heavy = "pandas numpy sqlalchemy ipywidgets anywidget IPython".split()
+    heavy = ["pandas", "numpy", "sqlalchemy", "ipywidgets", "anywidget", "IPython"]
     code = f"import sys, nbmlops.display; print([m for m in {heavy} if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from nbmlops import clock
-from nbmlops.display.shape import Block, Card, Column, Grid
+from nbmlops.display.shape import Block, Card, Column, Grid, number
 
 MOST = 30  # rows of a section in a card; the rest is counted
 
@@ -159,18 +159,33 @@ def _difference(x: Any) -> Card:
 
 
 def signature_grid(signature: Mapping[str, Any]) -> Sections:
-    """Inputs and outputs of a model as sections; other shapes of signature as names and values."""
+    """Inputs and outputs of a model as sections; anything else in its signature as names and values."""
     sections: list[Grid | Block] = []
     rest = {}
+    columns = (
+        Column("name", "name"),
+        Column("type", "type", "code"),
+        Column("nulls", ""),
+        Column("values", "in training"),
+    )
     for part, given in signature.items():
         if isinstance(given, list | tuple) and given and all(isinstance(c, Mapping) for c in given):
             rows = [
-                (c.get("name", ""), c.get("type", ""), "" if c.get("required", True) else "optional") for c in given
+                (c.get("name", ""), c.get("type", ""), "may be null" if c.get("nullable") else "", _seen(c))
+                for c in given
             ]
-            sections += _grid(part, (Column("name", "name"), Column("type", "type", "code"), Column("need", "")), rows)
+            keep = [0, 1, *(i for i in (2, 3) if any(row[i] for row in rows))]
+            sections += _grid(part, [columns[i] for i in keep], [[row[i] for i in keep] for row in rows])
         elif given not in (None, "", [], {}):
             rest[part] = given
     return (*sections, *pairs("signature", rest))
+
+
+def _seen(column: Mapping[str, Any]) -> str:
+    """The range or the categories that a model was trained on."""
+    if column.get("categories"):
+        return short(", ".join(str(c) for c in column["categories"]), 80)
+    return f"{number(column['min'])} … {number(column['max'])}" if "min" in column and "max" in column else ""
 
 
 def _model(x: Any) -> Card:

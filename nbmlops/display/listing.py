@@ -107,7 +107,7 @@ def _guess(name: str, values: Sequence[Any]) -> Column:
         kind = "code"
     else:
         kind = "number" if any(isinstance(v, int | float) for v in values) and _numeric(values) else "text"
-    return Column(name, name.replace("_", " "), kind)
+    return Column(name, name.replace("_", " "), kind, hidden=name == "id" or name.endswith("_id"))
 
 
 _STARTED = Column("started_at", "started", "time")

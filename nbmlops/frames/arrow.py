@@ -150,8 +150,10 @@ def check_round_trip(data: Any, packed: Packed) -> None:
     engine = packed.manifest["engine"]
     head = _head(data, packed)
     again = pack(head)
-    buffer = parquet.write(again.table)
-    back = unpack(parquet.read(pa.BufferReader(buffer)), again.manifest, engine)
+    try:
+        back = unpack(parquet.read(pa.BufferReader(parquet.write(again.table))), again.manifest, engine)
+    except pa.ArrowException as error:
+        raise InvalidValue(f"the frame cannot be stored: {error}", "cast the columns of this type first") from error
     if engine == "pandas":
         from nbmlops.frames import pandas_frames
 

@@ -11,10 +11,12 @@ import pyarrow.compute as pc
 
 from nbmlops.frames.digest import contiguous, logical_type
 from nbmlops.frames.encode import plain
+from nbmlops.frames.profile import numbers
 
 Profile = Mapping[str, Any]
 _POINTS = 100_000
 _ODD = np.uint64(0x9E3779B97F4A7C15)
+_TELLING = frozenset({"categorical", "dictionary", "object", "nullable", "period", "interval", "Categorical", "Enum"})
 _NULL = np.uint64(0xD1B54A32D192ED03)
 _MULTIPLY = np.uint64(0xBF58476D1CE4E5B9)
 
@@ -35,8 +37,9 @@ def row_changes(before: pa.Table, after: pa.Table) -> tuple[int, int]:
         _mix(rows, _codes(before.column(name), after.column(name)))
     old, had = np.unique(rows[: before.num_rows], return_counts=True)
     new, has = np.unique(rows[before.num_rows :], return_counts=True)
-    _, in_old, in_new = np.intersect1d(old, new, assume_unique=True, return_indices=True)
-    kept = int(np.minimum(had[in_old], has[in_new]).sum())
+    place = np.minimum(np.searchsorted(old, new), max(0, len(old) - 1))
+    both = old[place] == new if len(old) else np.zeros(len(new), bool)
+    kept = int(np.minimum(had[place[both]], has[both]).sum())
     return after.num_rows - kept, before.num_rows - kept
 
 
@@ -138,20 +141,16 @@ def _types(table: pa.Table, manifest: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     for field in table.schema:
         note = notes.get(field.name, {})
-        extra = note.get("kind", "") if manifest["frame"]["engine"] == "pandas" else note.get("polars", "")
-        plain = extra in {"", "numpy", "arrow", "string", "zoned"}
-        found[field.name] = str(field.type) if plain else f"{field.type} ({extra})"
+        extra = str(note.get("kind") or note.get("polars"))
+        found[field.name] = f"{field.type} ({extra.lower()})" if extra in _TELLING else str(field.type)
     return found
 
 
 def _ordered(column: pa.ChunkedArray) -> np.ndarray:
     """Up to 100,000 evenly spaced order statistics of a column that has a mean."""
-    kind = column.type
-    if pa.types.is_temporal(kind):
-        wide = not (pa.types.is_date32(kind) or pa.types.is_time32(kind))
-        column = column.cast(pa.int64() if wide else pa.int32())
-    values = np.asarray(contiguous(pc.drop_null(plain(column)).cast(pa.float64(), safe=False)))
-    values = np.sort(values[~np.isnan(values)])
+    measured = numbers(plain(column))
+    assert measured is not None  # noqa: S101  (only such columns have a mean)
+    values = np.sort(measured[0].astype(np.float64) / measured[1])
     if len(values) <= _POINTS:
         return values
     return values[np.linspace(0, len(values) - 1, _POINTS).astype(np.int64)]

@@ -38,7 +38,9 @@ def schema_from_json(text: str) -> pa.Schema:
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
-    """The type with every dictionary and run-end encoding, also nested ones, replaced by its values."""
+    """The type with every dictionary, run-end encoding and view, also nested ones, replaced by its values."""
+    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+        return pa.large_string() if pa.types.is_string_view(kind) else pa.large_binary()
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
         return plain_type(kind.value_type)
     if pa.types.is_struct(kind):

@@ -76,6 +76,8 @@ def pack(values: np.ndarray, column: str) -> tuple[pa.Array, dict[str, Any]]:
 
 def unpack(array: pa.ChunkedArray, note: dict[str, Any]) -> np.ndarray:
     """The Python objects that :func:`pack` was given."""
+    if note["of"] in {"str", "bytes"} and note["null"] == "None":
+        return array.to_numpy()  # the same as below, five times as fast
     values: Sequence[Any] = array.to_pylist()
     if convert := _back(note):
         values = [None if v is None else convert(v) for v in values]

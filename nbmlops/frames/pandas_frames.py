@@ -44,6 +44,10 @@ def pack(frame: pd.DataFrame) -> tuple[pa.Table, dict[str, Any]]:
             faults.append(error.message)
             hints.append(error.hint)
             continue
+        except (pa.ArrowException, UnicodeError) as error:
+            faults.append(f"column {field!r}: {error}")
+            hints.append("mend the value, or convert the column")
+            continue
         arrays.append(array)
         notes.append({"field": field, "dtype": note})
     if faults:

@@ -44,13 +44,18 @@ def unpack(table: pa.Table, manifest: dict[str, Any], columns: Sequence[str] | N
 
 
 def from_table(table: pa.Table) -> pl.DataFrame:
-    """Any Arrow table as a polars frame; dictionaries of other values than text become their values."""
+    """Any Arrow table as a polars frame; dictionaries of other values than text become their values.
+
+    Times with a fixed offset come in UTC.
+    """
     ready = []
     for column in table.columns:
         kind = column.type
         text = pa.types.is_dictionary(kind) and (
             pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type)
         )
+        if pa.types.is_timestamp(kind) and kind.tz and kind.tz[0] in "+-":
+            column = column.cast(pa.timestamp(kind.unit, "UTC"))  # polars knows named zones only; the moments stay
         ready.append(column if text else encode.plain(column))
     frame = pl.from_arrow(pa.table(ready, names=table.column_names))
     assert isinstance(frame, pl.DataFrame)  # noqa: S101  (a table always gives a frame)

@@ -51,11 +51,11 @@ def profile_column(column: pa.ChunkedArray | pa.Array, categorical: bool = False
         return head
     if categorical or pa.types.is_boolean(column.type) or is_text(column.type) or _is_bytes(column.type):
         return {**head, **_values(column, categorical, head["count"])}
-    numbers = _numbers(column)
-    if numbers is None:
+    measured = numbers(column)
+    if measured is None:
         return {**head, "kind": "nested"}
     moment = pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)
-    return {**head, "kind": "datetime" if moment else "numeric", **_numeric(*numbers)}
+    return {**head, "kind": "datetime" if moment else "numeric", **_numeric(*measured)}
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
@@ -100,7 +100,7 @@ def _shown(value: Any) -> Any:
 
 
 # --- values that are measured -----------------------------------------------------------------------------------
-def _numbers(column: pa.ChunkedArray) -> tuple[np.ndarray, float] | None:
+def numbers(column: pa.ChunkedArray) -> tuple[np.ndarray, float] | None:
     """The present values, not NaN, and what to divide them by; None for types that are not numbers."""
     kind, unit = column.type, 1.0
     if pa.types.is_timestamp(kind) or pa.types.is_duration(kind):

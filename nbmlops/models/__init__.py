@@ -178,7 +178,7 @@ class Models:
             warnings.warn(
                 f"this model holds {', '.join(package.refused)}: whoever loads it must name them, as in "
                 f"load_model(ref, trusted={package.refused!r}), and no environment takes it",
-                stacklevel=5,
+                stacklevel=4,
             )
         return packages.keep(self.store, package, target)
 
@@ -195,7 +195,11 @@ class Models:
                 rows, target = _rows_and_target(data, packaging.columns_of(model))
                 return packaging.build(model, rows), target
         if (seen := self.training_frame(model)) is not None:
-            return packaging.build(model, seen), None
+            try:
+                return packaging.build(model, seen), None
+            except InvalidValue:
+                # The caller's own frame, and perhaps no longer what it was when the model was fitted.
+                return packaging.build(model, self._rows_read(model)), None
         return packaging.build(model, self._rows_read(model)), None
 
     def _rows_read(self, model: object) -> object:

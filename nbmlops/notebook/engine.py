@@ -56,6 +56,7 @@ def execute(nb: Any, job: Job, on_event: Callable[[Event], None] | None = None, 
     execution = _Execution(nb, job, on_event or (lambda event: None), stop)
     outcome: list[Outcome] = []
     failure: list[BaseException] = []
+    finished = threading.Event()  # not thread.join: an interrupt in it makes a living thread look dead (CPython 3.11)
 
     def work() -> None:
         try:
@@ -63,13 +64,16 @@ def execute(nb: Any, job: Job, on_event: Callable[[Event], None] | None = None, 
                 outcome.append(runner.run(execution.run()))
         except BaseException as error:  # handed to the calling thread, which raises it
             failure.append(error)
+        finally:
+            finished.set()
 
     # A thread of its own: the caller's may have a running event loop (any notebook has), and must be free for Ctrl-C.
     thread = threading.Thread(target=work, name="nbmlops-notebook", daemon=True)
     thread.start()
-    while thread.is_alive():
+    ended = False
+    while not ended:
         try:
-            thread.join(0.5)  # a wait without end would not see an interrupt that reached another thread
+            ended = finished.wait(0.5)  # a wait without end would not see an interrupt that reached another thread
         except KeyboardInterrupt:
             stop.set()
     if failure:

@@ -123,11 +123,12 @@ def _candidates(stage: Stage, values: dict[str, Any], faults: list[str]) -> tupl
     here: list[str] = []
     fixed = {name: substitute(value, values, here, name) for name, value in stage.params.items()}
     matrix = {name: [substitute(v, values, here, name) for v in options] for name, options in stage.matrix.items()}
+    unset = {fault.partition(":")[0] for fault in here}  # their values are missing: nothing to say about the types
     found = []
     for combination in itertools.product(*matrix.values()):
         chosen = dict(zip(matrix, combination, strict=True))
         typed, wrong = stage.declared.check({**fixed, **chosen}) if stage.path else ({}, [])
-        here += wrong
+        here += [fault for fault in wrong if fault.partition(":")[0] not in unset]
         found.append(Candidate(typed, {name: typed.get(name, value) for name, value in chosen.items()}))
     faults += [f"stage {stage.name}: {fault}" for fault in dict.fromkeys(here)]
     return tuple(found)

@@ -139,6 +139,7 @@ class _Reader:
                 if place in self.lines:
                     line, first = key.start_mark.line + 1, self.lines[place]
                     self.faults.append(f"line {line}: {key.value!r} is given twice (first in line {first})")
+                    continue
                 self.lines[place] = key.start_mark.line + 1
                 self._note(value, place)
         elif isinstance(node, yaml.SequenceNode):
@@ -182,7 +183,7 @@ class _Reader:
             return str(value)
 
     def spec(self) -> Spec:
-        top = self.mapping(self.data, ("the file",), _TOP)
+        top = self.mapping(self.data, (), _TOP)
         name = self.name(top.get("name", self.path.stem), "pipeline", ("name",))
         stages = self.mapping(top.get("stages"), ("stages",))
         if not stages:

@@ -18,7 +18,8 @@ from nbmlops.errors import InvalidValue
 # The guarantee: whatever an output holds, the reader's browser fetches nothing.
 POLICY = (
     "default-src 'none'; img-src data: blob:; media-src data: blob:; font-src data:; "
-    "style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval' data: blob:; form-action 'none'; base-uri 'none'"
+    "style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval' data: blob:; "
+    "form-action 'none'; base-uri 'none'"
 )
 # Dead weight under that policy: scripts and style sheets from elsewhere.
 _REMOTE_SCRIPT = re.compile(r"<script\b[^>]*\bsrc\s*=\s*[\"']?\s*(?:https?:)?//[^>]*>.*?</script\s*>", re.I | re.S)
@@ -57,7 +58,7 @@ def _read(notebook: bytes | str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # missing cell ids of older notebooks are no concern of a reader
             return nbformat.reads(text, as_version=4)
-    except (ValueError, KeyError, AttributeError, nbformat.ValidationError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, nbformat.ValidationError) as error:
         raise InvalidValue(
             f"these bytes are no notebook: {error}"[:300], "give the content of an .ipynb file"
         ) from error

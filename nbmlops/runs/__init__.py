@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mimetypes
 import os
 import posixpath
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 
 from nbmlops import clock, settings
 from nbmlops.context import ContextSource
-from nbmlops.errors import InvalidValue, NotFound, UsageFault
+from nbmlops.errors import InvalidValue, NotFound, StoreReadOnly, UsageFault
 from nbmlops.records import Artifact, Experiment, Run
 from nbmlops.refs import check_key, parse
 from nbmlops.runs import origin, search
@@ -342,7 +343,8 @@ class Runs:
         for live in keeper.runs():
             if live._desk.store is self.store:
                 live.flush()
-        self.reap()
+        with contextlib.suppress(StoreReadOnly):  # then nobody can mark the dead, and reading goes on
+            self.reap()
 
     def _query(
         self, experiments: Sequence[str] | None, filter: str, order_by: list[str] | str | None, limit: int
@@ -385,7 +387,7 @@ class Runs:
         seqs = [row["seq"] for row in rows]
         with self.store.read() as db:
             params, metrics, tags = logged(db, seqs)
-            names = dict(db.execute(sa.select(schema.experiments.c.id, schema.experiments.c.name)).tuples().all())
+            names = {i: n for i, n in db.execute(sa.select(schema.experiments.c.id, schema.experiments.c.name))}
         return [
             Run(
                 run_id=row["id"],

@@ -30,7 +30,7 @@ def logged(db: sa.Connection, seqs: Sequence[int]) -> tuple[Values, Values, Valu
         unknown = {key for row in into.values() for key in row} - names.keys()  # type: ignore[operator]
         for start in range(0, len(unknown), _PART):
             part = sorted(unknown)[start : start + _PART]  # type: ignore[type-var]
-            names.update(db.execute(sa.select(keys.c.id, keys.c.name).where(keys.c.id.in_(part))).tuples().all())
+            names.update((i, n) for i, n in db.execute(sa.select(keys.c.id, keys.c.name).where(keys.c.id.in_(part))))
     params_, metrics_, tags_ = ({s: {names[k]: v for k, v in row.items()} for s, row in v.items()} for v in found)  # type: ignore[index]
     return params_, metrics_, tags_
 
@@ -93,7 +93,7 @@ def runs_frame(store: Store, query: Any) -> pd.DataFrame:
             "experiment": [r["experiment"] for r in rows],
             "user": [r["user"] for r in rows],
         }
-        names = dict(db.execute(sa.select(keys.c.id, keys.c.name)).tuples().all())
+        names = {i: n for i, n in db.execute(sa.select(keys.c.id, keys.c.name))}
         for table, prefix in ((metric_latest, "metrics."), (params, "params."), (tags, "tags.")):
             empty: Any = np.nan if table is metric_latest else None
             dtype: Any = float if table is metric_latest else object

@@ -182,7 +182,7 @@ def _v2(app: FastAPI, serving: Serving, metrics: Metrics) -> None:
                 "model_version": str(answer.version.version),
                 "id": str(body.get("id") or clock.new_id()),
                 "parameters": {"prediction_ids": answer.ids},
-                "outputs": inputs.to_v2(answer.outputs, wanted),
+                "outputs": inputs.to_v2(answer.outputs, answer.types, wanted),
             }
         )
 
@@ -243,8 +243,8 @@ def _mlflow(app: FastAPI, serving: Serving, metrics: Metrics) -> None:
         else:
             raise fault(415, f"the content type {kind} is not understood", "send application/json or text/csv")
         answer = await _predicted(serving, metrics, columns)
-        chosen = [c for c in answer.outputs.columns if c.startswith("prediction")]
-        values = answer.outputs[chosen].to_numpy().tolist() if len(chosen) > 1 else answer.outputs[chosen[0]].tolist()
+        chosen = [values for name, values in answer.outputs.items() if name.startswith("prediction")]
+        values = chosen[0] if len(chosen) == 1 else [list(row) for row in zip(*chosen, strict=True)]
         return reply({"predictions": values, "prediction_ids": answer.ids, "model": answer.version.ref})
 
 

@@ -6,14 +6,12 @@ signature sees what was sent: text is never read as a number.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nbmlops.errors import InvalidValue
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Columns = dict[str, list[Any]]
 
@@ -212,6 +210,7 @@ def _done(columns: Columns, faults: list[str], hint: str) -> Columns:
 
 
 # -- answers -------------------------------------------------------------------------------------------------------
+@functools.lru_cache(maxsize=256)
 def datatype_of(dtype: str) -> str:
     """The protocol's name for a pandas dtype; text, categories and times are BYTES."""
     plain = dtype.lower().partition("[")[0]
@@ -239,13 +238,11 @@ def outputs_asked(body: Mapping[str, Any], signature: Mapping[str, Any]) -> list
     return [o["name"] for o in asked]
 
 
-def to_v2(outputs: pd.DataFrame, names: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """Output columns as tensors of shape [rows]; all of them, or those named."""
+def to_v2(outputs: Columns, types: Mapping[str, str], names: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Output columns as tensors of shape [rows]; all of them, or those named. ``types`` are their pandas dtypes."""
     tensors = []
-    for name in names or outputs.columns:
-        values = outputs[name]
-        datatype = datatype_of(str(values.dtype))
-        data = values.tolist()
+    for name in names or outputs:
+        datatype, data = datatype_of(types[name]), outputs[name]
         if datatype == "BYTES":
             data = [None if value is None else str(value) for value in data]
         tensors.append({"name": name, "shape": [len(data)], "datatype": datatype, "data": data})

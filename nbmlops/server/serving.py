@@ -39,9 +39,10 @@ class Served:
 
 @dataclass(frozen=True)
 class Answer:
-    """Predictions for one request: output columns, their ids, and the version that made them."""
+    """Predictions for one request: output columns with their dtypes, ids, and the version that made them."""
 
-    outputs: pd.DataFrame
+    outputs: Columns
+    types: dict[str, str]
     ids: list[str]
     version: ModelVersion
 
@@ -152,10 +153,13 @@ class Serving:
         ids = [clock.new_id() for _ in range(len(rows))]
         self.recorder.add(Piece(served.version, self.environment, ids, rows, outputs, clock.now()))
         answers: list[Answer | Exception] = []
+        values = {str(name): outputs[name].tolist() for name in outputs.columns}
+        types = {str(name): str(dtype) for name, dtype in outputs.dtypes.items()}
         start = 0
         for request in requests:
             stop = start + request.rows
-            answers.append(Answer(outputs.iloc[start:stop], ids[start:stop], served.version))
+            part = {name: column[start:stop] for name, column in values.items()}
+            answers.append(Answer(part, types, ids[start:stop], served.version))
             start = stop
         return answers
 

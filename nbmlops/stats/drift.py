@@ -1,8 +1,7 @@
 """Drift and integrity of columns: a window of values against the training sample and profile.
 
-A row of the answer is a plain dict: ``column kind test statistic p_value p_adjusted psi psi_chance wasserstein js rows
-missing missing_reference infinite out_of_range new_categories new_expected verdict reason``; what does not apply is None.
-The verdict is filled in by :func:`nbmlops.stats.verdict.judge`, because it depends on all columns together.
+A row of the answer is a plain dict with ``column`` and ``_FIELDS``; what does not apply is None. The verdict is
+filled in by :func:`nbmlops.stats.verdict.judge`, because it depends on all columns together.
 """
 
 from __future__ import annotations
@@ -36,8 +35,9 @@ def columns(
 ) -> list[dict[str, Any]]:
     """One row for every column of the reference, measured but not yet judged; in the order of the reference.
 
-    ``profiles`` maps column names to training profiles, where ``count`` is the number of present values; a column without a sample is compared with its profile's
-    histogram or top values. A column that the window lacks has ``rows`` 0 and ``missing`` 1.
+    ``profiles`` maps column names to training profiles, where ``count`` is the number of present values; a column
+    without a sample is compared with its profile's histogram or top values. A column that the window lacks has ``rows``
+    0 and ``missing`` 1.
     """
     import pandas as pd
 

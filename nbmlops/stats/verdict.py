@@ -22,8 +22,8 @@ class Limits:
     A p-value alone never decides: with many rows every difference is significant. A column drifts when PSI reaches
     ``psi`` (a warning from ``psi_warn``) beyond what chance gives at this number of rows, or when the KS statistic
     reaches ``ks`` with a p-value below ``p_value`` after Holm's correction over all columns, or when the share of
-    missing values rose by ``missing``, or ``new_categories`` of the values (beyond what a sample misses) were never seen in
-    training.
+    missing values rose by ``missing``, or ``new_categories`` of the values (beyond what a sample
+    misses) were never seen in training.
 
     The window is an alert when ``share`` of the columns drifted, or a prediction column did, or a column that was
     there in training is missing in ``missing_alert`` more of the rows, or roc_auc or accuracy fell by ``score_drop``

@@ -12,13 +12,16 @@ fail, and thousands of read-then-write transactions meet "database is locked"):
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import tempfile
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -179,6 +182,8 @@ def _open_folder(folder: Path, artifacts: str | None) -> Store:
         if not (folder / "nbmlops.db").exists():
             raise _cannot_make(folder, error) from error
     database = folder / "nbmlops.db"
+    if database.exists() and not os.access(folder, os.W_OK):
+        return Store(_frozen_engine(database), Blobs(artifacts or str(folder / "blobs")), folder, folder / "journal", "read-only")
     mode = "TRUNCATE" if file_system(folder) in NETWORK_FILE_SYSTEMS else "WAL"
     engine = _sqlite_engine(database, mode)
     return Store(engine, Blobs(artifacts or str(folder / "blobs")), folder, folder / "journal", mode)
@@ -217,6 +222,25 @@ def _sqlite_engine(database: Path, mode: str) -> sa.Engine:
     def _begin(connection: sa.Connection) -> None:
         writing = connection.get_execution_options().get("nbmlops_write", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+def _frozen_engine(database: Path) -> sa.Engine:
+    """Reads a database on a medium that cannot be written: WAL needs files beside it, so a copy serves if one is pending."""
+    pending = database.with_name(database.name + "-wal")
+    if pending.exists() and pending.stat().st_size:
+        copy = Path(tempfile.mkdtemp(prefix="nbmlops-")) / database.name
+        shutil.copyfile(database, copy)
+        shutil.copyfile(pending, copy.with_name(pending.name))
+        weakref.finalize(engine := sa.create_engine(f"sqlite:///{copy}"), shutil.rmtree, copy.parent, ignore_errors=True)
+    else:
+        engine = sa.create_engine(f"sqlite:///file:{quote(str(database))}?mode=ro&immutable=1&uri=true")
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA query_only=ON")
+        connection.execute("PRAGMA case_sensitive_like=ON")
 
     return engine
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbmlops import clock
 from nbmlops.errors import StoreFault, StoreReadOnly
+from nbmlops.refs import check_key
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,6 +63,7 @@ class Journal:
         self._write(_text_record(kind, 0, json.dumps(payload, ensure_ascii=False)))
 
     def _define(self, key: str) -> int:
+        check_key(key, "metric")
         with self._lock:
             if key not in self._keys:
                 number = len(self._keys) + 1

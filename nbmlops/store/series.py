@@ -12,6 +12,7 @@ import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
+import zstandard
 
 from nbmlops.errors import BlobCorrupt
 
@@ -31,8 +32,6 @@ def encode(steps: NDArray[np.int64], times_ms: NDArray[np.int64], values: NDArra
     parts = [steps[:1].astype("<i8").tobytes() if flags else _integers(steps), _integers(times_ms), _planes(values.astype("<f8"))]
     body = b"".join(parts)
     if count > _SMALL:
-        import zstandard
-
         body = zstandard.ZstdCompressor(level=3).compress(body)
         flags |= _COMPRESSED
     return _HEAD.pack(1, flags, count) + body
@@ -50,8 +49,6 @@ def decode(data: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[n
             raise ValueError(f"chunk version {version}")
         body = data[_HEAD.size :]
         if flags & _COMPRESSED:
-            import zstandard
-
             body = zstandard.ZstdDecompressor().decompress(body, max_output_size=24 * count + 64)
         size = 8 if flags & _CONSECUTIVE else 8 * count
         if len(body) != size + 16 * count:
@@ -62,7 +59,7 @@ def decode(data: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[n
             steps = _from_integers(body[:size])
         times = _from_integers(body[size : size + 8 * count])
         return steps, times, _from_planes(body[size + 8 * count :]).view("<f8")
-    except (struct.error, ValueError) as error:
+    except (struct.error, ValueError, zstandard.ZstdError) as error:
         raise BlobCorrupt(f"a metric chunk cannot be read: {error}", "restore the store from a backup") from error
 
 

@@ -117,6 +117,7 @@ def answer(workspace: Any, message: Any) -> dict[str, Any]:
     except NbmlopsError as error:
         return {"id": asked, "ok": False, "error": _fault(error)}
     except Exception as error:  # the page must show a bug too: a comm handler's traceback reaches nobody
+        logging.getLogger(__name__).exception("the dashboard's verb %r failed", message.get("verb"))
         found = {
             "error": type(error).__name__,
             "message": str(error),
@@ -170,9 +171,9 @@ def snapshot(workspace: Any) -> dict[str, Any]:
         keep("run", ref=ref)
         for key in metrics[:KEPT_METRICS] if place < KEPT_CURVES else ():
             curve = keep("curve", ref=ref, key=key)
-            curve["points"] = (
-                curve["points"][:: max(1, len(curve["points"]) // KEPT_POINTS)] if "points" in curve else []
-            )
+            if "points" in curve:
+                places = views.thin(np.array([float(y) for _, y in curve["points"]]), KEPT_POINTS)
+                curve["points"] = [curve["points"][i] for i in places]
     for many, one in (("datasets", "dataset"), ("models", "model")):
         found = keep(many)
         for row in found["rows"][:KEPT_CARDS]:

@@ -33,8 +33,8 @@ class Table(View):
         state = {k: getattr(self, k) for k in ("kind", "columns", "rows", "ids", "selected")}
         state["rows"], state["ids"] = self.rows[:MOST_TWIN], self.ids[:MOST_TWIN]
         left_out = len(self.rows) - len(state["rows"])
-        note = f"<p>the first {MOST_TWIN:,} of {len(self.rows):,} rows</p>" if left_out else ""
-        return esm.twin("table", state, self._bare(), self.token) + note
+        state["note"] = f"the first {MOST_TWIN:,} of {len(self.rows):,} rows" if left_out else ""
+        return esm.twin("table", state, self._bare(), self.token)
 
     def text(self) -> str:
         """The table as aligned text."""

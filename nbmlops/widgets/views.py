@@ -20,7 +20,7 @@ MOST_POINTS = 2000  # of one curve
 
 
 def table_payload(records: Sequence[Any], kind: str = "rows") -> dict[str, Any]:
-    """``kind``, ``columns``, ``rows`` and ``ids`` (a record's ``ref``, a report's or alert's own id)."""
+    """``kind``, ``columns``, ``rows`` and ``ids``, see :func:`row_id`."""
     columns, rows = table_of([_dict_without_lists(r) for r in records])
     return {
         "kind": (records.title if isinstance(records, Listing) else "") or kind,
@@ -31,9 +31,9 @@ def table_payload(records: Sequence[Any], kind: str = "rows") -> dict[str, Any]:
 
 
 def row_id(record: Any, place: int) -> str:
-    """What names a row: several reports and alerts belong to one model, so their own id comes first."""
+    """What is opened for a row: a report itself, an alert's report, else the record's reference."""
     if isinstance(record, Mapping):
-        found = record.get("report_id") or record.get("alert_id") or record.get("id")
+        found = record.get("report_id") or record.get("id")
     else:
         found = getattr(record, "report_id", None) or getattr(record, "ref", None)
     return str(place if found is None else found)

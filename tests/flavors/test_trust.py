@@ -14,7 +14,12 @@ import skops.io
 from sklearn.base import BaseEstimator
 from sklearn.cluster import Birch
 from sklearn.compose import ColumnTransformer, make_column_selector
-from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingClassifier, IsolationForest, RandomForestClassifier
+from sklearn.ensemble import (
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    IsolationForest,
+    RandomForestClassifier,
+)
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import SelectKBest, f_classif
 from sklearn.linear_model import LogisticRegression
@@ -112,8 +117,16 @@ def test_the_list_has_every_public_estimator_and_names_types_only():
 
 
 def test_functions_on_the_list_belong_to_numpy_and_scipy():
-    assert all(n.startswith(("numpy.", "scipy.special.", "scipy._lib.array_api_compat.")) for n in trusted.NUMERIC_FUNCTIONS)
-    assert not trusted.NUMERIC_FUNCTIONS & {"numpy.load", "numpy.save", "numpy.fromfile", "numpy.frompyfunc", "numpy.vectorize"}
+    assert all(
+        n.startswith(("numpy.", "scipy.special.", "scipy._lib.array_api_compat.")) for n in trusted.NUMERIC_FUNCTIONS
+    )
+    assert not trusted.NUMERIC_FUNCTIONS & {
+        "numpy.load",
+        "numpy.save",
+        "numpy.fromfile",
+        "numpy.frompyfunc",
+        "numpy.vectorize",
+    }
 
 
 @pytest.mark.parametrize(
@@ -323,7 +336,9 @@ def test_a_lost_array_is_a_clear_error():
 
 
 @pytest.mark.parametrize("field", ["left_child", "right_child", "feature"])
-@pytest.mark.parametrize("model", [DecisionTreeClassifier(), RandomForestClassifier(3), GradientBoostingRegressor(n_estimators=2)])
+@pytest.mark.parametrize(
+    "model", [DecisionTreeClassifier(), RandomForestClassifier(3), GradientBoostingRegressor(n_estimators=2)]
+)
 def test_trees_that_point_outside_themselves_are_refused(model, field):
     schema, members = opened(model.fit(X, Y))
     for name, content in members.items():

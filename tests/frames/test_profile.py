@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from frame_samples import COLUMNS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbmlops.frames import arrow, profile
-
-from .test_arrow import COLUMNS
 
 
 @pytest.mark.parametrize("name", COLUMNS)

@@ -32,7 +32,9 @@ def texts(outcome: Outcome) -> str:
     return "".join(o.get("text", "") for c in outcome.nb.cells if c.cell_type == "code" for o in c.outputs)
 
 
-def test_a_notebook_with_parameters_runs_and_stays_papermill_like(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_notebook_with_parameters_runs_and_stays_papermill_like(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     nb = notebook("print(n, type(n).__name__)", "import os\nprint(os.getcwd(), os.environ['ONE'])")
     nb.cells.insert(1, nbformat.v4.new_markdown_cell("text"))
     old = nbformat.v4.new_code_cell("n = 'stale'", metadata={"tags": ["injected-parameters"]})
@@ -69,7 +71,9 @@ def test_an_error_stops_it_and_later_cells_stay_pending(tmp_path: Path) -> None:
 
 
 def test_our_errors_keep_their_hint(tmp_path: Path) -> None:
-    done = engine.execute(notebook("from nbmlops.errors import InvalidValue\nraise InvalidValue('bad', 'do it')"), Job(cwd=str(tmp_path)))
+    done = engine.execute(
+        notebook("from nbmlops.errors import InvalidValue\nraise InvalidValue('bad', 'do it')"), Job(cwd=str(tmp_path))
+    )
     assert done.error is not None
     assert (done.error["name"], done.error["message"]) == ("InvalidValue", "bad")
     assert done.error["traceback"][-2:] == ["InvalidValue: bad", "-> do it"]
@@ -84,7 +88,9 @@ def test_allowed_errors_and_sys_exit_are_no_failures(tmp_path: Path) -> None:
 
 
 def test_a_killed_kernel_is_not_a_success(tmp_path: Path) -> None:
-    nb = notebook("import os, signal, time\nprint('x', flush=True)\ntime.sleep(0.3)\nos.kill(os.getpid(), signal.SIGKILL)", "1")
+    nb = notebook(
+        "import os, signal, time\nprint('x', flush=True)\ntime.sleep(0.3)\nos.kill(os.getpid(), signal.SIGKILL)", "1"
+    )
     done = engine.execute(nb, Job(cwd=str(tmp_path)))
     assert (done.status, done.cell, done.cells_done) == ("DIED", 1, 1)
     assert states(done) == ["completed", "failed", "pending"]
@@ -114,7 +120,9 @@ def test_a_cell_time_limit(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_the_kernel_and_keeps_the_notebook(tmp_path: Path) -> None:
-    nb = notebook("import os\nopen('pid', 'w').write(str(os.getpid()))\nprint('kept', flush=True)", "import time\ntime.sleep(60)")
+    nb = notebook(
+        "import os\nopen('pid', 'w').write(str(os.getpid()))\nprint('kept', flush=True)", "import time\ntime.sleep(60)"
+    )
 
     def interrupt(event: dict[str, Any]) -> None:
         if event["index"] == 2 and event["status"] == "running":
@@ -155,7 +163,14 @@ def test_it_works_inside_a_running_event_loop(tmp_path: Path) -> None:
 
 
 def test_cell_ids_are_the_same_each_time() -> None:
-    document = {"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": [{"cell_type": "code", "source": ["a = 1\n", "b = 2"], "metadata": {}, "outputs": [], "execution_count": 3}]}
+    document = {
+        "nbformat": 4,
+        "nbformat_minor": 4,
+        "metadata": {},
+        "cells": [
+            {"cell_type": "code", "source": ["a = 1\n", "b = 2"], "metadata": {}, "outputs": [], "execution_count": 3}
+        ],
+    }
     made = [engine.prepare(document, Job(cwd=".")) for _ in range(2)]
     assert [nb.cells[0].id for nb in made] == ["cell-0", "cell-0"]
     assert made[0].cells[0].source == "a = 1\nb = 2"

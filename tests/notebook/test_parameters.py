@@ -34,7 +34,11 @@ def test_a_cell_gives_names_types_defaults_and_help() -> None:
         "raise_": "any", "depth": "int", "rate": "float", "flag": "bool", "name": "str", "nothing": "any", "a": "int", "b": "str",
         "day": "date", "where": "Path", "must": "str", "c": "int", "d": "int", "long": "list",
     }  # fmt: skip
-    assert (found["depth"].help, found["long"].help, found["raise_"].source) == ("levels of the tree", "the list", "1 / 0")
+    assert (found["depth"].help, found["long"].help, found["raise_"].source) == (
+        "levels of the tree",
+        "the list",
+        "1 / 0",
+    )
     assert found["must"].required
     assert not found["nothing"].required
     assert not found["raise_"].literal

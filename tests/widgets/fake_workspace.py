@@ -14,14 +14,51 @@ from nbmlops import records as r
 from nbmlops.errors import Blocked, NotFound
 
 PROFILE = {
-    "hour": {"type": "int64", "kind": "numeric", "count": 1000, "nulls": 12, "distinct": 24, "min": 0, "max": 23, "mean": 12.4567,
-             "histogram": {"edges": [float(i) for i in range(0, 25, 2)], "counts": [3, 9, 30, 80, 150, 210, 190, 140, 100, 50, 20, 6]}},
-    "delay": {"type": "double", "kind": "numeric", "count": 1000, "nulls": 0, "distinct": 700, "min": -20.5, "max": float("inf"), "mean": 7.1,
-              "histogram": {"edges": [-20.0, 0.0, 20.0, 40.0, 60.0], "counts": [400, 500, 80, 20]}},
-    s.EVIL: {"type": "string", "kind": "categorical", "count": 1000, "nulls": 0, "distinct": 3,
-             "top": [["UA", 600], [s.EVIL, 300], ["", 100]], "other": 0},
-    "at": {"type": "timestamp[us]", "kind": "datetime", "count": 1000, "nulls": 0, "distinct": 990, "min": s.T, "max": s.T + 9e5, "mean": s.T},
-}  # fmt: skip
+    "hour": {
+        "type": "int64",
+        "kind": "numeric",
+        "count": 1000,
+        "nulls": 12,
+        "distinct": 24,
+        "min": 0,
+        "max": 23,
+        "mean": 12.4567,
+        "histogram": {
+            "edges": [float(i) for i in range(0, 25, 2)],
+            "counts": [3, 9, 30, 80, 150, 210, 190, 140, 100, 50, 20, 6],
+        },
+    },
+    "delay": {
+        "type": "double",
+        "kind": "numeric",
+        "count": 1000,
+        "nulls": 0,
+        "distinct": 700,
+        "min": -20.5,
+        "max": float("inf"),
+        "mean": 7.1,
+        "histogram": {"edges": [-20.0, 0.0, 20.0, 40.0, 60.0], "counts": [400, 500, 80, 20]},
+    },
+    s.EVIL: {
+        "type": "string",
+        "kind": "categorical",
+        "count": 1000,
+        "nulls": 0,
+        "distinct": 3,
+        "top": [["UA", 600], [s.EVIL, 300], ["", 100]],
+        "other": 0,
+    },
+    "at": {
+        "type": "timestamp[us]",
+        "kind": "datetime",
+        "count": 1000,
+        "nulls": 0,
+        "distinct": 990,
+        "min": s.T,
+        "max": s.T + 9e5,
+        "mean": s.T,
+    },
+}
 
 
 class Runs:
@@ -40,9 +77,11 @@ class Runs:
     def metric_history(self, run_id: str, key: str) -> pd.DataFrame:
         seed, n = int(run_id[3:]), 3000
         value = [
-            1 / (1 + i / 300) + 0.05 * math.sin(i / 7 + seed) + (0.1 * seed % 0.37) if key == "loss"
-            else 1 - 1 / (1 + i / (100 + 30 * (seed % 9))) for i in range(n)
-        ]  # fmt: skip
+            1 / (1 + i / 300) + 0.05 * math.sin(i / 7 + seed) + (0.1 * seed % 0.37)
+            if key == "loss"
+            else 1 - 1 / (1 + i / (100 + 30 * (seed % 9)))
+            for i in range(n)
+        ]
         value[1500] = float("nan")
         return pd.DataFrame({"step": range(n), "timestamp": [s.T + i for i in range(n)], "value": value})
 
@@ -89,9 +128,17 @@ class Promotions:
     def __init__(self, models: Models) -> None:
         self.models = models
         self.waiting: list[dict[str, Any]] = [
-            {"id": "01A", "name": "churn", "version": 3, "environment": "production", "reason": "better " + s.EVIL, "user": "bob",
-             "created_at": s.T, "findings": []},
-        ]  # fmt: skip
+            {
+                "id": "01A",
+                "name": "churn",
+                "version": 3,
+                "environment": "production",
+                "reason": "better " + s.EVIL,
+                "user": "bob",
+                "created_at": s.T,
+                "findings": [],
+            },
+        ]
         self.calls: list[tuple[str, ...]] = []
 
     def _done(self, version: int, to: str, status: str, reason: str) -> r.Promotion:

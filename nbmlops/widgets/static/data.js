@@ -57,7 +57,7 @@ function versioned(root, desk, { list, versions, what, draw }) {
       if (head) { await open(head); if (last !== head) await openVersion(last); }
     }
   }
-  return refresh;
+  return { refresh, openVersion };
 }
 
 function dataTab(root, desk) {
@@ -69,5 +69,5 @@ function dataTab(root, desk) {
       if (profile.length) drawn.append(section("profile", profileTable(profile)));
       box.replaceChildren(drawn);
     },
-  });
+  }).refresh;
 }

@@ -2,7 +2,7 @@
 
 function flowsTab(root, desk) {
   const parts = [
-    { list: "alerts", what: "alerts", one: null, height: 150 },
+    { list: "alerts", what: "alerts", one: "report", height: 150, closed: true },
     { list: "flows", what: "flows", one: "flow", height: 190 },
     { list: "reports", what: "monitor reports", one: "report", height: 190 },
   ].map((p) => ({ ...p, box: make("div"), detail: make("div"), table: null }));
@@ -11,12 +11,12 @@ function flowsTab(root, desk) {
   return async function refresh() {
     for (const p of parts) {
       const data = await desk.call(p.list);
-      const open = p.one && (async (ref) => {
+      const open = async (ref) => {
         try { p.detail.replaceChildren(drawCard(await desk.call(p.one, { ref }))); } catch (error) { p.detail.replaceChildren(desk.fault(error)); }
-      });
+      };
       if (p.table) p.table.update(data.columns, data.rows, data.ids);
       else p.table = grid(p.box, { ...data, what: p.what, height: p.height, onOpen: open });
-      if (open && data.ids.length && !p.detail.childElementCount) await open(data.ids[0]);
+      if (data.ids.length && !p.closed && !p.detail.childElementCount) await open(data.ids[0]);
     }
   };
 }

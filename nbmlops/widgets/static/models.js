@@ -28,7 +28,7 @@ function ask(act, desk, done) {
 function modelActs(ref, name, aliases, pending) {
   const short = ref.replace(/^model:/, ""), acts = [];
   for (const to of ["staging", "production"]) {
-    if (!aliases.includes(to)) acts.push({ label: `Promote to ${to}`, title: `Promote ${short} to ${to}`, confirm: "Confirm promotion", verb: "promote", args: { ref, to } });
+    if (!aliases.includes(to) && !pending.some((p) => p.environment === to)) acts.push({ label: `Promote to ${to}`, title: `Promote ${short} to ${to}`, confirm: "Confirm promotion", verb: "promote", args: { ref, to } });
   }
   for (const p of pending) {
     const to = p.environment;
@@ -51,7 +51,11 @@ function modelsTab(root, desk) {
     if (!pending.length) return;
     const box = make("div", "nbm-waiting");
     box.append(make("strong", "", pending.length === 1 ? "1 approval is waiting" : `${pending.length} approvals are waiting`));
-    for (const p of pending) box.append(make("div", "", `${p.name}@${p.version} for ${p.environment}: ${p.reason} (${p.user}, ${show(p.at, "time")})`));
+    for (const p of pending) {
+      const line = make("div", "nbm-bar", `${p.name}@${p.version} for ${p.environment}: ${p.reason} (${p.user}, ${show(p.at, "time")})`);
+      line.append(button("Look at it", () => inner.openVersion(`model:${p.name}@${p.version}`)));
+      box.append(line);
+    }
     waiting.append(box);
   }
 
@@ -77,7 +81,7 @@ function modelsTab(root, desk) {
   async function all() {
     pending = await desk.call("pending");
     drawWaiting();
-    await inner();
+    await inner.refresh();
   }
   return all;
 }

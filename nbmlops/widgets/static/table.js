@@ -20,6 +20,7 @@ function render({ model, el }) {
     columns, rows, ids, what: model.get("kind"), selectable: true, selected: model.get("selected"),
     onSelect: (chosen) => { model.set("selected", chosen); model.save_changes(); compare(chosen); },
   });
+  if (model.get("note")) root.append(make("div", "nbm-soft nbm-note", model.get("note")));
   root.append(below);
   compare(model.get("selected"));
   const refresh = () => table.update(...read());

@@ -1,0 +1,71 @@
+"""Progress is shown where the flow was started, and a broken display fails nothing."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+
+from nbmlops.pipelines import progress
+
+EVENTS: list[dict[str, Any]] = [
+    {"type": "flow", "status": "RUNNING", "name": "f", "flow_id": "01X", "stages": {"a": 1, "b": 2}},
+    {"type": "stage", "status": "RUNNING", "stage": "a", "label": "a[x=<b>[red]]", "run_id": "r1", "attempt": 1},
+    {"type": "cell", "stage": "a", "label": "a", "run_id": "r1", "done": 1, "cells": 3, "status": "completed", "index": 0},
+    {"type": "stage", "status": "FAILED", "stage": "a", "label": "a[x=<b>[red]]", "run_id": "r1", "attempt": 1, "seconds": 2.0,
+     "error": {"name": "ValueError", "message": "bad [bold]\nmore"}},
+    {"type": "select", "stage": "b", "label": "b[x=1]", "run_id": "r2", "metric": "auc", "value": 0.75, "unscored": []},
+    {"type": "flow", "status": "BLOCKED", "name": "f", "flow_id": "01X", "error": None,
+     "decision": {"model": "m", "version": 2, "status": "blocked", "environment": "staging"}},
+]  # fmt: skip
+
+
+def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.showing(None) as shown:
+        for event in EVENTS:
+            shown(event)
+    assert capsys.readouterr().err.splitlines() == [
+        "flow f (01X): a, b",
+        "  a[x=<b>[red]]: started",
+        "  a[x=<b>[red]]: failed in 2.0 s: ValueError: bad [bold]",
+        "  b: chosen b[x=1] with auc=0.75",
+        "flow f: blocked; model:m@2 blocked for staging",
+    ]
+
+
+def test_a_terminal_shows_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen = Terminal()
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("COLUMNS", "160")
+    with progress.showing(None) as shown:
+        assert isinstance(shown, progress.TerminalBars)
+        for event in EVENTS:
+            shown(event)
+    text = screen.getvalue()
+    assert "a[x=<b>[red]]" in text, "names are text, never markup"
+    assert "failed: ValueError: bad [bold]" in text
+    assert "1/3" in text
+
+
+def test_a_notebook_shows_bars(capsys: pytest.CaptureFixture[str]) -> None:
+    bars = progress.NotebookBars()
+    for event in EVENTS:
+        bars(event)
+    bar, note = bars.rows["r1"]
+    assert (bar.value, bar.max, bar.bar_style) == (1, 3, "danger")
+    assert note.value == "failed: ValueError: bad [bold]"
+    assert "chosen b[x=1]" in capsys.readouterr().out
+
+
+def test_own_displays_and_none() -> None:
+    seen: list[Any] = []
+    with progress.showing(seen.append) as shown:
+        shown(EVENTS[0])
+    assert seen == EVENTS[:1]
+    with progress.showing(False) as shown:
+        assert shown is progress.silent
