@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from nbmlops import __version__, lazy
+from nbmlops import lazy
 from nbmlops.errors import NbmlopsError
 from nbmlops.records import Diagnosis, Finding
 from nbmlops.store import Store, ledger, open_store
@@ -30,7 +30,7 @@ def diagnose(where: str | None = None) -> Diagnosis:
     else:
         findings += _store(store)
         store.close()
-    return Diagnosis(tuple(findings), platform.python_version(), __version__)
+    return Diagnosis(tuple(findings), platform.python_version(), importlib.metadata.version("nbmlops"))
 
 
 def _python() -> Iterator[Finding]:

@@ -17,6 +17,8 @@ from nbmlops.refs import parse
 from nbmlops.store import Store, ledger, schema
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from nbmlops.deployments import Deployments, PredictionLog
     from nbmlops.models import Models
     from nbmlops.pipelines import Pipelines
@@ -101,8 +103,7 @@ class Monitors:
             hint = "register the model with training_data=…, so that windows can be compared with it"
             found, inputs, outputs = [Finding("profile", "warn", asked, "no training profile", hint)], [], []
         else:
-            before = None if sample is None else sample[[c for c in sample.columns if c in log.inputs.columns]]
-            after = None if sample is None else sample[[c for c in sample.columns if c in log.outputs.columns]]
+            before, after = _sides(sample, log)
             asked_for = {c["name"] for c in model.signature.get("inputs", ())}
             columns = {k: v for k, v in profile.get("columns", {}).items() if not asked_for or k in asked_for}
             inputs = verdict.judge(drift.columns(before, columns, log.inputs), limits)
@@ -296,6 +297,16 @@ class Monitors:
                     return dict(row)
                 run_id = db.execute(sa.select(r.c.parent_id).where(r.c.id == run_id)).scalar()
         return None
+
+
+def _sides(sample: pd.DataFrame | None, log: PredictionLog) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
+    """The training sample's inputs and outputs; where a name is both, the input comes first."""
+    if sample is None:
+        return None, None
+    first, last = (sample.loc[:, ~sample.columns.duplicated(keep=keep)] for keep in ("first", "last"))
+    return first[[c for c in first if c not in log.outputs or c in log.inputs]], last[
+        [c for c in last if c in log.outputs]
+    ]
 
 
 def _status(findings: list[Finding], rows: int, limits: Limits) -> str:

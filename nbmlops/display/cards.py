@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbmlops import clock
-from nbmlops.display.shape import Block, Card, Column, Grid, number
-
-MOST = 30  # rows of a section in a card; the rest is counted
-
-Fact = tuple[str, Any, str]
-Sections = tuple[Grid | Block, ...]
+from nbmlops.display.sections import (
+    STAGE_COLUMNS,
+    Sections,
+    drift_grid,
+    error_block,
+    findings,
+    grid,
+    pairs,
+    short,
+    signature_grid,
+    stage_rows,
+    told,
+)
+from nbmlops.display.shape import Block, Card, Column
 
 
 def card(record: Any) -> Card:
@@ -24,59 +31,13 @@ def card(record: Any) -> Card:
     return BUILDERS[type(record).__name__](record)
 
 
-def _grid(title: str, columns: Iterable[Column], rows: Sequence[Sequence[Any]]) -> Sections:
-    """The grid as a section, or nothing if it has no rows."""
-    return (Grid(title, tuple(columns), rows[:MOST], max(0, len(rows) - MOST)),) if rows else ()
-
-
-def pairs(title: str, values: Mapping[str, Any], kind: str = "text") -> Sections:
-    """A two-column section of names and values."""
-    rows = [(str(k), short(v)) for k, v in values.items()]
-    return _grid(title, (Column("name", "name"), Column("value", "value", kind)), rows)
-
-
-def short(value: Any, most: int = 200) -> Any:
-    """Numbers and short texts as they are; anything else as JSON, cut at ``most`` characters."""
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def _facts(*facts: Fact) -> tuple[Fact, ...]:
-    return tuple(f for f in facts if f[1] not in (None, "", (), [], {}))
-
-
-def _error(error: Mapping[str, Any] | None) -> Sections:
-    if not error:
-        return ()
-    head = f"{error.get('name', 'Error')}: {error.get('message', '')}"
-    trace = str(error.get("traceback") or "")
-    # The last line of a traceback repeats name and message.
-    return (Block("error", trace if trace and head in trace else f"{trace}\n{head}".strip()),)
-
-
-def findings(found: Sequence[Any], title: str = "findings") -> Sections:
-    """Findings as a section: those that block first."""
-    rank = {"block": 0, "warn": 1}
-    rows = [(f.level, f.check, f.asked, f.seen, f.hint) for f in sorted(found, key=lambda f: rank.get(f.level, 2))]
-    columns = [
-        Column("level", "", "status"),
-        Column("check", "check"),
-        Column("asked", "asked"),
-        Column("seen", "seen"),
-        Column("hint", "what to do"),
-    ]
-    return _grid(title, columns if any(r[4] for r in rows) else columns[:4], rows)
-
-
 def _experiment(x: Any) -> Card:
-    facts = _facts(("runs", x.runs, "count"), ("created", x.created_at, "time"), ("id", x.experiment_id, "code"))
+    facts = told(("runs", x.runs, "count"), ("created", x.created_at, "time"), ("id", x.experiment_id, "code"))
     return Card("experiment", x.name, "", facts, pairs("tags", x.tags))
 
 
 def _artifact(x: Any) -> Card:
-    facts = _facts(
+    facts = told(
         ("size", x.bytes, "bytes"),
         ("type", x.media_type, "text"),
         ("kept", x.created_at, "time"),
@@ -93,7 +54,7 @@ def _commit(git: Mapping[str, Any] | None) -> str:
 
 def _run(x: Any) -> Card:
     source = x.source.get("path") or x.source.get("type") or ""
-    facts = _facts(
+    facts = told(
         ("experiment", x.experiment, "text"),
         ("started", x.started_at, "time"),
         ("took", x.duration, "duration"),
@@ -108,17 +69,17 @@ def _run(x: Any) -> Card:
     files = [(a.path, a.bytes, a.media_type) for a in x.artifacts]
     columns = (Column("path", "path"), Column("bytes", "size", "bytes"), Column("type", "type"))
     sections = (
-        *_error(x.error),
+        *error_block(x.error),
         *pairs("metrics", x.metrics, "number"),
         *pairs("params", x.params),
         *pairs("tags", x.tags),
-        *_grid("artifacts", columns, files),
+        *grid("artifacts", columns, files),
     )
     return Card("run", x.name or x.run_id, x.status, facts, sections)
 
 
 def _dataset(x: Any) -> Card:
-    facts = _facts(
+    facts = told(
         ("rows", x.rows, "count"),
         ("columns", x.columns, "count"),
         ("size", x.bytes, "bytes"),
@@ -132,13 +93,11 @@ def _dataset(x: Any) -> Card:
     )
     rows = [(c.get("name", ""), c.get("type", ""), "" if c.get("nullable", True) else "never null") for c in x.schema]
     columns = (Column("name", "column"), Column("type", "type", "code"), Column("null", ""))
-    return Card(
-        "data set", f"{x.name}@{x.version}", "" if x.new else "unchanged", facts, _grid("schema", columns, rows)
-    )
+    return Card("data set", f"{x.name}@{x.version}", "" if x.new else "unchanged", facts, grid("schema", columns, rows))
 
 
 def _difference(x: Any) -> Card:
-    facts = _facts(
+    facts = told(
         ("rows", f"{x.rows_before:,} → {x.rows_after:,}", "text"),
         ("rows added", x.rows_added, "count"),
         ("rows removed", x.rows_removed, "count"),
@@ -152,44 +111,14 @@ def _difference(x: Any) -> Card:
         for name, facts_ in x.columns_changed.items()
     ]
     sections = (
-        *_grid("types changed", columns, types),
-        *_grid("values changed", (Column("name", "column"), Column("what", "what")), changed),
+        *grid("types changed", columns, types),
+        *grid("values changed", (Column("name", "column"), Column("what", "what")), changed),
     )
     return Card("difference", f"{x.before} → {x.after}", "same content" if x.same else "changed", facts, sections)
 
 
-def signature_grid(signature: Mapping[str, Any]) -> Sections:
-    """Inputs and outputs of a model as sections; anything else in its signature as names and values."""
-    sections: list[Grid | Block] = []
-    rest = {}
-    columns = (
-        Column("name", "name"),
-        Column("type", "type", "code"),
-        Column("nulls", ""),
-        Column("values", "in training"),
-    )
-    for part, given in signature.items():
-        if isinstance(given, list | tuple) and given and all(isinstance(c, Mapping) for c in given):
-            rows = [
-                (c.get("name", ""), c.get("type", ""), "may be null" if c.get("nullable") else "", _seen(c))
-                for c in given
-            ]
-            keep = [0, 1, *(i for i in (2, 3) if any(row[i] for row in rows))]
-            sections += _grid(part, [columns[i] for i in keep], [[row[i] for i in keep] for row in rows])
-        elif given not in (None, "", [], {}):
-            rest[part] = given
-    return (*sections, *pairs("signature", rest))
-
-
-def _seen(column: Mapping[str, Any]) -> str:
-    """The range or the categories that a model was trained on."""
-    if column.get("categories"):
-        return short(", ".join(str(c) for c in column["categories"]), 80)
-    return f"{number(column['min'])} … {number(column['max'])}" if "min" in column and "max" in column else ""
-
-
 def _model(x: Any) -> Card:
-    facts = _facts(
+    facts = told(
         ("aliases", x.aliases, "badges"),
         ("flavor", x.flavor, "text"),
         ("size", x.bytes, "bytes"),
@@ -206,12 +135,12 @@ def _model(x: Any) -> Card:
 
 
 def _finding(x: Any) -> Card:
-    facts = _facts(("asked", x.asked, "text"), ("seen", x.seen, "text"), ("what to do", x.hint, "text"))
+    facts = told(("asked", x.asked, "text"), ("seen", x.seen, "text"), ("what to do", x.hint, "text"))
     return Card("finding", x.check, x.level, facts)
 
 
 def _promotion(x: Any) -> Card:
-    facts = _facts(
+    facts = told(
         ("environment", x.environment, "text"),
         ("reason", x.reason, "text"),
         ("by", x.user, "text"),
@@ -224,7 +153,7 @@ def _promotion(x: Any) -> Card:
 
 
 def _stage(x: Any) -> Card:
-    facts = _facts(
+    facts = told(
         ("notebook", x.notebook, "text"),
         ("took", x.duration, "duration"),
         ("started", x.started_at or None, "time"),
@@ -234,39 +163,12 @@ def _stage(x: Any) -> Card:
         ("writes", x.outputs, "code"),
         ("run", x.run_id, "code"),
     )
-    sections = (*_error(x.error), *pairs("params", x.params), *pairs("metrics", x.metrics, "number"))
+    sections = (*error_block(x.error), *pairs("params", x.params), *pairs("metrics", x.metrics, "number"))
     return Card("stage", x.stage, x.status, facts, sections)
 
 
-def stage_rows(stages: Iterable[Any]) -> list[tuple[Any, ...]]:
-    """One line per stage: name, status, notebook, cells, duration, writes, metrics."""
-    return [
-        (
-            s.stage + (f" ({', '.join(f'{k}={short(v, 40)}' for k, v in s.params.items())})" if s.params else ""),
-            s.status,
-            s.notebook,
-            f"{s.cells_done}/{s.cells}" if s.cells else "",
-            s.duration,
-            list(s.outputs),
-            ", ".join(f"{k} {short(v)}" for k, v in list(s.metrics.items())[:3]),
-        )
-        for s in stages
-    ]
-
-
-STAGE_COLUMNS = (
-    Column("stage", "stage"),
-    Column("status", "status", "status"),
-    Column("notebook", "notebook"),
-    Column("cells", "cells"),
-    Column("took", "took", "duration"),
-    Column("writes", "writes", "code"),
-    Column("metrics", "metrics"),
-)
-
-
 def _flow(x: Any) -> Card:
-    facts = _facts(
+    facts = told(
         ("pipeline", x.path, "text"),
         ("started", x.started_at or None, "time"),
         ("took", x.duration, "duration"),
@@ -281,8 +183,8 @@ def _flow(x: Any) -> Card:
         facts = (*facts, ("promotion", f"{inner.name}: {inner.status}", "text"))
         promoted = findings(x.promotion.findings, "gates")
     sections = (
-        *_error(x.error),
-        *_grid("stages", STAGE_COLUMNS, stage_rows(x.stages)),
+        *error_block(x.error),
+        *grid("stages", STAGE_COLUMNS, stage_rows(x.stages)),
         *promoted,
         *pairs("decision", x.decision or {}),
         *pairs("params", x.params),
@@ -291,7 +193,7 @@ def _flow(x: Any) -> Card:
 
 
 def _planned(x: Any) -> Card:
-    facts = _facts(
+    facts = told(
         ("notebook", x.notebook, "text"),
         ("after", x.needs, "text"),
         ("reads", x.reads, "code"),
@@ -312,11 +214,11 @@ def _plan(x: Any) -> Card:
         Column("runs", "runs", "count"),
     )
     rows = [(i, s.stage, s.notebook, s.needs, s.reads, s.writes, s.runs) for i, s in enumerate(x.stages, 1)]
-    return Card("plan", x.name, "", _facts(("pipeline", x.path, "text")), _grid("stages", columns, rows))
+    return Card("plan", x.name, "", told(("pipeline", x.path, "text")), grid("stages", columns, rows))
 
 
 def _predictions(x: Any) -> Card:
-    facts = _facts(
+    facts = told(
         ("model", x.model, "code"),
         ("rows", x.rows, "count"),
         ("written to", x.out, "text"),
@@ -330,27 +232,12 @@ def _predictions(x: Any) -> Card:
         tuple(short(v.item() if hasattr(v, "item") else v) for v in row)
         for row in head.itertuples(index=False, name=None)
     ]
-    return Card("predictions", x.model, "", facts, _grid("first rows", columns, rows))
-
-
-def drift_grid(drift: Sequence[Mapping[str, Any]]) -> Sections:
-    """The drift table of a report; its columns are what the rows have, in the order met."""
-    names: dict[str, None] = {}
-    for row in drift:
-        names.update(dict.fromkeys(row))
-    columns = tuple(Column(n, n.replace("_", " "), _drift_kind(n, [row.get(n) for row in drift])) for n in names)
-    return _grid("drift", columns, [[short(row.get(n), 80) for n in names] for row in drift])
-
-
-def _drift_kind(name: str, values: Sequence[Any]) -> str:
-    if name in {"level", "status"}:
-        return "status"
-    return "text" if any(isinstance(v, str) for v in values) else "number"
+    return Card("predictions", x.model, "", facts, grid("first rows", columns, rows))
 
 
 def _report(x: Any) -> Card:
     window = " … ".join(clock.local(t) for t in (x.since, x.until) if t is not None)
-    facts = _facts(
+    facts = told(
         ("window", window, "text"),
         ("predictions", x.rows, "count"),
         ("checked", x.at or None, "time"),
@@ -362,7 +249,7 @@ def _report(x: Any) -> Card:
 
 
 def _event(x: Any) -> Card:
-    facts = _facts(
+    facts = told(
         ("subject", x.subject, "code"),
         ("by", x.user, "text"),
         ("at", x.at, "time"),
@@ -373,10 +260,10 @@ def _event(x: Any) -> Card:
 
 
 def _node(x: Any) -> Card:
-    facts = _facts(*((name, short(value), "text") for name, value in x.facts.items()))
+    facts = told(*((name, short(value), "text") for name, value in x.facts.items()))
     behind = [(n.kind, n.title, n.ref) for n in x.behind]
     columns = (Column("kind", "kind"), Column("title", "title"), Column("ref", "ref", "code"))
-    return Card(x.kind, x.title, "", facts, _grid("behind it", columns, behind))
+    return Card(x.kind, x.title, "", facts, grid("behind it", columns, behind))
 
 
 def _lineage(x: Any) -> Card:
@@ -384,18 +271,16 @@ def _lineage(x: Any) -> Card:
 
 
 def _store(x: Any) -> Card:
-    facts = _facts(
-        ("artifacts", x.artifacts, "code"), ("schema", x.schema, "text"), ("journal", x.journal_mode, "text")
-    )
+    facts = told(("artifacts", x.artifacts, "code"), ("schema", x.schema, "text"), ("journal", x.journal_mode, "text"))
     rows = [(s.get("setting", ""), short(s.get("value")), s.get("origin", "")) for s in x.settings]
     columns = (Column("name", "setting"), Column("value", "value"), Column("origin", "from"))
-    return Card("store", x.url, "", facts, (*pairs("contents", x.counts, "count"), *_grid("settings", columns, rows)))
+    return Card("store", x.url, "", facts, (*pairs("contents", x.counts, "count"), *grid("settings", columns, rows)))
 
 
 def _diagnosis(x: Any) -> Card:
     worst = {f.level for f in x.findings}
     status = "block" if "block" in worst else "warn" if "warn" in worst else "pass"
-    facts = _facts(("python", x.python, "text"), ("checked", x.at, "time"))
+    facts = told(("python", x.python, "text"), ("checked", x.at, "time"))
     return Card("diagnosis", f"nbmlops {x.version}", status, facts, findings(x.findings))
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nbmlops.display import cards, markup, plain
+from nbmlops.display import markup, plain, sections
 from nbmlops.display.shape import Column
 from nbmlops.records import plain as json_ready
 
@@ -56,7 +56,7 @@ def table_of(records: Sequence[Any]) -> tuple[list[Column], Rows]:
     if isinstance(records[0], dict):
         names = list(dict.fromkeys(key for r in records for key in r))
         columns = [_guess(n, [r.get(n) for r in records]) for n in names]
-        return columns, [[cards.short(json_ready(r.get(n))) for n in names] for r in records]
+        return columns, [[sections.short(json_ready(r.get(n))) for n in names] for r in records]
     kind = type(records[0]).__name__
     columns = list(FACTS.get(kind, ()))
     if not columns:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.resources
 import re
 from collections.abc import Sequence
 from html import escape
@@ -15,6 +14,8 @@ from nbmlops.display.shape import RIGHT, Block, Card, Column, Grid, cell, tone
 @functools.cache
 def style(*names: str) -> str:
     """The named style sheets of this package as one short text, without comments."""
+    import importlib.resources  # 20 ms, and loading the extension needs no style
+
     folder = importlib.resources.files("nbmlops.display")
     css = "".join(folder.joinpath(f"{name}.css").read_text(encoding="utf-8") for name in names)
     return re.sub(r"\s*\n\s*", "", re.sub(r"/\*.*?\*/", "", css, flags=re.DOTALL))

@@ -119,14 +119,24 @@ def _text(column: Mapping[str, Any], values: pd.Series, nulls: pd.Series) -> pd.
 
 def _category(column: Mapping[str, Any], values: pd.Series, nulls: pd.Series) -> pd.Series:
     known = column["categories"]
-    strange = ~values.astype(object).isin(known) & ~nulls
-    if strange.any():
-        shown = ", ".join(map(repr, known[:8])) + (", …" if len(known) > 8 else "")
-        _refuse(values, strange, f"one of {shown}")
     kind = pd.CategoricalDtype(
         pd.Index(known, dtype=object if not known else None), ordered=column.get("ordered", False)
     )
-    return values.astype(object).astype(kind)
+    if values.dtype == kind:
+        return values
+    # True == 1 in Python, and yet the category 1 does not mean true.
+    places = {(isinstance(c, bool), c): i for i, c in enumerate(known)}
+
+    def place(value: Any) -> int:
+        try:
+            return places.get((isinstance(value, bool | np.bool_), value), -1)
+        except TypeError:  # a list or an object from JSON
+            return -1
+
+    codes = values.astype(object).map(place).astype("int64")
+    shown = ", ".join(map(repr, known[:8])) + (", …" if len(known) > 8 else "")
+    _refuse(values, (codes < 0) & ~nulls, f"one of {shown}")
+    return pd.Series(pd.Categorical.from_codes(codes, dtype=kind), index=values.index, name=values.name)
 
 
 def _datetime(column: Mapping[str, Any], values: pd.Series, nulls: pd.Series) -> pd.Series:

@@ -207,6 +207,9 @@ def _table(data: Any) -> pa.Table:
 def _from_columns(data: Mapping[Any, Any]) -> pa.Table:
     arrays, faults = {}, []
     for name, values in data.items():
+        if str(name) in arrays or not digest.is_valid_text(str(name)):
+            faults.append(f"column name {name!a} is there twice as text, or is not valid text")
+            continue
         try:
             arrays[str(name)] = values if isinstance(values, pa.ChunkedArray | pa.Array) else pa.array(values)
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:

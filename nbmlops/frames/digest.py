@@ -98,6 +98,15 @@ def is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
+def is_valid_text(text: str) -> bool:
+    """Whether a text can be written as UTF-8: no lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def is_list(kind: pa.DataType) -> bool:
     """Whether the type is a list of varying length, in any of its layouts."""
     views = (getattr(pa.types, n, None) for n in ("is_list_view", "is_large_list_view"))

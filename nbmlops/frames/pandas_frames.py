@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from nbmlops.errors import InvalidValue
 from nbmlops.frames import encode, objects
-from nbmlops.frames.digest import contiguous
+from nbmlops.frames.digest import contiguous, is_valid_text
 
 Values = pd.Series | pd.Index
 _NULLABLE = frozenset(
@@ -200,6 +200,8 @@ def _chunked(array: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
 # --- index and labels -------------------------------------------------------------------------------------------
 def _field_names(labels: pd.Index) -> list[str]:
     """One distinct text per label: the label itself, or its text form with underscores added until it is distinct."""
+    if odd := [ascii(c) for c in labels if isinstance(c, str) and not is_valid_text(c)]:
+        raise InvalidValue(f"column names that are not valid text: {', '.join(odd)}", "rename them")
     names: dict[str, None] = {}
     taken = {c for c in labels if isinstance(c, str)}
     for label in labels:
@@ -293,7 +295,7 @@ def _name(name: Any) -> Any:
     if isinstance(name, tuple):
         return {"tuple": [_name(n) for n in name]}
     name = name.item() if isinstance(name, np.generic) else name
-    if name is None or isinstance(name, str | int | float | bool):
+    if name is None or isinstance(name, str | int) or (isinstance(name, float) and np.isfinite(name)):
         return name
     raise InvalidValue(f"an index is named {name!r} ({type(name).__name__})", "name it with text, a number or nothing")
 

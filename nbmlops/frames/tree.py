@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from blake3 import blake3
 
 from nbmlops.errors import InvalidValue, NotFound
+from nbmlops.frames.digest import is_valid_text
 
 if TYPE_CHECKING:
     from nbmlops.store.blobs import Blobs
@@ -31,7 +32,7 @@ def put_folder(
         InvalidValue: file names that are not text.
     """
     paths, links = _scan(folder, {p.resolve() for p in without})
-    if faults := [repr(p) for p in paths if not _is_text(p)]:
+    if faults := [repr(p) for p in paths if not is_valid_text(p)]:
         raise InvalidValue.of(
             f"the folder {folder}", [f"file name {f} is not valid UTF-8" for f in faults], "rename these files"
         )
@@ -63,14 +64,6 @@ def _scan(folder: Path, without: Collection[Path]) -> tuple[list[str], list[str]
                 elif entry.is_file(follow_symlinks=False):
                     files.append(relative)
     return files, links
-
-
-def _is_text(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _sha256(path: Path) -> str:

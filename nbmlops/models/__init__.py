@@ -192,7 +192,7 @@ class Models:
             training_data = self.datasets.load(training_data)
         for data in (training_data, input_example):
             if data is not None:
-                rows, target = _rows_and_target(data, packaging.columns_of(model))
+                rows, target = packages.rows_and_target(data, packaging.columns_of(model))
                 return packaging.build(model, rows), target
         if (seen := self.training_frame(model)) is not None:
             try:
@@ -387,14 +387,6 @@ class Models:
         if numbers:
             return NotFound.of(f"version of model {name!r}", str(version), (), f"there are: {', '.join(numbers[-12:])}")
         return NotFound.of("model", name, db.execute(sa.select(schema.models.c.name)).scalars())
-
-
-def _rows_and_target(data: Any, names: list[str] | None) -> tuple[Any, str | None]:
-    """Split ``(X, y)``, or a frame that has the target beside the model's columns."""
-    if isinstance(data, tuple) and len(data) == 2:
-        return data[0], str(target) if (target := getattr(data[1], "name", None)) is not None else None
-    others = [c for c in getattr(data, "columns", ()) if names and c not in names]
-    return data, str(others[0]) if len(others) == 1 else None
 
 
 def _check_alias(alias: str) -> None:

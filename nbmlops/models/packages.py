@@ -81,3 +81,11 @@ def _intact(store: Store, what: str, digest: str) -> Finding:
         return Finding(what, "pass", asked, f"{len(store.blobs.get(digest)):,} bytes as written")
     except NbmlopsError as error:
         return Finding(what, "block", asked, error.message, error.hint)
+
+
+def rows_and_target(data: Any, names: list[str] | None) -> tuple[Any, str | None]:
+    """Split ``(X, y)``, or a frame that has the target beside the model's columns."""
+    if isinstance(data, tuple) and len(data) == 2:
+        return data[0], str(target) if (target := getattr(data[1], "name", None)) is not None else None
+    others = [c for c in getattr(data, "columns", ()) if names and c not in names]
+    return data, str(others[0]) if len(others) == 1 else None

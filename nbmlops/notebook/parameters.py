@@ -120,17 +120,16 @@ def from_command_line(pairs: Iterable[str]) -> dict[str, Text]:
     return values
 
 
-def read_document(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """A notebook file as plain JSON; its format is checked only as far as running it needs.
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a notebook file.
 
     Raises:
         NotFound: there is no such file.
-        InvalidValue: it is not a notebook of format 4.
         StoreFault: it cannot be read.
     """
     shown = os.fspath(path)
     try:
-        return parse_document(Path(path).read_bytes(), shown)
+        return Path(path).read_bytes()
     except (FileNotFoundError, IsADirectoryError) as error:
         raise NotFound(f"no notebook {shown!r}", "give the path of an .ipynb file") from error
     except OSError as error:
@@ -138,7 +137,7 @@ def read_document(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def parse_document(data: bytes, shown: str) -> dict[str, Any]:
-    """The bytes of a notebook as plain JSON.
+    """The bytes of a notebook as plain JSON; the format is checked only as far as running it needs.
 
     Raises:
         InvalidValue: they are not a notebook of format 4.

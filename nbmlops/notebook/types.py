@@ -206,7 +206,11 @@ def _string(kind: Type, value: Any) -> str:
 
 def _sequence(kind: Type, value: Any) -> Any:
     if isinstance(value, str):
-        value = _parsed(Text(value)) if value.lstrip().startswith("[") else [Text(part.strip()) for part in value.split(",")]
+        value = (
+            _parsed(Text(value))
+            if value.lstrip().startswith("[")
+            else [Text(part.strip()) for part in value.split(",")]
+        )
     if not isinstance(value, list | tuple | set | frozenset):
         raise _wrong(kind, value)
     element = kind.args[0] if kind.args else ANY

@@ -121,8 +121,8 @@ class Pipelines:
     def _work(
         self, notebook: str, params: Mapping[str, Any], name: str | None, timeout: str | float | None, retries: int
     ) -> Work:
-        document = parameters.read_document(notebook)
-        declared = parameters.read(document, notebook)
+        document = parameters.read_file(notebook)
+        declared = parameters.read(parameters.parse_document(document, notebook), notebook)
         typed, faults = declared.check(params)
         limit = None
         try:
@@ -137,7 +137,7 @@ class Pipelines:
             label=name,
             notebook=notebook,
             path=str(Path(notebook).resolve()),
-            document=Path(notebook).read_bytes(),
+            document=document,
             declared=declared,
             params=typed,
             pins=self.context().pins,

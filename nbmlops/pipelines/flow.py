@@ -340,7 +340,7 @@ class FlowRun:
 
 
 def next_event(events: queue.SimpleQueue[Any]) -> Any:
-    """The next event, waited for in turns: a wait without end would not see an interrupt that reached another thread."""
+    """The next event, waited for in turns: an endless wait would not see an interrupt that reached another thread."""
     while True:
         try:
             return events.get(timeout=0.5)

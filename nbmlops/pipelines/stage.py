@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 EXECUTED = "executed.ipynb"
 BACKOFF, LONGEST_BACKOFF = 1.0, 30.0  # seconds before the second attempt, doubled for each further one
+LONGEST_PARAM = 10_000  # characters
 _RUN_STATUS = {"FINISHED": "FINISHED", "FAILED": "FAILED", "TIMEOUT": "FAILED", "DIED": "KILLED", "KILLED": "KILLED"}
 _UNNAMEABLE = re.compile(r"[^\w .+\-]+")
 
@@ -102,7 +103,7 @@ class StageRunner:
             parent_id=work.parent_id,
             kind="stage",
             tags=tags,
-            params=types.to_json(work.declared.complete(work.params)),
+            params=_loggable(work),
             source={"type": "stage", "path": work.path, "cwd": str(Path(work.path).parent)},
         )
         row = self._row(work, live.run_id, source, attempt)
@@ -246,6 +247,12 @@ def stage_record(row: Any, metrics: dict[str, float], made: Produced) -> StageRu
         metrics=metrics,
         outputs=tuple(f"{k}@{v}" for k, v in made.versions.items()),
     )
+
+
+def _loggable(work: Work) -> dict[str, Any]:
+    """The values in force; one too long for a parameter of a run is cut there, and whole in ``stage_runs``."""
+    values = types.to_json(work.declared.complete(work.params))
+    return {name: v if len(text := str(v)) < LONGEST_PARAM else text[:1000] + "…" for name, v in values.items()}
 
 
 def _missing(work: Work, made: Produced) -> str:

@@ -78,7 +78,8 @@ def create_app(
     app = FastAPI(title=title, version=getattr(nbmlops, "__version__", ""), lifespan=lifespan, redoc_url=None)
     app.state.serving, app.state.recorder, app.state.metrics = serving, recorder, metrics
     _errors(app)
-    _v2(app, serving, metrics)
+    _v2_about(app, serving)
+    _v2_infer(app, serving, metrics)
     _mlflow(app, serving, metrics)
     _rest(app, serving, metrics, desks.deployments)
     app.add_middleware(Gate, serving=serving, metrics=metrics, token=token)
@@ -134,41 +135,44 @@ def _body(example: Mapping[str, Any] | list[Any]) -> dict[str, Any]:
 
 
 # -- Open Inference Protocol ---------------------------------------------------------------------------------------
-def _v2(app: FastAPI, serving: Serving, metrics: Metrics) -> None:
-    tags: list[Any] = ["Open Inference Protocol v2"]
+_V2: list[Any] = ["Open Inference Protocol v2"]
 
-    @app.get("/v2", tags=tags)
+
+def _v2_about(app: FastAPI, serving: Serving) -> None:
+    @app.get("/v2", tags=_V2)
     async def server() -> Response:
         """What serves here."""
         return reply({"name": "nbmlops", "version": app.version, "extensions": []})
 
-    @app.get("/v2/health/live", tags=tags)
+    @app.get("/v2/health/live", tags=_V2)
     async def live() -> Response:
         """Whether the process answers."""
         return reply({"live": True})
 
-    @app.get("/v2/health/ready", tags=tags)
+    @app.get("/v2/health/ready", tags=_V2)
     async def ready() -> Response:
         """Whether the model is loaded."""
         return reply({"ready": True})
 
-    @app.get("/v2/models/{name}/versions/{version}", tags=tags)
-    @app.get("/v2/models/{name}", tags=tags)
+    @app.get("/v2/models/{name}/versions/{version}", tags=_V2)
+    @app.get("/v2/models/{name}", tags=_V2)
     async def model(name: str, version: str | None = None) -> Response:
         """What the model takes and gives."""
         return reply(_metadata(_asked_for(serving, name, version)))
 
-    @app.get("/v2/models/{name}/versions/{version}/ready", tags=tags)
-    @app.get("/v2/models/{name}/ready", tags=tags)
+    @app.get("/v2/models/{name}/versions/{version}/ready", tags=_V2)
+    @app.get("/v2/models/{name}/ready", tags=_V2)
     async def model_ready(name: str, version: str | None = None) -> Response:
         """Whether this model, and this version, is served here."""
         served = _asked_for(serving, name, version)
         return reply({"name": served.name, "version": str(served.version), "ready": True})
 
+
+def _v2_infer(app: FastAPI, serving: Serving, metrics: Metrics) -> None:
     example = {"inputs": [{"name": "x0", "shape": [2], "datatype": "FP64", "data": [0.5, 1.5]}]}
 
-    @app.post("/v2/models/{name}/versions/{version}/infer", tags=tags, openapi_extra=_body(example))
-    @app.post("/v2/models/{name}/infer", tags=tags, openapi_extra=_body(example))
+    @app.post("/v2/models/{name}/versions/{version}/infer", tags=_V2, openapi_extra=_body(example))
+    @app.post("/v2/models/{name}/infer", tags=_V2, openapi_extra=_body(example))
     async def infer(request: Request, name: str, version: str | None = None) -> Response:
         """Predict: one tensor per column, or one 2-D tensor for a model of arrays."""
         signature = _asked_for(serving, name, version).signature

@@ -158,11 +158,12 @@ def _input_drift(rows: Sequence[Mapping[str, Any]], limits: Limits) -> Finding:
 
 
 def _output_drift(row: Mapping[str, Any]) -> Finding:
+    """Probabilities only inform: a model is surer on rows it was trained on, so they move without drift."""
     asked = f"{row['column']} distributed as in training"
+    seen = row["reason"] or ("no distribution" if row["psi"] is None else f"PSI {row['psi']:.3g}")
+    if str(row["column"]).startswith("probability_"):
+        return Finding("prediction drift", "pass", asked, f"{seen} (for information)")
     level = {"drift": "block", "ok": "pass"}.get(row["verdict"], "warn")
-    if level == "block" and row["column"].startswith("probability_"):
-        level = "warn"  # a model is surer on rows it was trained on, so probabilities move even without drift
-    seen = row["reason"] or f"PSI {row['psi']:.3g}" if row["psi"] is not None else row["reason"] or "no distribution"
     return Finding("prediction drift", level, asked, seen, "" if level == "pass" else "look at the inputs that drifted")
 
 
@@ -172,7 +173,7 @@ def _performance(current: Mapping[str, float], training: Mapping[str, float], li
         return []
     if rows < limits.rows:
         seen = f"feedback on {rows} predictions; {limits.rows} are needed"
-        return [Finding("performance", "warn", "performance as in training", seen, "record more feedback")]
+        return [Finding("performance", "pass", "performance as in training", seen, "record more feedback")]
     found = []
     for name in ("roc_auc", "accuracy"):
         before = training_metric(training, name)

@@ -144,7 +144,7 @@ class Blobs:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             return StoreFault(f"no space left for blobs in {self.root}", "free some disk space and repeat; nothing was half-written")
         if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
-            return StoreReadOnly(f"blobs cannot be written to {self.root}: {error.strerror}", "mend its permissions")
+            return StoreReadOnly(f"the blobs in {self.root} are read-only: {error.strerror}", "mend the permissions of the folder, or set NBMLOPS_ARTIFACTS")
         return StoreFault(f"blobs in {self.root}: {error.strerror or error}", "run `nbmlops doctor`")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import traitlets
 
 from nbmlops import clock, refs
-from nbmlops.display import cards, html_table
+from nbmlops.display import html_table, sections
 from nbmlops.errors import InvalidValue, NbmlopsError, NotFound
 from nbmlops.widgets import esm, views
 from nbmlops.widgets.view import View
@@ -144,7 +144,7 @@ def _checked(message: Mapping[str, Any]) -> tuple[Verb, Args]:
 
 def _fault(error: NbmlopsError) -> dict[str, Any]:
     found: dict[str, Any] = dict(error.to_dict())
-    findings = cards.findings(getattr(error, "findings", ()))
+    findings = sections.findings(getattr(error, "findings", ()))
     if findings:
         found["findings"] = views.grid_payload(findings[0])  # type: ignore[arg-type]
     return found
@@ -210,7 +210,7 @@ def dashboard_page(workspace: Any) -> str:
 
 
 class Dashboard(View):
-    """The widget; it holds the workspace and answers the page's messages."""
+    """The widget: ``Dashboard(workspace)`` as the last value of a cell shows it; it answers the page's messages."""
 
     _esm = esm.source("dashboard")
     _css = esm.css()
@@ -232,8 +232,3 @@ class Dashboard(View):
     def text(self) -> str:
         """One line: what it is."""
         return "nbmlops dashboard"
-
-
-def dashboard(workspace: Any) -> Dashboard:
-    """The dashboard of a workspace; show it as the last value of a cell."""
-    return Dashboard(workspace)

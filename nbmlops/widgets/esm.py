@@ -52,10 +52,10 @@ const model={get:(k)=>state[k],set:(k,v)=>{state[k]=v},save_changes(){},send(){}
 const widget=await import("data:text/javascript;base64,%(code)s");
 box.dataset.drawn="yes";box.replaceChildren();widget.default.render({model,el:box});}}"""
 
-# Until then it takes no room, and of a widget whose kernel is gone JupyterLab's error message is not shown.
+# Until then it takes no room; JupyterLab's "Loading widget" and "model not found" are not shown above a twin.
 _LIVE_STYLE = (
     '.jp-NotebookPanel [data-nbm]:not([data-drawn="yes"]){display:none}[data-nbm][hidden]{display:none}'
-    ".jp-OutputArea-child:has(+.jp-OutputArea-child [data-nbm]) .jupyter-widgets:not(:has(*)){display:none}"
+    ".jp-OutputArea-child:has(+.jp-OutputArea-child [data-nbm]) .jp-OutputArea-output:not(:has(*)){display:none}"
 )
 
 

@@ -22,7 +22,7 @@ from sklearn.ensemble import (
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import SelectKBest, f_classif
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -39,13 +39,13 @@ X = np.abs(RNG.normal(size=(60, 4))) + 0.1
 Y = (X[:, 0] > X[:, 1]).astype(int)
 TARGET = X @ [1.0, 2, 3, 4]
 INPUTS = {
+    "texts": (["a b c", "c d"],),
     "classes": (X, Y),
     "numbers": (X, TARGET),
     "labels": (X, np.c_[Y, 1 - Y]),
     "rows": (X,),
     "column": (X[:, 0], TARGET),
     "words": (Y,),
-    "texts": (["a b c", "c d"],),
     "dicts": ([{"a": 1}, {"b": 2}],),
 }
 # Each of these holds a function of scikit-learn, so whoever loads it has to name that function.
@@ -59,12 +59,41 @@ NAMED = {
     "SelectPercentile": "sklearn.feature_selection._univariate_selection.f_classif",
 }
 CLASSES = dict(all_estimators())
+# Estimators around others, and some that are slow or choosy with their defaults.
+TREE, LINE = DecisionTreeClassifier(max_depth=3, random_state=0), LinearRegression()
+ARGUMENTS = {
+    "ClassifierChain": {"estimator": TREE},
+    "ColumnTransformer": {"transformers": [("scaled", StandardScaler(), [0, 1])], "remainder": "passthrough"},
+    "FeatureUnion": {"transformer_list": [("scaled", StandardScaler())]},
+    "FixedThresholdClassifier": {"estimator": TREE},
+    "GaussianRandomProjection": {"n_components": 2},
+    "GridSearchCV": {"estimator": TREE, "param_grid": {"max_depth": [1, 2]}, "cv": 2},
+    "MultiOutputClassifier": {"estimator": TREE},
+    "MultiOutputRegressor": {"estimator": LINE},
+    "OneVsOneClassifier": {"estimator": TREE},
+    "OneVsRestClassifier": {"estimator": TREE},
+    "OutputCodeClassifier": {"estimator": TREE},
+    "Pipeline": {"steps": [("scaled", StandardScaler()), ("tree", TREE)]},
+    "RFE": {"estimator": TREE},
+    "RFECV": {"estimator": TREE, "cv": 2},
+    "RandomizedSearchCV": {"estimator": TREE, "param_distributions": {"max_depth": [1, 2]}, "cv": 2, "n_iter": 2},
+    "RegressorChain": {"estimator": LINE},
+    "SelectFromModel": {"estimator": TREE},
+    "SelfTrainingClassifier": {"estimator": TREE},
+    "SequentialFeatureSelector": {"estimator": TREE, "cv": 2},
+    "SparseRandomProjection": {"n_components": 2},
+    "StackingClassifier": {"estimators": [("tree", TREE)], "cv": 2},
+    "StackingRegressor": {"estimators": [("line", LINE)], "cv": 2},
+    "TSNE": {"max_iter": 250},
+    "VotingClassifier": {"estimators": [("tree", TREE)]},
+    "VotingRegressor": {"estimators": [("line", LINE)]},
+}
 
 
 def fitted(name: str):
     """An estimator with its defaults, fitted on the first input it takes; None if it takes none of them."""
     try:
-        model = CLASSES[name]()
+        model = CLASSES[name](**ARGUMENTS.get(name, {}))
     except TypeError:
         return None, None
     for given in INPUTS.values():

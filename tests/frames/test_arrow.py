@@ -149,6 +149,17 @@ def test_duplicate_and_mixed_labels_are_refused():
         arrow.pack(pa.table([[1], [2]], names=["a", "a"]))
 
 
+def test_odd_names_are_refused():
+    with pytest.raises(InvalidValue, match=r"'a\\ud800'"):
+        arrow.pack(pd.DataFrame([[1]], columns=pd.Index(["a\ud800"], dtype=object)))
+    with pytest.raises(InvalidValue, match="index is named nan"):
+        arrow.pack(pd.DataFrame({"a": [1]}).rename_axis(float("nan")))
+    with pytest.raises(InvalidValue, match="column name"):
+        arrow.pack({"a\ud800": [1]})
+    with pytest.raises(InvalidValue, match="twice"):
+        arrow.pack({1: [1], "1": [2]})
+
+
 @pytest.mark.parametrize("data", [5, "text", [1, 2], pd.Series([1]), np.zeros(3), []], ids=repr)
 def test_not_a_frame(data):
     assert not arrow.is_frame(data)

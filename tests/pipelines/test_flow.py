@@ -32,7 +32,8 @@ from nbmlops.store import open_store, schema
 context, store = from_environment(), open_store()
 def write_dataset(name, version):
     with store.write() as db:
-        db.execute(schema.dataset_uses.insert(), {"run_id": context.run_id, "name": name, "version": version, "mode": "write", "at": 0.0})
+        row = {"run_id": context.run_id, "name": name, "version": version, "mode": "write", "at": 0.0}
+        db.execute(schema.dataset_uses.insert(), row)
 """
 
 
@@ -161,7 +162,11 @@ def test_a_flow_in_order_with_pins(ws: Workspace, tmp_path: Path) -> None:
         params: {month: 3}
         stages:
           train: {notebook: train.ipynb, reads: [dataset:feat, "dataset:raw@1"]}
-          features: {notebook: sub/features.ipynb, params: {month: "${params.month}"}, reads: [dataset:raw], writes: [dataset:feat]}
+          features:
+            notebook: sub/features.ipynb
+            params: {month: "${params.month}"}
+            reads: [dataset:raw]
+            writes: [dataset:feat]
         """,
     )
     events: list[dict[str, Any]] = []
@@ -298,7 +303,8 @@ def promoting(ws: Workspace, folder: Path) -> tuple[Flow, Register, Gate]:
     from nbmlops.pipelines import Pipelines
 
     logged = """with store.write() as db:
-    db.execute(schema.logged_models.insert(), {"run_id": context.run_id, "name": "m", "flavor": "x", "package": "x", "signature": {}, "bytes": 0, "created_at": 0.0})"""
+    row = {"run_id": context.run_id, "name": "m", "flavor": "x", "package": "x"}
+    db.execute(schema.logged_models.insert(), {**row, "signature": {}, "bytes": 0, "created_at": 0.0})"""
     write(folder / "train.ipynb", "depth: int = 0", DESK, f"import nbmlops\nnbmlops.log_metric('auc', depth)\n{logged}")
     text = (
         SWEEP.replace("1, 2, 3, 4", "1, 2")

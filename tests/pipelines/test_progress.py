@@ -12,13 +12,36 @@ from nbmlops.pipelines import progress
 EVENTS: list[dict[str, Any]] = [
     {"type": "flow", "status": "RUNNING", "name": "f", "flow_id": "01X", "stages": {"a": 1, "b": 2}},
     {"type": "stage", "status": "RUNNING", "stage": "a", "label": "a[x=<b>[red]]", "run_id": "r1", "attempt": 1},
-    {"type": "cell", "stage": "a", "label": "a", "run_id": "r1", "done": 1, "cells": 3, "status": "completed", "index": 0},
-    {"type": "stage", "status": "FAILED", "stage": "a", "label": "a[x=<b>[red]]", "run_id": "r1", "attempt": 1, "seconds": 2.0,
-     "error": {"name": "ValueError", "message": "bad [bold]\nmore"}},
+    {
+        "type": "cell",
+        "stage": "a",
+        "label": "a",
+        "run_id": "r1",
+        "done": 1,
+        "cells": 3,
+        "status": "completed",
+        "index": 0,
+    },
+    {
+        "type": "stage",
+        "status": "FAILED",
+        "stage": "a",
+        "label": "a[x=<b>[red]]",
+        "run_id": "r1",
+        "attempt": 1,
+        "seconds": 2.0,
+        "error": {"name": "ValueError", "message": "bad [bold]\nmore"},
+    },
     {"type": "select", "stage": "b", "label": "b[x=1]", "run_id": "r2", "metric": "auc", "value": 0.75, "unscored": []},
-    {"type": "flow", "status": "BLOCKED", "name": "f", "flow_id": "01X", "error": None,
-     "decision": {"model": "m", "version": 2, "status": "blocked", "environment": "staging"}},
-]  # fmt: skip
+    {
+        "type": "flow",
+        "status": "BLOCKED",
+        "name": "f",
+        "flow_id": "01X",
+        "error": None,
+        "decision": {"model": "m", "version": 2, "status": "blocked", "environment": "staging"},
+    },
+]
 
 
 def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:

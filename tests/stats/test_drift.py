@@ -150,13 +150,22 @@ def test_share_of_drifted_columns_decides():
     assert (found.level, found.seen) == ("block", "3 of 10: a, b, c")
 
 
+def test_prediction_drift_is_an_alert_but_probabilities_only_inform():
+    reference = pd.DataFrame({"prediction": RNG.normal(size=500), "probability_1": RNG.normal(size=500)})
+    rows = judge(columns(reference, {}, reference + 2), Limits())
+    assert [(f.level, f.check) for f in findings([], rows, {}, {}, Limits())] == [
+        ("block", "prediction drift"),
+        ("pass", "prediction drift"),
+    ]
+
+
 def test_performance_findings():
     limits = Limits()
     now = {"rows": 100.0, "roc_auc": 0.70, "accuracy": 0.80}
     found = findings([], [], now, {"test_roc_auc": 0.80, "accuracy": 0.82}, limits)
     assert [(f.level, f.asked.split()[0]) for f in found] == [("block", "roc_auc"), ("pass", "accuracy")]
     assert [f.level for f in findings([], [], {"rows": 100.0, "rmse": 1.3}, {"rmse": 1.0}, limits)] == ["block"]
-    assert [f.level for f in findings([], [], {"rows": 3.0, "rmse": 9.0}, {"rmse": 1.0}, limits)] == ["warn"]
+    assert [f.level for f in findings([], [], {"rows": 3.0, "rmse": 9.0}, {"rmse": 1.0}, limits)] == ["pass"]
     assert findings([], [], {}, {"rmse": 1.0}, limits) == []
     assert training_metric({"unknown": 1.0}, "rmse") is None
 

@@ -11,9 +11,7 @@ from fake_workspace import fake_workspace
 from nbmlops import display
 from nbmlops.display import Listing
 from nbmlops.reports import notebook_html
-from nbmlops.widgets import esm
-from nbmlops.widgets import table as tables
-from nbmlops.widgets.dashboard import dashboard_page
+from nbmlops.widgets import dashboard_page, esm, tables
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -95,7 +95,7 @@ def test_a_fault_of_ours_is_shown_and_logged(caplog):
 
 
 def test_widget_answers_the_page(monkeypatch):
-    widget = d.dashboard(fake_workspace())
+    widget = d.Dashboard(fake_workspace())
     sent = []
     monkeypatch.setattr(widget, "send", sent.append)
     widget._handle_custom_msg(message("pending"), [])
@@ -117,7 +117,7 @@ def test_snapshot_keeps_what_a_reader_asks_and_survives_a_failing_desk():
 
 
 def test_bundle_and_page():
-    data, _ = d.dashboard(fake_workspace())._repr_mimebundle_()
+    data, _ = d.Dashboard(fake_workspace())._repr_mimebundle_()
     assert set(data) == {"application/vnd.jupyter.widget-view+json", "text/html", "text/plain"}
     page = d.dashboard_page(fake_workspace())
     assert page.startswith("<!doctype html>")

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 
 import display_samples as s
 import pytest
 
+from nbmlops import widgets
 from nbmlops.display import Listing
 from nbmlops.widgets import esm
-from nbmlops.widgets.table import MOST_TWIN, table
+from nbmlops.widgets.tables import MOST_TWIN, table
 
 
 def state_of(html: str) -> dict:
@@ -89,3 +92,12 @@ def test_embedded_json_cannot_close_its_script():
     assert "<" not in esm.embedded({"a": "</script><!--"})
     with pytest.raises(ValueError, match="JSON"):
         esm.embedded([float("nan")])
+
+
+def test_the_package_is_light_and_exports_by_name():
+    code = "import sys, nbmlops.widgets; assert 'anywidget' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert set(widgets.__all__) == {"Dashboard", "Table", "dashboard_page", "table"}
+    assert all(callable(getattr(widgets, name)) for name in widgets.__all__)
+    with pytest.raises(AttributeError, match="nothing"):
+        widgets.nothing  # noqa: B018
