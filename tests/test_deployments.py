@@ -10,7 +10,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from nbmlops import clock
-from nbmlops.deployments import Deployments, in_environment, read_table
+from nbmlops.deployments import Deployments, in_environment
+from nbmlops.deployments.files import read_table
 from nbmlops.errors import InvalidValue, NotFound, StoreFault
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.metadata
 import io
 import logging
 from collections.abc import AsyncIterator, Mapping
@@ -14,9 +15,9 @@ from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
-import nbmlops
 from nbmlops import clock
-from nbmlops.deployments import Deployments, in_environment, read_table
+from nbmlops.deployments import Deployments, in_environment
+from nbmlops.deployments.files import read_table
 from nbmlops.errors import InvalidValue, NbmlopsError, NotFound
 from nbmlops.models import Models
 from nbmlops.server import inputs
@@ -75,7 +76,7 @@ def create_app(
         await asyncio.to_thread(recorder.close)
 
     title = f"nbmlops: {serving.current.version.name}"
-    app = FastAPI(title=title, version=getattr(nbmlops, "__version__", ""), lifespan=lifespan, redoc_url=None)
+    app = FastAPI(title=title, version=_version(), lifespan=lifespan, redoc_url=None)
     app.state.serving, app.state.recorder, app.state.metrics = serving, recorder, metrics
     _errors(app)
     _v2_about(app, serving)
@@ -84,6 +85,13 @@ def create_app(
     _rest(app, serving, metrics, desks.deployments)
     app.add_middleware(Gate, serving=serving, metrics=metrics, token=token)
     return app
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("nbmlops")
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout
+        return "0"
 
 
 # -- requests and answers ------------------------------------------------------------------------------------------

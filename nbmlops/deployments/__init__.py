@@ -7,19 +7,18 @@ which ids and times.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from nbmlops import clock
 from nbmlops.context import ContextSource
-from nbmlops.errors import InvalidValue, NotFound, StoreFault
+from nbmlops.deployments import files
+from nbmlops.deployments.files import INPUT, OUTPUT, read_table
+from nbmlops.errors import InvalidValue, NotFound
 from nbmlops.records import ModelVersion, Predictions
 from nbmlops.refs import parse
 from nbmlops.store import Store, schema
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
     from nbmlops.models import Models
 
 ENVIRONMENTS = ("staging", "production")
-SUFFIXES = (".csv", ".parquet")
-_INPUT, _OUTPUT = "input.", "output."
-_MISSING = ("", "NA", "N/A", "<NA>", "NaN", "nan", "NULL", "null", "None")  # in CSV, where the column is no text
 _PART = 500  # ids in one question to the database
 
 
@@ -73,7 +69,7 @@ class Deployments:
             InvalidValue: no rows, a file of another kind, or input that does not fit the model (all faults at once).
             NotFound: the model, the data set or the file does not exist.
         """
-        target = None if out is None else _target(out)
+        target = None if out is None else files.target(out)
         ref, environment = in_environment(ref, environment)
         model = self.models.get(ref)
         frame = self._frame(data, model)
@@ -86,7 +82,7 @@ class Deployments:
         ids = [f"{batch}-{row:0{width}d}" for row in range(len(frame))]
         result = outputs.copy()
         result.insert(0, "prediction_id", ids)
-        with _written(result, target):
+        with files.written(result, target):
             self.record(model, frame[asked], outputs, ids, "batch", environment, batch_id=batch)
         return Predictions(batch, model.ref, len(frame), str(target) if target else None, result)
 
@@ -128,7 +124,7 @@ class Deployments:
         times = (
             [float(at if at is not None else clock.now())] * len(names) if not isinstance(at, Sequence) else list(at)
         )
-        digest = self.store.blobs.put(_parquet(_table(names, times, inputs, outputs)))
+        digest = self.store.blobs.put(files.parquet(files.table(names, times, inputs, outputs)))
         context = self.context()
         row = {
             "id": batch,
@@ -173,8 +169,8 @@ class Deployments:
             "name": batch["name"],
             "version": batch["version"],
             "at": row["at"],
-            "inputs": {k.removeprefix(_INPUT): v for k, v in row.items() if k.startswith(_INPUT)},
-            "outputs": {k.removeprefix(_OUTPUT): v for k, v in row.items() if k.startswith(_OUTPUT)},
+            "inputs": {k.removeprefix(INPUT): v for k, v in row.items() if k.startswith(INPUT)},
+            "outputs": {k.removeprefix(OUTPUT): v for k, v in row.items() if k.startswith(OUTPUT)},
             "actual": given["actual"] if given else None,
             "feedback_at": given["at"] if given else None,
             "feedback_user": given["user"] if given else None,
@@ -209,8 +205,8 @@ class Deployments:
         actual = [found[i]["actual"] if i in found else None for i in frame["prediction_id"]]
         return PredictionLog(
             frame[["prediction_id", "at", "version"]],
-            _part(frame, _INPUT),
-            _part(frame, _OUTPUT),
+            _part(frame, INPUT),
+            _part(frame, OUTPUT),
             pd.Series(actual, dtype=object, name="actual"),
         )
 
@@ -223,7 +219,7 @@ class Deployments:
 
         log = self.log(name, version, since, until)
         taken = {*log.rows.columns, *log.outputs.columns, "actual"}
-        inputs = log.inputs.rename(columns={c: _INPUT + c for c in log.inputs.columns if c in taken})
+        inputs = log.inputs.rename(columns={c: INPUT + c for c in log.inputs.columns if c in taken})
         return pd.concat([log.rows, inputs, log.outputs, log.actual], axis=1)
 
     # -- feedback --------------------------------------------------------------------------------------------------
@@ -322,113 +318,6 @@ def in_environment(ref: str, environment: str | None) -> tuple[str, str | None]:
     if given.version is None and given.alias is None:
         return f"model:{given.name}@{environment}", environment
     return str(given), environment
-
-
-def read_table(source: Any, signature: dict[str, Any] | None = None, suffix: str | None = None) -> pd.DataFrame:
-    """A CSV or Parquet file, or a stream with its ``suffix``, as a frame.
-
-    In CSV, columns that the signature calls text stay text (``007`` is no number, ``NA`` is Namibia), and an
-    empty field is missing.
-
-    Raises:
-        InvalidValue: another kind of file, or one that cannot be read as what it claims to be.
-        NotFound: there is no such file.
-    """
-    import pandas as pd
-
-    shown = str(source) if isinstance(source, str | os.PathLike) else "the body"
-    suffix = suffix or Path(shown).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise InvalidValue(
-            f"{shown} is neither {' nor '.join(SUFFIXES)}", "give a CSV or Parquet file, a frame, or dataset:NAME"
-        )
-    if isinstance(source, str | os.PathLike) and not Path(source).is_file():
-        raise NotFound(f"no file {shown!r}", "check the path; a data set is written dataset:NAME")
-    try:
-        if suffix == ".parquet":
-            return pd.read_parquet(source)
-        asked = (signature or {}).get("inputs", ())
-        texts = {c["name"]: str for c in asked if _is_text(c)}
-        missing = {c["name"]: [""] if c["name"] in texts else list(_MISSING) for c in asked}
-        return pd.read_csv(source, dtype=texts, keep_default_na=False, na_values=missing or list(_MISSING))
-    except (ValueError, OSError) as error:  # pandas' and Arrow's parsing errors are ValueErrors
-        raise InvalidValue(f"{shown} cannot be read as {suffix[1:]}: {error}", "check the file") from error
-
-
-def _is_text(column: dict[str, Any]) -> bool:
-    return column["kind"] == "text" or (
-        column["kind"] == "categorical" and all(isinstance(c, str) for c in column.get("categories") or [])
-    )
-
-
-def _target(out: str | os.PathLike[str]) -> Path:
-    path = Path(out)
-    if path.suffix.lower() not in SUFFIXES:
-        raise InvalidValue(f"cannot write predictions to {out}", f"name a file that ends in {' or '.join(SUFFIXES)}")
-    if not path.parent.is_dir():
-        raise NotFound(f"there is no folder {path.parent}", "make it first, or choose another")
-    return path
-
-
-@contextlib.contextmanager
-def _written(frame: pd.DataFrame, target: Path | None) -> Any:
-    """Writes under a temporary name, runs the body, and renames only if the body succeeded."""
-    if target is None:
-        yield
-        return
-    try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-", suffix=target.suffix.lower())
-        os.close(handle)
-    except OSError as error:
-        raise _cannot_write(target, error) from error
-    try:
-        try:
-            if target.suffix.lower() == ".csv":
-                frame.to_csv(name, index=False)
-            else:
-                frame.to_parquet(name, index=False)
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(name, 0o666 & ~umask)  # mkstemp is private; a result is as readable as any file made here
-        except OSError as error:
-            raise _cannot_write(target, error) from error
-        yield
-        os.replace(name, target)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _cannot_write(target: Path, error: OSError) -> StoreFault:
-    return StoreFault(f"cannot write {target}: {error.strerror or error}", "choose another place, or make room")
-
-
-def _table(ids: list[str], times: list[float], inputs: pd.DataFrame, outputs: pd.DataFrame) -> pa.Table:
-    import pyarrow as pa
-
-    columns: dict[str, Any] = {"prediction_id": pa.array(ids, pa.string()), "at": pa.array(times, pa.float64())}
-    for prefix, frame in ((_INPUT, inputs), (_OUTPUT, outputs)):
-        for place, name in enumerate(frame.columns):
-            columns[f"{prefix}{name}"] = _arrow(frame.iloc[:, place])
-    return pa.table(columns)
-
-
-def _arrow(values: pd.Series) -> pa.Array:
-    import pyarrow as pa
-
-    try:
-        return pa.Array.from_pandas(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
-        # Mixed objects have no Arrow type. The log must not refuse what the model took: kept as text.
-        return pa.array([None if v is None else str(v) for v in values], pa.string())
-
-
-def _parquet(table: pa.Table) -> bytes:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue().to_pybytes()
 
 
 def _part(frame: pd.DataFrame, prefix: str) -> pd.DataFrame:
