@@ -9,13 +9,49 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_SESSION = ("active_run", "end_run", "last_active_run", "set_experiment", "start_run", "use")
+_SESSION = (
+    "active_run",
+    "end_run",
+    "last_active_run",
+    "set_experiment",
+    "start_run",
+    "use",
+)
 _FLUENT = (
-    "approve", "autolog", "get_dataset", "get_metric_history", "get_run", "load_dataset", "load_model", "log_artifact",
-    "log_artifacts", "log_dict", "log_figure", "log_image", "log_metric", "log_metrics", "log_model", "log_param", "log_params",
-    "log_table", "log_text", "monitor", "plan_pipeline", "predict", "promote", "record_feedback", "register_model", "reject",
-    "rollback", "run_pipeline", "search_runs", "set_tag", "set_tags", "snapshot", "why",
-)  # fmt: skip
+    "approve",
+    "autolog",
+    "get_dataset",
+    "get_metric_history",
+    "get_run",
+    "load_dataset",
+    "load_model",
+    "log_artifact",
+    "log_artifacts",
+    "log_dict",
+    "log_figure",
+    "log_image",
+    "log_metric",
+    "log_metrics",
+    "log_model",
+    "log_param",
+    "log_params",
+    "log_table",
+    "log_text",
+    "monitor",
+    "plan_pipeline",
+    "predict",
+    "promote",
+    "record_feedback",
+    "register_model",
+    "reject",
+    "rollback",
+    "run_pipeline",
+    "search_runs",
+    "set_tag",
+    "set_tags",
+    "snapshot",
+    "why",
+)
 _HOMES = {
     **dict.fromkeys(_SESSION, "nbmlops.session"),
     **dict.fromkeys(_FLUENT, "nbmlops.fluent"),
@@ -23,16 +59,45 @@ _HOMES = {
     "Workspace": "nbmlops.workspace",
 }
 
-__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604
+__all__ = [*sorted(_HOMES), "__version__"]
 
 if TYPE_CHECKING:
     from nbmlops.errors import NbmlopsError
     from nbmlops.fluent import (
-        approve, autolog, get_dataset, get_metric_history, get_run, load_dataset, load_model, log_artifact, log_artifacts,
-        log_dict, log_figure, log_image, log_metric, log_metrics, log_model, log_param, log_params, log_table, log_text, monitor,
-        plan_pipeline, predict, promote, record_feedback, register_model, reject, rollback, run_pipeline, search_runs, set_tag,
-        set_tags, snapshot, why,
-    )  # fmt: skip
+        approve,
+        autolog,
+        get_dataset,
+        get_metric_history,
+        get_run,
+        load_dataset,
+        load_model,
+        log_artifact,
+        log_artifacts,
+        log_dict,
+        log_figure,
+        log_image,
+        log_metric,
+        log_metrics,
+        log_model,
+        log_param,
+        log_params,
+        log_table,
+        log_text,
+        monitor,
+        plan_pipeline,
+        predict,
+        promote,
+        record_feedback,
+        register_model,
+        reject,
+        rollback,
+        run_pipeline,
+        search_runs,
+        set_tag,
+        set_tags,
+        snapshot,
+        why,
+    )
     from nbmlops.session import active_run, end_run, last_active_run, set_experiment, start_run, use
     from nbmlops.workspace import Workspace
 

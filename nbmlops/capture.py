@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nbmlops import fluent, lazy, session
+from nbmlops import words as words_of
 from nbmlops.errors import InvalidValue
 from nbmlops.records import Run
 from nbmlops.session import ActiveRun
@@ -38,12 +39,10 @@ def parse_options(words: list[str]) -> CellOptions:
     Raises:
         UsageFault: an unknown option, or one without its value.
     """
-    from nbmlops.magics import _options, _pairs
-
-    options, names = _options(words, {"--tag": True, "--params": True, "--metrics": True, "--no-auto": False})
+    options, names = words_of.options(words, {"--tag": True, "--params": True, "--metrics": True, "--no-auto": False})
     return CellOptions(
         " ".join(names) or None,
-        _pairs(options.get("--tag", [])),
+        words_of.pairs(options.get("--tag", [])),
         _names(options.get("--params", [])),
         _names(options.get("--metrics", [])),
         "--no-auto" not in options,
@@ -57,7 +56,12 @@ def _names(texts: list[str]) -> tuple[str, ...]:
 def run_cell(shell: Any, cell: str, options: CellOptions) -> Run | None:
     """Execute a cell as a tracked run; returns its record. An error of the cell ends the run FAILED and is raised."""
     active = session.start_run(options.name, nested=session.active_run() is not None, tags=options.tags)
-    with active, _autologged(options.auto and _uses_sklearn(cell)), _kept_figures(active, options.auto) as figures, _printed() as printed:
+    with (
+        active,
+        _autologged(options.auto and _uses_sklearn(cell)),
+        _kept_figures(active, options.auto) as figures,
+        _printed() as printed,
+    ):
         fluent.log_text(cell, "cell.py")
         try:
             result = shell.run_cell(cell, store_history=False, cell_id=session.current_context().cell_id)
@@ -69,7 +73,10 @@ def run_cell(shell: Any, cell: str, options: CellOptions) -> Run | None:
         if not result.success:
             error = result.error_in_exec or result.error_before_exec
             # IPython has shown it already; what must go on is the exception, so that papermill stops here.
-            error._render_traceback_ = lambda *_args, **_more: [f"{type(error).__name__}: {error}", f"  -> kept in run {active.run_id}"]
+            error._render_traceback_ = lambda *_args, **_more: [
+                f"{type(error).__name__}: {error}",
+                f"  -> kept in run {active.run_id}",
+            ]
             raise error
     return active.record
 
@@ -110,7 +117,11 @@ def assigned(source: str) -> tuple[dict[str, Any], list[str]]:
                 literal = ast.literal_eval(value) if value is not None else _NOTHING
             except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
                 literal = _NOTHING
-            if literal is not _NOTHING and isinstance(literal, (*_LITERALS, list, tuple, dict)) and name not in computed:
+            if (
+                literal is not _NOTHING
+                and isinstance(literal, (*_LITERALS, list, tuple, dict))
+                and name not in computed
+            ):
                 literals[name] = literal
             else:
                 literals.pop(name, None)
@@ -236,7 +247,7 @@ def _printed() -> Iterator[io.StringIO]:
 def log_object(thing: Any, name: str, target: str | None) -> Any:
     """Keep any object with the active run, in the way its type asks for.
 
-    A path is kept as the file it names; figures as PNG; frames as Parquet; dictionaries and lists as JSON; text as it is;
+    A path is kept as the file it names, figures as PNG, frames as Parquet, dictionaries and lists as JSON, text as is,
     arrays of numbers as ``.npy``.
 
     Raises:
@@ -249,17 +260,19 @@ def log_object(thing: Any, name: str, target: str | None) -> Any:
         return session.workspace().runs.put_artifact(session.live().run_id, target, Path(thing))
     if isinstance(thing, str):
         return fluent.log_text(thing, target or f"{stem}.txt")
-    if hasattr(thing, "savefig") or hasattr(thing, "to_html") and not hasattr(thing, "columns"):
+    if hasattr(thing, "savefig") or (hasattr(thing, "to_html") and not hasattr(thing, "columns")):
         return fluent.log_figure(thing, target or f"{stem}.png")
     if hasattr(thing, "get_figure"):
         return fluent.log_figure(thing.get_figure(), target or f"{stem}.png")
     if hasattr(thing, "columns") or lazy.is_instance(thing, "pyarrow", "Table"):
         return fluent.log_table(thing, target or f"{stem}.parquet")
     if isinstance(thing, dict | list | tuple):
-        return fluent.log_dict(thing, target or f"{stem}.json")
+        return fluent.log_dict(list(thing) if isinstance(thing, tuple) else thing, target or f"{stem}.json")
     if lazy.is_instance(thing, "numpy", "ndarray"):
         buffer = io.BytesIO()
         lazy.loaded("numpy").save(buffer, thing, allow_pickle=False)
         return session.live().log_artifact(target or f"{stem}.npy", buffer.getvalue())
-    raise InvalidValue(f"%mlops log does not know how to keep {type(thing).__name__}", "give a figure, frame, dictionary, text, array or path")
-
+    raise InvalidValue(
+        f"%mlops log does not know how to keep {type(thing).__name__}",
+        "give a figure, frame, dictionary, text, array or path",
+    )

@@ -74,4 +74,6 @@ def from_environment() -> Context:
         given: dict[str, Any] = json.loads(raw)
         return Context(host=hostname(), **given)
     except (ValueError, TypeError) as error:
-        raise InvalidValue(f"{VARIABLE} does not hold a context: {error}", f"unset {VARIABLE}; pipelines set it") from error
+        raise InvalidValue(
+            f"{VARIABLE} does not hold a context: {error}", f"unset {VARIABLE}; pipelines set it"
+        ) from error

@@ -46,14 +46,18 @@ def _libraries() -> Iterator[Finding]:
         except importlib.metadata.PackageNotFoundError:
             missing.append(f"{name} (nbmlops[{extra}])")
     if missing:
-        yield Finding("optional libraries", "pass", "only needed for what they serve", f"not installed: {', '.join(missing)}")
+        yield Finding(
+            "optional libraries", "pass", "only needed for what they serve", f"not installed: {', '.join(missing)}"
+        )
 
 
 def _tools() -> Iterator[Finding]:
     if shutil.which("git") is None:
         yield Finding("git", "warn", "git, to record the commit of each run", "not found", "install git")
     if kernels := _kernel_problem():
-        yield Finding("kernel", "warn", "a python3 kernel for stages", kernels, "python -m ipykernel install --sys-prefix")
+        yield Finding(
+            "kernel", "warn", "a python3 kernel for stages", kernels, "python -m ipykernel install --sys-prefix"
+        )
     else:
         yield Finding("kernel", "pass", "a python3 kernel for stages", "found")
 
@@ -80,7 +84,12 @@ def _store(store: Store) -> Iterator[Finding]:
                 "use a local folder, or PostgreSQL for a team: NBMLOPS_STORE=postgresql+psycopg://…",
             )
         else:
-            yield Finding("journal mode", "pass", "WAL on a local disk", f"{store.journal_mode} on {kind or 'an unknown file system'}")
+            yield Finding(
+                "journal mode",
+                "pass",
+                "WAL on a local disk",
+                f"{store.journal_mode} on {kind or 'an unknown file system'}",
+            )
         yield from _space(store.folder)
     try:
         yield Finding("ledger", "pass", "an unbroken chain", f"{ledger.verify(store)} events")
@@ -92,9 +101,13 @@ def _store(store: Store) -> Iterator[Finding]:
 def _space(folder: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(folder).free
     level = "pass" if free > _LITTLE else "warn"
-    yield Finding("disk", level, "1 GB free for the store", f"{free / 1e9:.1f} GB", "" if level == "pass" else "free some space")
+    yield Finding(
+        "disk", level, "1 GB free for the store", f"{free / 1e9:.1f} GB", "" if level == "pass" else "free some space"
+    )
     if not os.access(folder, os.W_OK):
-        yield Finding("permissions", "block", "a store that can be written", f"{folder} is read-only", "mend its permissions")
+        yield Finding(
+            "permissions", "block", "a store that can be written", f"{folder} is read-only", "mend its permissions"
+        )
 
 
 def _journals(store: Store) -> Iterator[Finding]:
@@ -102,5 +115,9 @@ def _journals(store: Store) -> Iterator[Finding]:
     size = sum(p.stat().st_size for p in waiting)
     if size > 100_000_000:
         yield Finding(
-            "journals", "warn", "journals are folded as runs go on", f"{len(waiting)} journals, {size / 1e6:.0f} MB, wait", "list the runs: nbmlops runs"
+            "journals",
+            "warn",
+            "journals are folded as runs go on",
+            f"{len(waiting)} journals, {size / 1e6:.0f} MB, wait",
+            "list the runs: nbmlops runs",
         )

@@ -44,7 +44,7 @@ class NbmlopsError(Exception):
         return (_rebuild, (type(self), self.message, self.hint, self._extra()))
 
     def _extra(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in {"message", "hint", "__notes__"}}
+        return {k: v for k, v in self.__dict__.items() if k not in {"message", "hint"} and not k.startswith("_")}
 
     def lines(self) -> tuple[str, str]:
         """The two lines every door shows: what happened, and what to do."""

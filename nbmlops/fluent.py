@@ -71,7 +71,9 @@ def set_tags(tags: dict[str, Any]) -> None:
 def log_text(text: str, artifact_file: str) -> Artifact:
     """Keep text with the active run under a relative path such as ``notes.txt``."""
     if not isinstance(text, str):
-        raise InvalidValue(f"log_text keeps text, not {type(text).__name__}", "use log_dict, log_table, log_figure or log_artifact")
+        raise InvalidValue(
+            f"log_text keeps text, not {type(text).__name__}", "use log_dict, log_table, log_figure or log_artifact"
+        )
     return live().log_artifact(artifact_file, text.encode(), "text/plain" if artifact_file.endswith(".txt") else None)
 
 
@@ -101,11 +103,16 @@ def log_figure(figure: Any, artifact_file: str = "figure.png", **save_options: A
         return live().log_artifact(artifact_file, buffer.getvalue())
     if hasattr(figure, "to_html"):
         return live().log_artifact(artifact_file, figure.to_html().encode(), "text/html")
-    raise InvalidValue(f"{type(figure).__name__} is not a figure", "give a matplotlib figure (plt.gcf()) or a plotly one")
+    raise InvalidValue(
+        f"{type(figure).__name__} is not a figure", "give a matplotlib figure (plt.gcf()) or a plotly one"
+    )
 
 
 def log_image(image: Any, artifact_file: str = "image.png") -> Artifact:
-    """Keep an image: a NumPy array (height x width, or x 3 or 4 channels; floats of 0 to 1 or integers of 0 to 255) or a PIL image."""
+    """Keep an image: a PIL image, or a NumPy array of height x width, or x 3 or 4 channels.
+
+    Floats run from 0 to 1, integers from 0 to 255.
+    """
     from PIL import Image
 
     if not hasattr(image, "save"):
@@ -113,7 +120,9 @@ def log_image(image: Any, artifact_file: str = "image.png") -> Artifact:
 
         pixels = np.asarray(image)
         if pixels.ndim not in {2, 3} or (pixels.ndim == 3 and pixels.shape[2] not in {1, 3, 4}):
-            raise InvalidValue(f"an array of shape {pixels.shape} is no image", "give height x width, or height x width x 3")
+            raise InvalidValue(
+                f"an array of shape {pixels.shape} is no image", "give height x width, or height x width x 3"
+            )
         if pixels.dtype.kind == "f":
             pixels = np.clip(np.rint(np.nan_to_num(pixels) * 255), 0, 255)
         image = Image.fromarray(pixels.astype(np.uint8).squeeze())
@@ -130,14 +139,22 @@ def log_table(data: Any, artifact_file: str) -> Artifact:
     import pandas as pd
 
     run = live()
-    frame = data if isinstance(data, pd.DataFrame) else data.to_pandas() if hasattr(data, "to_pandas") else pd.DataFrame(data)
+    frame = (
+        data
+        if isinstance(data, pd.DataFrame)
+        else data.to_pandas()
+        if hasattr(data, "to_pandas")
+        else pd.DataFrame(data)
+    )
     suffix = Path(artifact_file).suffix
     if suffix == ".parquet":
         return run.log_artifact(artifact_file, frame.to_parquet())
     if suffix == ".csv":
         return run.log_artifact(artifact_file, frame.to_csv(index=False).encode(), "text/csv")
     if suffix != ".json":
-        raise InvalidValue(f"a table cannot be kept as {suffix or 'a file without suffix'}", "end the path in .parquet, .csv or .json")
+        raise InvalidValue(
+            f"a table cannot be kept as {suffix or 'a file without suffix'}", "end the path in .parquet, .csv or .json"
+        )
     runs = workspace().runs
     if artifact_file in {a.path for a in runs.artifacts(run.run_id)}:
         held = pd.read_json(io.BytesIO(runs.artifact(run.run_id, artifact_file)), orient="split")
@@ -227,7 +244,11 @@ def search_runs(
     Raises:
         InvalidValue: the filter or order does not follow the grammar; says where.
     """
-    wanted = [*(experiment_names or []), *(experiment_ids or [])] if not isinstance(experiment_names, str) else [experiment_names]
+    wanted = (
+        [*(experiment_names or []), *(experiment_ids or [])]
+        if not isinstance(experiment_names, str)
+        else [experiment_names]
+    )
     if not wanted and not search_all_experiments and (current := session.experiment_name()) is not None:
         wanted = [current]
     runs = workspace().runs
@@ -246,7 +267,7 @@ def snapshot(data: Any, name: str, message: str | None = None) -> DatasetVersion
 
 
 def load_dataset(ref: str, columns: list[str] | None = None, as_: str = "pandas") -> Any:
-    """The data of ``NAME``, ``NAME@VERSION`` or ``NAME@ALIAS``, exactly as it was given; ``as_``: pandas, polars, arrow.
+    """The data of ``NAME``, ``NAME@VERSION`` or ``NAME@ALIAS``, as it was given; ``as_``: pandas, polars, arrow.
 
     Inside a pipeline a name without version means the version that the flow pinned.
     """
@@ -271,7 +292,7 @@ def register_model(
 ) -> ModelVersion:
     """Register a fitted model, or a run's logged one (``run:ID``), as the next version of ``name``.
 
-    The signature comes from ``input_example``, else from what the model was fitted on, else from a data set the run read.
+    The signature comes from ``input_example``, else from what the model was fitted on, else from data the run read.
 
     Raises:
         InvalidValue: the model or its inputs cannot be described; says what is missing.

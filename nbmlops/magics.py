@@ -4,15 +4,13 @@ Python objects or a cell's body are written here. Loading this module imports no
 
 from __future__ import annotations
 
-import ast
 import functools
-import shlex
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 
+from nbmlops import words as words_of
 from nbmlops.errors import InvalidValue, NbmlopsError, NotFound, UsageFault
 
 _HELP = """nbmlops in a notebook
@@ -38,12 +36,19 @@ Any command of `nbmlops` works as %mlops COMMAND; %mlops COMMAND --help explains
 """
 
 # A verb has the same name everywhere: `%mlops promote …` is `nbmlops model promote …`.
-_NOUNS = {"promote": "model", "approve": "model", "reject": "model", "rollback": "model", "compare": "run", "diff": "dataset"}
+_NOUNS = {
+    "promote": "model",
+    "approve": "model",
+    "reject": "model",
+    "rollback": "model",
+    "compare": "run",
+    "diff": "dataset",
+}
 # Verbs that exist only here; everything else is the command line's.
 VERBS = ("experiment", "start", "end", "param", "metric", "log", "snapshot", "register", "dashboard", "flows")
 
 
-def short_errors(method: Callable[..., Any]) -> Callable[..., Any]:
+def short_errors(method: Any) -> Any:
     """The boundary between our errors and IPython: two lines in the notebook, name and text whole under papermill.
 
     IPython shows what ``_render_traceback_`` of an exception *instance* returns. Its own ``UsageError`` would reach
@@ -78,8 +83,7 @@ class MlopsMagics(Magics):
     @line_magic
     @short_errors
     def mlops(self, line: str) -> Any:
-        """Docstring is set below: it is the help text."""
-        words = _split(line)
+        words = words_of.split(line)
         if not words:
             return _status()
         if words[0] in {"help", "--help", "-h", "?"}:
@@ -94,8 +98,7 @@ class MlopsMagics(Magics):
     @cell_magic("mlops")
     @short_errors
     def mlops_cell(self, line: str, cell: str) -> Any:
-        """``%%mlops run``: the cell is a tracked run."""
-        words = _split(line)
+        words = words_of.split(line)
         if not words or words[0] != "run":
             asked = repr(words[0]) if words else "nothing"
             raise UsageFault(f"%%mlops knows run, not {asked}", "write %%mlops run [NAME] above the cell; see %mlops?")
@@ -104,7 +107,7 @@ class MlopsMagics(Magics):
         options = capture.parse_options(words[1:])
         return capture.run_cell(self.shell, cell, options)
 
-    mlops_cell.__doc__ = _HELP
+    mlops_cell.__doc__ = _HELP  # type: ignore[assignment]
 
     # -- verbs that take objects -----------------------------------------------------------------------------------
     def _experiment(self, words: list[str], _rest: str) -> Any:
@@ -117,11 +120,11 @@ class MlopsMagics(Magics):
     def _start(self, words: list[str], _rest: str) -> Any:
         from nbmlops import session
 
-        options, names = _options(words, {"--tag": True, "--nested": False, "--system": False})
+        options, names = words_of.options(words, {"--tag": True, "--nested": False, "--system": False})
         run = session.start_run(
             " ".join(names) or None,
             nested="--nested" in options,
-            tags=_pairs(options.get("--tag", [])),
+            tags=words_of.pairs(options.get("--tag", [])),
             log_system_metrics="--system" in options,
         )
         return run.record
@@ -129,7 +132,7 @@ class MlopsMagics(Magics):
     def _end(self, words: list[str], _rest: str) -> Any:
         from nbmlops import session
 
-        options, _ = _options(words, {"--status": True})
+        options, _ = words_of.options(words, {"--status": True})
         active = session.active_run()
         if active is None:
             raise UsageFault("no run is active", "start one with %mlops start NAME")
@@ -145,39 +148,40 @@ class MlopsMagics(Magics):
     def _metric(self, _words: list[str], rest: str) -> Any:
         from nbmlops import fluent
 
-        text, step = _take_step(rest)
+        text, step = words_of.take_step(rest)
         values, _ = self._expressions(text, "metric")
         fluent.log_metrics(values, None if step is None else self._evaluate(step))
 
     def _log(self, words: list[str], _rest: str) -> Any:
         from nbmlops import capture
 
-        options, names = _options(words, {"--as": True})
+        options, names = words_of.options(words, {"--as": True})
         if len(names) != 1:
             raise UsageFault("%mlops log takes one object or path", "%mlops log fig --as plots/roc.png")
-        target = options.get("--as", [None])[0]
+        target = words_of.first(options, "--as")
         return capture.log_object(self._object_or_path(names[0]), names[0], target)
 
     def _snapshot(self, words: list[str], _rest: str) -> Any:
         from nbmlops import fluent
 
-        options, names = _options(words, {"--name": True, "-n": True, "--message": True, "-m": True})
+        options, names = words_of.options(words, {"--name": True, "-n": True, "--message": True, "-m": True})
         if len(names) != 1:
             raise UsageFault("%mlops snapshot takes one variable or path", "%mlops snapshot df --name sales")
-        name = (options.get("--name") or options.get("-n") or [names[0]])[0]
-        message = (options.get("--message") or options.get("-m") or [None])[0]
+        name = words_of.first(options, "--name", "-n") or names[0]
+        message = words_of.first(options, "--message", "-m")
         return fluent.snapshot(self._object_or_path(names[0]), name, message)
 
     def _register(self, words: list[str], _rest: str) -> Any:
         from nbmlops import fluent
 
-        options, names = _options(words, {"--name": True, "-n": True, "--alias": True, "--description": True})
-        given = options.get("--name") or options.get("-n")
+        options, names = words_of.options(words, {"--name": True, "-n": True, "--alias": True, "--description": True})
+        given = words_of.first(options, "--name", "-n")
         if len(names) != 1 or not given:
             raise UsageFault("%mlops register takes one variable and --name", "%mlops register model --name churn")
-        alias, description = options.get("--alias", [None])[0], options.get("--description", [None])[0]
+        alias = words_of.first(options, "--alias")
+        description = words_of.first(options, "--description")
         thing = names[0] if ":" in names[0] else self._variable(names[0])
-        return fluent.register_model(thing, given[0], alias, description)
+        return fluent.register_model(thing, given, alias, description)
 
     def _dashboard(self, _words: list[str], _rest: str) -> Any:
         from nbmlops import session
@@ -213,8 +217,12 @@ class MlopsMagics(Magics):
         return value
 
     # -- the user's namespace --------------------------------------------------------------------------------------
+    @property
+    def _space(self) -> dict[str, Any]:
+        return self.shell.user_ns if self.shell is not None else {}
+
     def _variable(self, name: str) -> Any:
-        namespace = self.shell.user_ns
+        namespace = self._space
         if name in namespace:
             return namespace[name]
         if name.isidentifier():
@@ -224,109 +232,26 @@ class MlopsMagics(Magics):
     def _object_or_path(self, text: str) -> Any:
         import os
 
-        if text in self.shell.user_ns:
-            return self.shell.user_ns[text]
+        if text in self._space:
+            return self._space[text]
         if os.path.exists(text):
             return text
         return self._variable(text)
 
     def _evaluate(self, expression: str) -> Any:
         try:
-            return eval(expression, self.shell.user_global_ns, self.shell.user_ns)  # noqa: S307  (the user's own cell)
+            return eval(expression, self._space)  # noqa: S307  (the user's own cell)
         except Exception as error:  # whatever the user's expression raises is the user's answer
-            raise InvalidValue(f"{expression!r} cannot be evaluated: {type(error).__name__}: {error}", "define it first") from error
+            raise InvalidValue(
+                f"{expression!r} cannot be evaluated: {type(error).__name__}: {error}", "define it first"
+            ) from error
 
     def _expressions(self, text: str, verb: str) -> tuple[dict[str, Any], list[str]]:
         """``a=1 b=x+1`` evaluated in the user's namespace; the values may hold blanks inside brackets and strings."""
-        pairs = split_assignments(text)
+        pairs = words_of.split_assignments(text)
         if not pairs:
             raise UsageFault(f"%mlops {verb} takes name=expression", f"%mlops {verb} name=value other=2*value")
         return {name: self._evaluate(expression) for name, expression in pairs}, []
-
-
-def split_assignments(text: str) -> list[tuple[str, str]]:
-    """``lr=0.1 depth=2 * base`` as ``[("lr", "0.1"), ("depth", "2 * base")]``.
-
-    A new assignment begins at ``name=`` outside of brackets and strings where what stands before is a whole
-    expression. Names may hold ``.``, ``-`` and ``/``, or be quoted.
-
-    Raises:
-        UsageFault: the text does not begin with ``name=``, or an expression is not whole.
-    """
-    import re
-
-    starts = [m for m in re.finditer(r"""(?:^|(?<=\s))(?:"([^"]+)"|'([^']+)'|([\w./\-]+))=(?!=)""", text)]
-    if text.strip() and (not starts or text[: starts[0].start()].strip()):
-        raise UsageFault(f"{text.strip()[:60]!r} is not name=expression", "%mlops param lr=0.1 depth=2*base")
-    pairs: list[tuple[str, str]] = []
-    for place, match in enumerate(starts):
-        end = starts[place + 1].start() if place + 1 < len(starts) else len(text)
-        if pairs and not _whole(pairs[-1][1]):
-            name, before = pairs.pop()  # `f(a=1 …`: this `name=` was inside the expression before it
-            pairs.append((name, before + text[match.start() : end].rstrip()))
-            continue
-        pairs.append((next(g for g in match.groups() if g), text[match.end() : end].strip()))
-    for name, expression in pairs:
-        if not _whole(expression):
-            raise UsageFault(f"{name}={expression} is not a whole expression", "put strings in quotes: name='text'")
-    return pairs
-
-
-def _whole(expression: str) -> bool:
-    try:
-        ast.parse(expression, mode="eval")
-    except SyntaxError:
-        return False
-    return True
-
-
-def _take_step(text: str) -> tuple[str, str | None]:
-    import re
-
-    match = re.search(r"(?:^|\s)--step[= ]\s*(\S+)", text)
-    if not match:
-        return text, None
-    return text[: match.start()] + " " + text[match.end() :], match[1]
-
-
-def _split(line: str) -> list[str]:
-    try:
-        return shlex.split(line)
-    except ValueError as error:
-        if line.split() and line.split()[0] in {"param", "metric"}:
-            return line.split()  # Python expressions need not be shell words
-        raise UsageFault(f"cannot read {line!r}: {error}", "close the quotation mark") from error
-
-
-def _options(words: list[str], known: dict[str, bool]) -> tuple[dict[str, list[str]], list[str]]:
-    """Options (True: takes a value, may be repeated) and the other words."""
-    found: dict[str, list[str]] = {}
-    rest: list[str] = []
-    queue = list(words)
-    while queue:
-        word = queue.pop(0)
-        name, sign, value = word.partition("=")
-        if not word.startswith("-"):
-            rest.append(word)
-        elif name not in known:
-            raise UsageFault(f"no such option {name}", f"there are {', '.join(known)}")
-        elif not known[name]:
-            found.setdefault(name, [])
-        elif sign or queue:
-            found.setdefault(name, []).append(value if sign else queue.pop(0))
-        else:
-            raise UsageFault(f"{name} needs a value", "see %mlops?")
-    return found, rest
-
-
-def _pairs(texts: list[str]) -> dict[str, str]:
-    found = {}
-    for text in texts:
-        name, sign, value = text.partition("=")
-        if not sign:
-            raise UsageFault(f"{text!r} is not name=value", "--tag team=vision")
-        found[name] = value
-    return found
 
 
 def _status() -> Any:
@@ -362,7 +287,12 @@ def complete(shell: Any, event: Any) -> list[str]:
 
         return sorted(n for n in {*VERBS, *_NOUNS, *entry.commands} if n.startswith(current))
     if done[0] in {"snapshot", "register", "log", "param", "metric"}:
-        options = {"snapshot": ["--name", "--message"], "register": ["--name", "--alias"], "log": ["--as"], "metric": ["--step"]}
+        options = {
+            "snapshot": ["--name", "--message"],
+            "register": ["--name", "--alias"],
+            "log": ["--as"],
+            "metric": ["--step"],
+        }
         names = [n for n in shell.user_ns if not n.startswith("_")] + options.get(done[0], [])
         return sorted(n for n in names if n.startswith(current))
     return _complete_command(done, current)
@@ -378,7 +308,7 @@ def _complete_command(done: list[str], current: str) -> list[str]:
 
 
 def load(shell: Any) -> None:
-    """Register the magics, the completion, the displays and the hook that tells which cell runs. Loading again is fine."""
+    """Register magics, completion, displays and the hook that tells which cell runs. Loading again is fine."""
     held = shell.magics_manager.magics
     for kind in ("line", "cell"):
         taken = held[kind].get("mlops")

@@ -40,10 +40,6 @@ class Record:
         return {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.repr}
 
 
-def _hidden() -> Any:
-    return field(default=None, repr=False, compare=False)
-
-
 @dataclass(frozen=True)
 class Experiment(Record):
     """A named group of runs."""
@@ -104,7 +100,7 @@ class Run(Record):
 
     @property
     def info(self) -> SimpleNamespace:
-        """The names MLflow gives to these facts: ``run_id run_name status start_time end_time user_id …``; times in ms."""
+        """MLflow's names for these facts: ``run_id run_name status start_time end_time user_id …``; times in ms."""
         return SimpleNamespace(
             run_id=self.run_id,
             run_uuid=self.run_id,
@@ -145,7 +141,7 @@ class DatasetVersion(Record):
     new: bool = True
     format: str = field(default="parquet-1", repr=False)
     manifest: str = field(default="", repr=False)
-    _desk: Any = _hidden()
+    _desk: Any = field(default=None, repr=False, compare=False)
 
     @property
     def ref(self) -> str:
@@ -208,11 +204,15 @@ class ModelVersion(Record):
     bytes: int = 0
     created_at: float = 0.0
     profile: str | None = field(default=None, repr=False)
-    _desk: Any = _hidden()
+    _desk: Any = field(default=None, repr=False, compare=False)
 
     @property
     def ref(self) -> str:
-        return f"model:{self.name}@{self.version}" if self.version else f"model:{self.name} (candidate of run {self.run_id})"
+        return (
+            f"model:{self.name}@{self.version}"
+            if self.version
+            else f"model:{self.name} (candidate of run {self.run_id})"
+        )
 
     def load(self, trusted: tuple[str, ...] = ()) -> Any:
         """The model object; ``trusted`` names further types to allow in this call."""
@@ -236,7 +236,10 @@ class Finding(Record):
 
 @dataclass(frozen=True)
 class Promotion(Record):
-    """The outcome of promote, approve, reject or rollback. ``status``: promoted, waiting, approved, rejected, rolled back."""
+    """The outcome of promote, approve, reject or rollback.
+
+    ``status``: promoted, waiting, approved, rejected or rolled back.
+    """
 
     model: str
     version: int

@@ -37,7 +37,9 @@ def parse(text: str, kind: str | None = None) -> Ref:
         InvalidValue: the text is no reference, or one of another kind.
     """
     if not isinstance(text, str) or not text.strip():
-        raise InvalidValue(f"a reference is needed, not {text!r}", "for example run:01J…, dataset:sales@3, model:churn@production")
+        raise InvalidValue(
+            f"a reference is needed, not {text!r}", "for example run:01J…, dataset:sales@3, model:churn@production"
+        )
     text = text.strip()
     if match := _MLFLOW.match(text):
         return _check(_build("model", match["name"], match["version"] or match["alias"]), kind, text)
@@ -47,7 +49,9 @@ def parse(text: str, kind: str | None = None) -> Ref:
     if colon and head in KINDS:
         found, body = head, rest
     elif kind is None:
-        raise InvalidValue(f"{text!r} does not say what kind of thing it is", f"write KIND:NAME, with one of {', '.join(KINDS)}")
+        raise InvalidValue(
+            f"{text!r} does not say what kind of thing it is", f"write KIND:NAME, with one of {', '.join(KINDS)}"
+        )
     else:
         found, body = kind, text
     if found in {"dataset", "model"}:
@@ -101,5 +105,7 @@ def check_key(key: object, what: str) -> str:
     if isinstance(key, str) and 0 < len(key) <= 250 and key.isprintable():
         return key
     if not isinstance(key, str):
-        raise InvalidValue(f"the name of a {what} must be text, not {type(key).__name__} ({key!r:.60})", "give it as a string")
+        raise InvalidValue(
+            f"the name of a {what} must be text, not {type(key).__name__} ({key!r:.60})", "give it as a string"
+        )
     raise InvalidValue(f"{key[:60]!r} cannot be the name of a {what}", "use 1 to 250 printable characters")

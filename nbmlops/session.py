@@ -9,39 +9,26 @@ workers do not end each other's runs. ``reset()`` forgets everything, for tests.
 from __future__ import annotations
 
 import dataclasses
-import io
 import os
 import sys
 import threading
 import traceback
 import weakref
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal
 
 from nbmlops import context as contexts
 from nbmlops import settings
 from nbmlops.context import Context
 from nbmlops.errors import InvalidValue, NotFound, UsageFault
 from nbmlops.records import (
-    Artifact,
-    DatasetVersion,
     Experiment,
-    Flow,
-    Lineage,
-    ModelVersion,
-    MonitorReport,
-    Plan,
-    Predictions,
-    Promotion,
     Run,
 )
 from nbmlops.workspace import Workspace
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from nbmlops.runs.live import LiveRun
     from nbmlops.runs.telemetry import Telemetry
 
@@ -74,7 +61,9 @@ class ActiveRun:
     Carries ``run_id``, ``info`` and ``data`` as a finished :class:`Run` does.
     """
 
-    def __init__(self, live: LiveRun, *, implicit: bool = False, joined: bool = False, telemetry: Telemetry | None = None) -> None:
+    def __init__(
+        self, live: LiveRun, *, implicit: bool = False, joined: bool = False, telemetry: Telemetry | None = None
+    ) -> None:
         self._live = live
         self._telemetry = telemetry
         self.implicit = implicit
@@ -109,7 +98,9 @@ class ActiveRun:
     def __enter__(self) -> ActiveRun:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._live.ended or self not in _runs():
             return
         while _runs()[-1] is not self:  # runs opened inside and left open end with their parent
@@ -261,7 +252,8 @@ def start_run(
         stack = _runs()
     if stack and not nested and threading.current_thread() is threading.main_thread():
         raise UsageFault(
-            f"run {stack[-1].name!r} is active already", "end it with end_run(), or start this one inside it with nested=True"
+            f"run {stack[-1].name!r} is active already",
+            "end it with end_run(), or start this one inside it with nested=True",
         )
     active = _resume(run_id) if run_id else _begin(run_name, tags, description, experiment_id)
     if log_system_metrics:
@@ -272,7 +264,9 @@ def start_run(
     return active
 
 
-def _begin(run_name: str | None, tags: Mapping[str, Any] | None, description: str | None, experiment_id: str | None) -> ActiveRun:
+def _begin(
+    run_name: str | None, tags: Mapping[str, Any] | None, description: str | None, experiment_id: str | None
+) -> ActiveRun:
     stage = stage_run()
     stack = _runs()
     if stage is not None and not stack and not _state.joined:

@@ -86,9 +86,16 @@ def value(name: str, argument: Any = None) -> Any:
 def _convert(setting: Setting, raw: Any, origin: str) -> Any:
     try:
         if setting.kind is bool and isinstance(raw, str):
-            return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[
-                raw.lower()
-            ]
+            return {
+                "1": True,
+                "true": True,
+                "yes": True,
+                "on": True,
+                "0": False,
+                "false": False,
+                "no": False,
+                "off": False,
+            }[raw.lower()]
         return setting.kind(raw)
     except (KeyError, ValueError, TypeError) as error:
         raise InvalidValue(

@@ -114,11 +114,14 @@ class Workspace:
 
         tables = {
             "experiments": schema.experiments, "runs": schema.runs, "data set versions": schema.dataset_versions,
-            "model versions": schema.model_versions, "flows": schema.flows, "prediction batches": schema.prediction_batches,
+            "model versions": schema.model_versions, "flows": schema.flows,
+            "prediction batches": schema.prediction_batches,
             "events": schema.ledger,
         }  # fmt: skip
         with self.store.read() as db:
-            counts = {name: db.execute(sa.select(sa.func.count()).select_from(t)).scalar_one() for name, t in tables.items()}
+            counts = {
+                name: db.execute(sa.select(sa.func.count()).select_from(t)).scalar_one() for name, t in tables.items()
+            }
             version = current(db) or ""
         resolved = [settings.resolve(s.name) for s in settings.SETTINGS]
         rows = tuple({"setting": r.name, "value": _shown(r.value), "origin": r.origin} for r in resolved)
@@ -135,5 +138,3 @@ def _shown(value: Any) -> Any:
 
 def _default_context() -> Context:
     return Context(user=who(), host=hostname())
-
-

@@ -106,7 +106,8 @@ def test_a_read_only_store_is_read_but_not_written(tmp_path: Path) -> None:
         assert shown.returncode == 0, shown.stderr
         assert "kept" in shown.stdout
         done = script(
-            "import nbmlops\ntry: nbmlops.start_run('new')\nexcept nbmlops.NbmlopsError as e: print(type(e).__name__, e.exit_code, e.hint)",
+            "import nbmlops\ntry: nbmlops.start_run('new')\n"
+            "except nbmlops.NbmlopsError as e: print(type(e).__name__, e.exit_code, e.hint)",
             store,
         )
         assert done.stdout.startswith("StoreReadOnly 4"), done

@@ -12,7 +12,6 @@ from typing import Any, NoReturn
 
 import click
 
-from nbmlops import __version__
 from nbmlops.errors import NbmlopsError, UsageFault
 
 
@@ -20,7 +19,7 @@ class Entry(click.Group):
     """The top group: it knows how an error, and an answer of "no", leaves the process."""
 
     def main(self, args: Any = None, prog_name: str | None = None, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
-        """Standalone: print the result or a two-line error, and exit. Otherwise return the record, or raise our errors."""
+        """Standalone: print the result or a two-line error, and exit. Otherwise return the record or raise our own."""
         arguments = list(sys.argv[1:] if args is None else args)
         debug = "--debug" in arguments
         try:
@@ -49,7 +48,7 @@ class Entry(click.Group):
 
 
 def usage_fault(error: click.ClickException) -> UsageFault:
-    """click's complaint as one of our errors, so that papermill and the magics show it whole."""
+    """Click's complaint as one of our errors, so that papermill and the magics show it whole."""
     context = getattr(error, "ctx", None)
     hint = f"see `{context.command_path} --help`" if context is not None else "see `nbmlops --help`"
     message = " ".join(error.format_message().split())
@@ -69,8 +68,12 @@ def _fail(error: NbmlopsError, debug: bool) -> NoReturn:
     sys.exit(error.exit_code)
 
 
-@click.group(cls=Entry, invoke_without_command=False, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="nbmlops")
+@click.group(
+    cls=Entry,
+    invoke_without_command=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.version_option(package_name="nbmlops", prog_name="nbmlops")
 @click.option("--store", metavar="WHERE", help="Use this store: a folder or an SQLAlchemy URL (NBMLOPS_STORE).")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context

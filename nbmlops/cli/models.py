@@ -56,7 +56,9 @@ def alias(ref: str, alias: str) -> Any:
 @_model
 @_to
 @_reason
-@click.option("--rule", "rules", multiple=True, help='A rule to fulfil, e.g. "metrics.roc_auc >= 0.65"; may be repeated.')
+@click.option(
+    "--rule", "rules", multiple=True, help='A rule to fulfil, e.g. "metrics.roc_auc >= 0.65"; may be repeated.'
+)
 @json_option
 def promote(ref: str, to: str, reason: str, rules: tuple[str, ...]) -> Any:
     """Bring a version into an environment, through its tests, rules and (for production) an approval.

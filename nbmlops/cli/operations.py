@@ -12,7 +12,9 @@ from nbmlops.cli.options import assignments, complete_model, json_option, listin
 @click.command()
 @click.argument("model_ref", shell_complete=complete_model)
 @click.argument("input")
-@click.option("--out", required=True, type=click.Path(dir_okay=False), help="Where the predictions go: .csv or .parquet.")
+@click.option(
+    "--out", required=True, type=click.Path(dir_okay=False), help="Where the predictions go: .csv or .parquet."
+)
 @json_option
 def predict(model_ref: str, input: str, out: str) -> Any:
     """Predict a file (CSV, Parquet) or a data set (dataset:NAME), recorded row by row.
@@ -25,7 +27,9 @@ def predict(model_ref: str, input: str, out: str) -> Any:
 
 @click.command()
 @click.argument("model_ref", shell_complete=complete_model)
-@click.option("--env", "environment", metavar="ENV", help="Serve the version that stands in this environment, and follow it.")
+@click.option(
+    "--env", "environment", metavar="ENV", help="Serve the version that stands in this environment, and follow it."
+)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--token", envvar="NBMLOPS_TOKEN", help="Bearer token; needed unless bound to loopback (NBMLOPS_TOKEN).")
@@ -101,7 +105,9 @@ def alerts(all_: bool) -> Any:
 
 @monitor.command()
 @click.argument("alert_id")
-@click.option("--pipeline", type=click.Path(exists=True, dir_okay=False), help="Another file than the one that trained the model.")
+@click.option(
+    "--pipeline", type=click.Path(exists=True, dir_okay=False), help="Another file than the one that trained the model."
+)
 @params_option
 @json_option
 def retrain(alert_id: str, pipeline: str | None, params: tuple[str, ...]) -> Any:

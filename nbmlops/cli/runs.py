@@ -17,7 +17,9 @@ def run() -> None:
 
 @run.command("list")
 @click.option("-e", "--experiment", multiple=True, help="Only this experiment; may be given several times.")
-@click.option("-f", "--filter", "filter_", default="", help="For example: \"metrics.rmse < 1 AND params.model = 'tree'\".")
+@click.option(
+    "-f", "--filter", "filter_", default="", help="For example: \"metrics.rmse < 1 AND params.model = 'tree'\"."
+)
 @click.option("-o", "--order-by", multiple=True, help='For example: "metrics.rmse ASC".')
 @click.option("-n", "--limit", default=50, show_default=True, help="At most so many.")
 @json_option
@@ -32,7 +34,9 @@ def list_(experiment: tuple[str, ...], filter_: str, order_by: tuple[str, ...], 
 
 @run.command()
 @click.argument("ref", shell_complete=complete_run)
-@click.option("--html", type=click.Path(dir_okay=False), help="Write the executed notebook of a stage as HTML to this file.")
+@click.option(
+    "--html", type=click.Path(dir_okay=False), help="Write the executed notebook of a stage as HTML to this file."
+)
 @click.option("--artifact", metavar="PATH", help="Write this artifact to --out (default: its own name).")
 @click.option("--out", type=click.Path(), help="Where the artifact goes.")
 @json_option

@@ -62,7 +62,10 @@ class Runs:
             .order_by(e.c.created_at.desc())
         )
         with self.store.read() as db:
-            return [Experiment(x["id"], x["name"], x["created_at"], x["tags"], x["runs"]) for x in db.execute(query).mappings()]
+            return [
+                Experiment(x["id"], x["name"], x["created_at"], x["tags"], x["runs"])
+                for x in db.execute(query).mappings()
+            ]
 
     # -- life ------------------------------------------------------------------------------------------------------
     def start(
@@ -84,7 +87,7 @@ class Runs:
         context = self.context()
         here = source if source is not None else {**origin.source(), "cell_id": context.cell_id}
         held = origin.cached_git(here.get("cwd", "")) if source is None else None
-        row = {
+        row: dict[str, Any] = {
             "id": run_id,
             "experiment_id": experiment_id,
             "name": check_key(name, "run") if name else f"run-{run_id[-6:].lower()}",
@@ -111,7 +114,7 @@ class Runs:
         return live
 
     def resume(self, ref: str, *, owned: bool = True) -> LiveRun:
-        """Log to a run that exists: one that ended is running again; with ``owned=False`` its end is left to its owner."""
+        """Log to a run that exists: one that ended is running again; with ``owned=False`` its owner ends it."""
         row = self._row(ref)
         if owned:
             again = {
@@ -204,7 +207,9 @@ class Runs:
         return self._environment_digest
 
     # -- artifacts and data sets -----------------------------------------------------------------------------------
-    def put_artifact(self, run_id: str, path: str, data: bytes | os.PathLike[str], media_type: str | None = None) -> Artifact:
+    def put_artifact(
+        self, run_id: str, path: str, data: bytes | os.PathLike[str], media_type: str | None = None
+    ) -> Artifact:
         """Keep bytes, or the content of a file, with a run; the same path again replaces what it names.
 
         Raises:
@@ -311,7 +316,7 @@ class Runs:
         k, m = schema.keys, schema.metric_latest
         with self.store.read() as db:
             query = sa.select(k.c.name, k.c.id).join(m, m.c.key_id == k.c.id).where(m.c.run_seq == seq)
-            known = {name: number for name, number in db.execute(query)}
+            known = {row.name: row.id for row in db.execute(query)}
             if key not in known:
                 raise NotFound.of("metric", key, known)
             steps, stamps, values = read_points(db, seq, known[key])
@@ -369,16 +374,25 @@ class Runs:
             row = db.execute(sa.select(r).where(r.c.id == run_id)).mappings().first()
             if row is not None:
                 return row
-            like = sa.or_(r.c.id.startswith(run_id.upper(), autoescape=True), r.c.id.endswith(run_id.upper(), autoescape=True))
+            like = sa.or_(
+                r.c.id.startswith(run_id.upper(), autoescape=True), r.c.id.endswith(run_id.upper(), autoescape=True)
+            )
             near = db.execute(sa.select(r).where(like, r.c.deleted_at.is_(None)).limit(3)).mappings().all()
             if not near:
-                near = db.execute(sa.select(r).where(r.c.name == run_id, r.c.deleted_at.is_(None)).limit(3)).mappings().all()
+                near = (
+                    db.execute(sa.select(r).where(r.c.name == run_id, r.c.deleted_at.is_(None)).limit(3))
+                    .mappings()
+                    .all()
+                )
         if len(near) == 1:
             return near[0]
         if near:
             ids = ", ".join(row["id"] for row in near)
             raise NotFound(f"{run_id!r} means more than one run", f"give more of the id: {ids}, …")
-        raise NotFound(f"no run {run_id!r}", "list them with `nbmlops runs`; an id, a unique part of it, or a unique name is enough")
+        raise NotFound(
+            f"no run {run_id!r}",
+            "list them with `nbmlops runs`; an id, a unique part of it, or a unique name is enough",
+        )
 
     def _records(self, rows: Iterable[Any], *, artifacts: bool = False) -> list[Run]:
         from nbmlops.runs.frame import logged
@@ -387,7 +401,7 @@ class Runs:
         seqs = [row["seq"] for row in rows]
         with self.store.read() as db:
             params, metrics, tags = logged(db, seqs)
-            names = {i: n for i, n in db.execute(sa.select(schema.experiments.c.id, schema.experiments.c.name))}
+            names = {e.id: e.name for e in db.execute(sa.select(schema.experiments))}
         return [
             Run(
                 run_id=row["id"],
@@ -421,7 +435,14 @@ def check_artifact_path(path: str) -> str:
         InvalidValue: absolute, empty, with ``..`` or control characters.
     """
     clean = posixpath.normpath(str(path).replace("\\", "/"))
-    inside = clean not in {"", ".", ".."} and not clean.startswith(("/", "../")) and clean.isprintable() and len(clean) <= 500
+    inside = (
+        clean not in {"", ".", ".."}
+        and not clean.startswith(("/", "../"))
+        and clean.isprintable()
+        and len(clean) <= 500
+    )
     if not inside:
-        raise InvalidValue(f"{str(path)[:80]!r} cannot be the path of an artifact", "use a relative path such as plots/roc.png")
+        raise InvalidValue(
+            f"{str(path)[:80]!r} cannot be the path of an artifact", "use a relative path such as plots/roc.png"
+        )
     return clean

@@ -158,7 +158,9 @@ def _log(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], seconds: flo
 
 def _log_fit(live: LiveRun, model: Any, x: Any, y: Any, seconds: float, weight: Any) -> None:
     live.log_params(_params(model))
-    live.set_tags({"estimator_name": type(model).__name__, "estimator_class": f"{type(model).__module__}.{type(model).__name__}"})
+    live.set_tags(
+        {"estimator_name": type(model).__name__, "estimator_class": f"{type(model).__module__}.{type(model).__name__}"}
+    )
     metrics = {"fit_seconds": seconds}
     score = _score(model, x, y, weight)
     if score is not None:
@@ -205,7 +207,9 @@ def _log_search(live: LiveRun, target: Target, model: Any) -> None:
         return
     for place, candidate in enumerate(results["params"]):
         child = target.begin(f"candidate {place}", True)
-        child._live.log_params({k: v if isinstance(v, str | int | float | bool | type(None)) else str(v) for k, v in candidate.items()})
+        child._live.log_params(
+            {k: v if isinstance(v, str | int | float | bool | type(None)) else str(v) for k, v in candidate.items()}
+        )
         scores = {k: float(v[place]) for k, v in results.items() if k.startswith(("mean_", "std_", "rank_"))}
         child._live.log_metrics(scores)
         child.__exit__(None, None, None)

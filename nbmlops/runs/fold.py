@@ -72,7 +72,9 @@ class Folder:
         if batch.params:
             self._apply_params(db, batch.params, ids)
         if batch.tags:
-            newest = {ids[t["k"]]: {"run_seq": self.run_seq, "key_id": ids[t["k"]], "value": t["v"]} for t in batch.tags}
+            newest = {
+                ids[t["k"]]: {"run_seq": self.run_seq, "key_id": ids[t["k"]], "value": t["v"]} for t in batch.tags
+            }
             self.store.upsert(db, tags, list(newest.values()), ["run_seq", "key_id"])
         if batch.points:
             self._apply_points(db, {ids[k]: v for k, v in batch.points.items()})
@@ -108,7 +110,9 @@ class Folder:
             place, data = last.get(key, (-1, None))
             if data is not None:
                 old = series.decode(data)
-                steps, stamps, values = (np.concatenate(pair) for pair in zip(old, (steps, stamps, values), strict=True))
+                steps, stamps, values = (
+                    np.concatenate(pair) for pair in zip(old, (steps, stamps, values), strict=True)
+                )
             else:
                 place += 1
             chunks += _chunks(self.run_seq, key, place, steps, stamps, values)
@@ -187,7 +191,9 @@ def _chunks(run_seq: int, key: int, first: int, steps: Any, stamps: Any, values:
     for number, start in enumerate(range(0, len(steps), series.CHUNK)):
         part = slice(start, start + series.CHUNK)
         data = series.encode(steps[part], stamps[part], values[part])
-        rows.append({"run_seq": run_seq, "key_id": key, "chunk": first + number, "points": len(steps[part]), "data": data})
+        rows.append(
+            {"run_seq": run_seq, "key_id": key, "chunk": first + number, "points": len(steps[part]), "data": data}
+        )
     return rows
 
 

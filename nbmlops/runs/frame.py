@@ -68,7 +68,7 @@ def _raw(db: sa.Connection, query: Any) -> list[tuple[int, int, Any]]:
     try:
         bound = compiled.params
         cursor.execute(str(compiled), tuple(bound[n] for n in compiled.positiontup) if compiled.positiontup else bound)
-        return cursor.fetchall()
+        return list(cursor.fetchall())
     finally:
         cursor.close()
 
@@ -93,7 +93,7 @@ def runs_frame(store: Store, query: Any) -> pd.DataFrame:
             "experiment": [r["experiment"] for r in rows],
             "user": [r["user"] for r in rows],
         }
-        names = {i: n for i, n in db.execute(sa.select(keys.c.id, keys.c.name))}
+        names = {key.id: key.name for key in db.execute(sa.select(keys))}
         for table, prefix in ((metric_latest, "metrics."), (params, "params."), (tags, "tags.")):
             empty: Any = np.nan if table is metric_latest else None
             dtype: Any = float if table is metric_latest else object

@@ -85,7 +85,9 @@ class LiveRun:
     def _open(self) -> Journal:
         with self._lock:
             if self.ended:
-                raise UsageFault(f"run {self.name!r} has ended", "start a new run, or resume this one with start_run(run_id=…)")
+                raise UsageFault(
+                    f"run {self.name!r} has ended", "start a new run, or resume this one with start_run(run_id=…)"
+                )
             if self._journal is None:
                 self._journal = Journal(self._desk.store.journal_folder, self.run_id)
             return self._journal
@@ -122,7 +124,9 @@ class LiveRun:
 
 def _checked(entries: dict[str, Any], what: str, convert: Any) -> dict[str, Any]:
     if not isinstance(entries, dict):
-        raise InvalidValue(f"{what}s come as a dictionary, not as {type(entries).__name__}", f"log_{what[:5]}s({{'name': value}})")
+        raise InvalidValue(
+            f"{what}s come as a dictionary, not as {type(entries).__name__}", f"log_{what[:5]}s({{'name': value}})"
+        )
     done, faults = {}, []
     for key, value in entries.items():
         try:
@@ -137,7 +141,7 @@ def _checked(entries: dict[str, Any], what: str, convert: Any) -> dict[str, Any]
 
 
 def _number(key: str, value: Any) -> float:
-    """A number as a float: Python's, NumPy's, a one-element array or tensor, Decimal; never text, never a bool's cousin."""
+    """A number as a float: Python's, NumPy's, a one-element array or tensor, Decimal; never text."""
     check_key(key, "metric")
     if isinstance(value, numbers.Real):
         return float(value)
@@ -170,7 +174,10 @@ def _param(key: str, value: Any) -> dict[str, str]:
     else:
         kind = type(value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value).__name__
         text = str(value)
-    return {"v": _short(key, text, "parameter"), "t": kind if kind in {"str", "int", "float", "bool", "NoneType", "json"} else "str"}
+    return {
+        "v": _short(key, text, "parameter"),
+        "t": kind if kind in {"str", "int", "float", "bool", "NoneType", "json"} else "str",
+    }
 
 
 def _tag(key: str, value: Any) -> dict[str, str]:
@@ -179,7 +186,10 @@ def _tag(key: str, value: Any) -> dict[str, str]:
 
 def _short(key: str, text: str, what: str) -> str:
     if len(text.encode("utf-8", "replace")) > MAX_TEXT:
-        raise InvalidValue(f"{what} {key!r} has {len(text):,} characters", f"a {what} holds {MAX_TEXT:,} bytes; keep long text with log_text")
+        raise InvalidValue(
+            f"{what} {key!r} has {len(text):,} characters",
+            f"a {what} holds {MAX_TEXT:,} bytes; keep long text with log_text",
+        )
     return text.encode("utf-8", "replace").decode()
 
 
@@ -197,7 +207,9 @@ class Keeper:
             self._strong.add(run)
             if self._thread is None or not self._thread.is_alive():
                 self._wake = threading.Event()
-                self._thread = threading.Thread(target=self._work, args=(self._wake,), name="nbmlops-keeper", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._work, args=(self._wake,), name="nbmlops-keeper", daemon=True
+                )
                 self._thread.start()
 
     def drop(self, run: LiveRun) -> None:

@@ -20,7 +20,8 @@ from nbmlops.store.schema import dataset_uses, experiments, keys, metric_latest,
 
 _TOKEN = re.compile(
     r"""\s*(?:
-      (?P<text>'(?:[^']|'')*') | (?P<quoted>"(?:[^"])*"|`[^`]*`) | (?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))
+      (?P<text>'(?:[^']|'')*') | (?P<quoted>"(?:[^"])*"|`[^`]*`)
+    | (?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))
     | (?P<op><=|>=|!=|<>|=|<|>) | (?P<mark>[(),.]) | (?P<word>[\w][\w\-/:]*)
     )""",
     re.VERBOSE,
@@ -32,7 +33,8 @@ _KINDS = {
 }  # fmt: skip
 _ATTRIBUTES: dict[str, Any] = {
     "run_id": runs.c.id, "id": runs.c.id, "run_name": runs.c.name, "name": runs.c.name, "Run Name": runs.c.name,
-    "status": runs.c.status, "start_time": runs.c.started_at, "created": runs.c.started_at, "Created": runs.c.started_at,
+    "status": runs.c.status, "start_time": runs.c.started_at, "created": runs.c.started_at,
+    "Created": runs.c.started_at,
     "end_time": runs.c.ended_at, "user_id": runs.c.user, "user": runs.c.user, "kind": runs.c.kind,
     "parent_id": runs.c.parent_id, "experiment": experiments.c.name, "description": runs.c.description,
 }  # fmt: skip
@@ -246,7 +248,9 @@ def ordering(order_by: list[str] | str | None) -> tuple[list[Any], list[Any]]:
         if not descending:
             reader.word("ASC")
         if reader.peek()[0] != "end":
-            raise InvalidValue(f"order_by {text!r}: unexpected {reader.peek()[1]!r}", "write metrics.rmse DESC, or start_time ASC")
+            raise InvalidValue(
+                f"order_by {text!r}: unexpected {reader.peek()[1]!r}", "write metrics.rmse DESC, or start_time ASC"
+            )
         for column in _order_columns(key, reader, joins):
             columns.append(sa.case((column.is_(None), 1), else_=0))
             columns.append(column.desc() if descending else column.asc())

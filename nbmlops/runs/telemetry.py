@@ -62,7 +62,11 @@ class Telemetry:
         query = "--query-gpu=index,utilization.gpu,memory.used,power.draw"
         try:
             done = subprocess.run(
-                [self._gpu, query, "--format=csv,noheader,nounits"], capture_output=True, text=True, timeout=5, check=True
+                [self._gpu, query, "--format=csv,noheader,nounits"],
+                capture_output=True,
+                text=True,
+                timeout=5,
+                check=True,
             )
         except (OSError, subprocess.SubprocessError):  # a driver that does not answer: no GPU from here on
             self._gpu = None

@@ -21,7 +21,9 @@ def write_backup(store: Store, target: Path) -> tuple[int, int]:
         UsageFault: the store is not a folder, or the file exists already.
     """
     if store.folder is None or "://" in store.blobs.root:
-        raise UsageFault("only a folder store is backed up to a file", "use the tools of the database server and of the object store")
+        raise UsageFault(
+            "only a folder store is backed up to a file", "use the tools of the database server and of the object store"
+        )
     if target.exists():
         raise UsageFault(f"{target} exists already", "choose another name; a backup never overwrites")
     temporary = target.with_name(target.name + ".part")
@@ -43,7 +45,9 @@ def write_backup(store: Store, target: Path) -> tuple[int, int]:
                     count, total = count + 1, total + path.stat().st_size
         os.replace(temporary, target)
     except OSError as error:
-        raise StoreFault(f"the backup {target} could not be written: {error.strerror}", "free some space, or choose another place") from error
+        raise StoreFault(
+            f"the backup {target} could not be written: {error.strerror}", "free some space, or choose another place"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
     return count, total

@@ -138,13 +138,21 @@ class Blobs:
             yield f"sha256:{head}{tail}"
 
     def _missing(self, digest: str) -> NotFound:
-        return NotFound(f"the stored object {digest[:19]}… is missing", f"it should be at {self.url(digest)}; restore it from a backup")
+        return NotFound(
+            f"the stored object {digest[:19]}… is missing",
+            f"it should be at {self.url(digest)}; restore it from a backup",
+        )
 
     def _fault(self, error: OSError) -> StoreFault:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            return StoreFault(f"no space left for blobs in {self.root}", "free some disk space and repeat; nothing was half-written")
+            return StoreFault(
+                f"no space left for blobs in {self.root}", "free some disk space and repeat; nothing was half-written"
+            )
         if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
-            return StoreReadOnly(f"the blobs in {self.root} are read-only: {error.strerror}", "mend the permissions of the folder, or set NBMLOPS_ARTIFACTS")
+            return StoreReadOnly(
+                f"the blobs in {self.root} are read-only: {error.strerror}",
+                "mend the permissions of the folder, or set NBMLOPS_ARTIFACTS",
+            )
         return StoreFault(f"blobs in {self.root}: {error.strerror or error}", "run `nbmlops doctor`")
 
 
@@ -168,7 +176,9 @@ def _copy(data: Any, out: Any) -> str:
 def _hex(digest: str) -> str:
     text = digest.removeprefix("sha256:")
     if len(text) != 64 or not set(text) <= set("0123456789abcdef"):
-        raise NotFound(f"{digest[:80]!r} is not the digest of a stored object", "digests look like sha256:… with 64 hex digits")
+        raise NotFound(
+            f"{digest[:80]!r} is not the digest of a stored object", "digests look like sha256:… with 64 hex digits"
+        )
     return text
 
 

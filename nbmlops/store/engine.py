@@ -31,7 +31,9 @@ from nbmlops.errors import NbmlopsError, StoreFault, StoreReadOnly
 from nbmlops.store.blobs import Blobs
 
 BUSY_SECONDS = 30.0  # with Python's 5 s, SQLite's unfair lock starved 7 of 16 processes within 12 s
-NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "lustre", "gpfs", "ceph", "beegfs"})
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "lustre", "gpfs", "ceph", "beegfs"}
+)
 _MIGRATION_LOCK = 0x6E626D6C  # "nbml": PostgreSQL's advisory lock for schema changes
 _LEDGER_LOCK = 0x6E626D6D
 
@@ -45,7 +47,9 @@ class Store:
     Safe to use from several threads. ``url`` never contains a password when shown: see :attr:`shown_url`.
     """
 
-    def __init__(self, engine: sa.Engine, blobs: Blobs, folder: Path | None, journal_folder: Path, journal_mode: str) -> None:
+    def __init__(
+        self, engine: sa.Engine, blobs: Blobs, folder: Path | None, journal_folder: Path, journal_mode: str
+    ) -> None:
         self.engine = engine
         self.blobs = blobs
         self.folder = folder
@@ -118,7 +122,11 @@ class Store:
             return
         statement = self.insert(table)
         rest = {c: statement.excluded[c] for c in rows[0] if c not in keys}
-        action = statement.on_conflict_do_update(index_elements=list(keys), set_=rest) if rest else statement.on_conflict_do_nothing()
+        action = (
+            statement.on_conflict_do_update(index_elements=list(keys), set_=rest)
+            if rest
+            else statement.on_conflict_do_nothing()
+        )
         db.execute(action, list(rows))
 
     def insert(self, table: sa.Table) -> Any:
@@ -135,7 +143,9 @@ class Store:
             missing = [n for n in wanted if n not in found]
             for start in range(0, len(missing), 500):
                 part = missing[start : start + 500]
-                found.update({r.name: r.id for r in db.execute(sa.select(keys.c.name, keys.c.id).where(keys.c.name.in_(part)))})
+                found.update(
+                    {r.name: r.id for r in db.execute(sa.select(keys.c.name, keys.c.id).where(keys.c.name.in_(part)))}
+                )
             missing = [n for n in wanted if n not in found]
             if not missing or attempt:
                 break
@@ -183,7 +193,9 @@ def _open_folder(folder: Path, artifacts: str | None) -> Store:
             raise _cannot_make(folder, error) from error
     database = folder / "nbmlops.db"
     if database.exists() and not os.access(folder, os.W_OK):
-        return Store(_frozen_engine(database), Blobs(artifacts or str(folder / "blobs")), folder, folder / "journal", "read-only")
+        return Store(
+            _frozen_engine(database), Blobs(artifacts or str(folder / "blobs")), folder, folder / "journal", "read-only"
+        )
     mode = "TRUNCATE" if file_system(folder) in NETWORK_FILE_SYSTEMS else "WAL"
     engine = _sqlite_engine(database, mode)
     return Store(engine, Blobs(artifacts or str(folder / "blobs")), folder, folder / "journal", mode)
@@ -227,13 +239,15 @@ def _sqlite_engine(database: Path, mode: str) -> sa.Engine:
 
 
 def _frozen_engine(database: Path) -> sa.Engine:
-    """Reads a database on a medium that cannot be written: WAL needs files beside it, so a copy serves if one is pending."""
+    """Reads a database on a medium that cannot be written: WAL needs files beside it, so a pending one is copied."""
     pending = database.with_name(database.name + "-wal")
     if pending.exists() and pending.stat().st_size:
         copy = Path(tempfile.mkdtemp(prefix="nbmlops-")) / database.name
         shutil.copyfile(database, copy)
         shutil.copyfile(pending, copy.with_name(pending.name))
-        weakref.finalize(engine := sa.create_engine(f"sqlite:///{copy}"), shutil.rmtree, copy.parent, ignore_errors=True)
+        weakref.finalize(
+            engine := sa.create_engine(f"sqlite:///{copy}"), shutil.rmtree, copy.parent, ignore_errors=True
+        )
     else:
         engine = sa.create_engine(f"sqlite:///file:{quote(str(database))}?mode=ro&immutable=1&uri=true")
 
@@ -249,7 +263,9 @@ def _open_server(url: str, artifacts: str | None) -> Store:
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError as error:
-        raise StoreFault(f"{url!r} is not a store URL", "use a folder, or for example postgresql+psycopg://user@host/db") from error
+        raise StoreFault(
+            f"{url!r} is not a store URL", "use a folder, or for example postgresql+psycopg://user@host/db"
+        ) from error
     if parsed.get_backend_name() == "sqlite":
         if not parsed.database or parsed.database == ":memory:":
             raise StoreFault("a store cannot live in memory only: several processes use it", "name a folder")
@@ -287,18 +303,29 @@ def file_system(path: Path) -> str:
 def _store_fault(error: sa.exc.DBAPIError, where: str) -> NbmlopsError:
     text = str(error.orig)
     if "readonly" in text or "read-only" in text:
-        return StoreReadOnly(f"the store {where} is read-only", "check the permissions of the folder, or set NBMLOPS_STORE")
+        return StoreReadOnly(
+            f"the store {where} is read-only", "check the permissions of the folder, or set NBMLOPS_STORE"
+        )
     if "full" in text:
-        return StoreFault(f"no space left for the store {where}", "free some disk space and repeat; nothing was half-written")
+        return StoreFault(
+            f"no space left for the store {where}", "free some disk space and repeat; nothing was half-written"
+        )
     if "locked" in text:
         return StoreFault(
-            f"the store {where} stayed locked for {BUSY_SECONDS:.0f} s", "see with `nbmlops doctor` who holds it, then repeat"
+            f"the store {where} stayed locked for {BUSY_SECONDS:.0f} s",
+            "see with `nbmlops doctor` who holds it, then repeat",
         )
     if "malformed" in text or "not a database" in text:
-        return StoreFault(f"the database of {where} is damaged: {text}", "restore it from a backup, or set NBMLOPS_STORE elsewhere")
+        return StoreFault(
+            f"the database of {where} is damaged: {text}", "restore it from a backup, or set NBMLOPS_STORE elsewhere"
+        )
     if "unable to open" in text:
-        return StoreFault(f"the store {where} cannot be opened: {text}", "check that the folder exists and can be written")
-    return StoreFault(f"the store {where} failed: {text.splitlines()[0] if text else type(error).__name__}", "run `nbmlops doctor`")
+        return StoreFault(
+            f"the store {where} cannot be opened: {text}", "check that the folder exists and can be written"
+        )
+    return StoreFault(
+        f"the store {where} failed: {text.splitlines()[0] if text else type(error).__name__}", "run `nbmlops doctor`"
+    )
 
 
 def _after_fork() -> None:

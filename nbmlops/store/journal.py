@@ -1,7 +1,7 @@
 """The journal of a run: what it logs is appended to a file in a microsecond, and folded into tables in the background.
 
 One file per run and process, written with one ``write`` a record, so that a SIGKILL loses nothing that was logged.
-Everything is in units of 32 bytes, little-endian: ``kind u4, key u4, step i8, time f8, value f8``. A *point* is one unit.
+Everything is in units of 32 bytes, little-endian: ``kind u4, key u4, step i8, time f8, value f8``; a *point* is one.
 Other kinds (a key's name, a parameter, a tag) carry text: ``step`` holds its length in bytes, and it follows in as many
 units as it needs. Folding a file reads complete records past the offset kept in ``journals`` and moves both the points
 and the offset in one transaction, so that folding again, from any process, adds nothing twice.
@@ -95,9 +95,14 @@ def _text_record(kind: int, number: int, text: str) -> bytes:
 
 def _journal_fault(error: OSError, folder: Path) -> StoreFault:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return StoreFault(f"no space left for the journal in {folder}", "free some disk space and repeat; what was logged before is kept")
+        return StoreFault(
+            f"no space left for the journal in {folder}",
+            "free some disk space and repeat; what was logged before is kept",
+        )
     if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
-        return StoreReadOnly(f"the journal in {folder} cannot be written: {error.strerror}", "mend its permissions, or set NBMLOPS_STORE")
+        return StoreReadOnly(
+            f"the journal in {folder} cannot be written: {error.strerror}", "mend its permissions, or set NBMLOPS_STORE"
+        )
     return StoreFault(f"the journal in {folder}: {error.strerror}", "run `nbmlops doctor`")
 
 
@@ -172,7 +177,11 @@ def _parse(rows: NDArray[Any], data: bytes, keys: dict[int, str]) -> tuple[Batch
     points = rows[:used][is_point[:used]]
     for number in np.unique(points["key"]).tolist():
         mine = points[points["key"] == number]
-        batch.points[keys.get(number, f"unknown-{number}")] = (mine["step"].copy(), mine["at"].copy(), mine["value"].copy())
+        batch.points[keys.get(number, f"unknown-{number}")] = (
+            mine["step"].copy(),
+            mine["at"].copy(),
+            mine["value"].copy(),
+        )
     return batch, used
 
 

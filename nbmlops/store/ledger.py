@@ -44,7 +44,9 @@ def read(store: Store, *, subject: str | None = None, limit: int | None = None) 
     """Events, newest first; ``subject`` may be a reference or its beginning (``model:churn``)."""
     query = sa.select(ledger).order_by(ledger.c.seq.desc())
     if subject:
-        query = query.where(sa.or_(ledger.c.subject == subject, ledger.c.subject.startswith(subject + "@", autoescape=True)))
+        query = query.where(
+            sa.or_(ledger.c.subject == subject, ledger.c.subject.startswith(subject + "@", autoescape=True))
+        )
     if limit:
         query = query.limit(limit)
     with store.read() as db:
@@ -75,7 +77,10 @@ def verify(store: Store) -> int:
         for row in db.execute(sa.select(ledger).order_by(ledger.c.seq)).mappings():
             place += 1
             if row["seq"] != place:
-                raise Tampered(f"event {place} is missing from the ledger", "restore the store from a backup and find out who removed it")
+                raise Tampered(
+                    f"event {place} is missing from the ledger",
+                    "restore the store from a backup and find out who removed it",
+                )
             if row["previous"] != previous or _hash(dict(row)) != row["hash"]:
                 raise Tampered(
                     f"event {place} ({row['type']} of {row['subject']}) is not what was written",

@@ -164,7 +164,9 @@ dataset_versions = _table(
     sa.UniqueConstraint("name", "version"),
     sa.Index("ix_dataset_versions_name_digest", "name", "digest"),
 )
-dataset_aliases = _table("dataset_aliases", _id("name"), sa.Column("alias", Text, primary_key=True), _int("version"), rowid=False)
+dataset_aliases = _table(
+    "dataset_aliases", _id("name"), sa.Column("alias", Text, primary_key=True), _int("version"), rowid=False
+)
 dataset_uses = _table(
     "dataset_uses",
     _seq(),
@@ -209,7 +211,9 @@ logged_models = _table(
     _number("created_at"),
     rowid=False,
 )
-model_aliases = _table("model_aliases", _id("name"), sa.Column("alias", Text, primary_key=True), _int("version"), rowid=False)
+model_aliases = _table(
+    "model_aliases", _id("name"), sa.Column("alias", Text, primary_key=True), _int("version"), rowid=False
+)
 alias_history = _table(
     "alias_history",
     _seq(),

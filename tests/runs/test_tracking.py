@@ -50,9 +50,14 @@ with mlflow.start_run(run_name="parent", tags={"team": "vision"}, description="a
             mlflow.log_param("depth", depth)
             mlflow.log_metric("rmse", 1 / depth)
     assert mlflow.active_run().info.run_id == parent.info.run_id
-found = mlflow.search_runs(experiment_names=["regression"], filter_string="metrics.rmse < 0.45 and params.model = 'tree'", order_by=["metrics.rmse ASC"])
+found = mlflow.search_runs(
+    experiment_names=["regression"],
+    filter_string="metrics.rmse < 0.45 and params.model = 'tree'",
+    order_by=["metrics.rmse ASC"],
+)
 assert list(found["run_id"]) == [parent.info.run_id], found
-assert found.loc[0, "metrics.loss"] == 0.2 and found.loc[0, "params.learning rate"] == "0.1" and found.loc[0, "tags.team"] == "vision"
+assert found.loc[0, "metrics.loss"] == 0.2 and found.loc[0, "params.learning rate"] == "0.1"
+assert found.loc[0, "tags.team"] == "vision"
 every = mlflow.search_runs(order_by=["metrics.rmse DESC"])
 assert [round(v, 2) for v in every["metrics.rmse"]] == [0.5, 0.4, 0.25], every["metrics.rmse"]
 run = mlflow.get_run(parent.info.run_id)
@@ -173,9 +178,8 @@ def test_a_block_that_raises_ends_its_run_failed(nb: Any) -> None:
 
 
 def test_a_second_run_needs_nested_and_an_ended_one_cannot_be_logged_to(nb: Any) -> None:
-    with nb.start_run("outer") as run:
-        with pytest.raises(UsageFault, match="'outer' is active already"):
-            nb.start_run("other")
+    with nb.start_run("outer") as run, pytest.raises(UsageFault, match="'outer' is active already"):
+        nb.start_run("other")
     with pytest.raises(UsageFault, match="has ended"):
         run._live.log_metric("m", 1.0)
     with nb.start_run(run_id=run.run_id):
@@ -368,9 +372,8 @@ def test_finding_a_run_by_part_of_its_id_or_its_name(nb: Any) -> None:
 
 
 def test_deleting_hides_a_run(nb: Any, cli: Any) -> None:
-    with nb.start_run("old") as run:
-        with pytest.raises(UsageFault, match="still running"):
-            session.workspace().runs.delete(run.run_id)
+    with nb.start_run("old") as run, pytest.raises(UsageFault, match="still running"):
+        session.workspace().runs.delete(run.run_id)
     cli("run", "delete", run.run_id)
     assert len(nb.search_runs()) == 0
 

@@ -74,8 +74,9 @@ def migrate(db: sa.Connection, found: str | None) -> None:
         return scripts._upgrade_revs(HEAD, revision)  # type: ignore[arg-type,return-value]
 
     with EnvironmentContext(config, scripts, fn=steps) as environment:
-        environment.configure(connection=db, target_metadata=metadata, transactional_ddl=False, transaction_per_migration=False)
+        environment.configure(
+            connection=db, target_metadata=metadata, transactional_ddl=False, transaction_per_migration=False
+        )
         environment.run_migrations()
     if found is None:
         db.execute(meta.insert(), new_meta())
-

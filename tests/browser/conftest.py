@@ -1,0 +1,29 @@
+"""One JupyterLab and one browser for each module, one page for each test."""
+
+from __future__ import annotations
+
+import lab_driver
+import pytest
+from playwright.sync_api import sync_playwright
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    started = lab_driver.Lab(tmp_path_factory.mktemp("lab"))
+    try:
+        started.wait()
+        yield started
+    finally:
+        started.stop()
+
+
+# Of a module, not of the session: as long as playwright is there, its event loop runs, and asyncio.run() is refused.
+@pytest.fixture(scope="module")
+def browser():
+    path = lab_driver.chromium()
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        yield opened
+        opened.close()

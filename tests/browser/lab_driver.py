@@ -1,0 +1,249 @@
+"""A real JupyterLab and a real chromium: start them, open notebooks, run cells, read colours."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from playwright.sync_api import Browser, Locator, Page
+
+START_SECONDS = 90
+RUN_SECONDS = 150
+WAIT_MS = 30_000
+LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
+# News, tours and pings are none of a test's business.
+OVERRIDES = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+HERE = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:", "file:")
+
+
+def chromium() -> str:
+    """The browser's path; a machine without one fails here, since a skipped test proves nothing."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        raise RuntimeError("chromium is not installed, and the browser tests need it\n  -> make browser")
+    return found
+
+
+class Lab:
+    """One JupyterLab server with its own settings and its own store; kernels inherit its environment."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.store = root, root / "store"
+        self._home = root / ".home"
+        self._port, self._token = _free_port(), secrets.token_hex(8)
+        settings = self._home / "settings"
+        settings.mkdir(parents=True)
+        (settings / "overrides.json").write_text(json.dumps(OVERRIDES))
+        options = (
+            "--no-browser",
+            "--allow-root",
+            "--ServerApp.ip=127.0.0.1",
+            f"--ServerApp.port={self._port}",
+            "--ServerApp.port_retries=0",
+            f"--IdentityProvider.token={self._token}",
+            f"--ServerApp.root_dir={root}",
+            f"--LabApp.app_settings_dir={settings}",
+            "--LabApp.expose_app_in_browser=True",
+        )
+        self._log = (self._home / "lab.log").open("w")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", *options],
+            env=self._environment(),
+            cwd=root,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+        )
+
+    def _environment(self) -> dict[str, str]:
+        folders = {
+            "JUPYTER_CONFIG_DIR": "config",
+            "JUPYTER_DATA_DIR": "data",
+            "JUPYTER_RUNTIME_DIR": "runtime",
+            "JUPYTERLAB_SETTINGS_DIR": "user",
+            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+            "IPYTHONDIR": "ipython",
+        }
+        # The tests' own backend must not reach the kernels: a notebook shows its figures.
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("NBMLOPS_") and k != "MPLBACKEND"}
+        own = {name: str(self._home / folder) for name, folder in folders.items()}
+        return kept | own | {"NBMLOPS_STORE": str(self.store), "NBMLOPS_USER": "tester"}
+
+    def wait(self) -> None:
+        """Until the server answers."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                with urllib.request.urlopen(self.url("api/status"), timeout=5):
+                    return
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    log = (self._home / "lab.log").read_text()[-3000:]
+                    raise RuntimeError(f"JupyterLab did not start\n{log}") from None
+                time.sleep(0.1)
+
+    def stop(self) -> None:
+        """End the server with its kernels."""
+        try:
+            os.killpg(self._process.pid, signal.SIGTERM)
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        except ProcessLookupError:
+            pass
+        finally:
+            self._log.close()
+
+    def url(self, path: str) -> str:
+        """The address of a path, with the token."""
+        return f"http://127.0.0.1:{self._port}/{path}?token={self._token}"
+
+    def write(self, name: str, cells: Sequence[str]) -> None:
+        """A new notebook of code cells."""
+        made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+        made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(made, self.root / name)
+
+
+@dataclass
+class Notebook:
+    """A notebook open in JupyterLab."""
+
+    page: Page
+    outside: list[str]  # what was asked of any other machine
+    faults: list[str]  # errors no script caught
+
+    def run_all(self) -> list[dict[str, Any]]:
+        """Run all cells; gives them as they are afterwards, in the notebook's own JSON.
+
+        By the application object: a click on Run All is lost while the kernel is not yet connected, although the
+        toolbar says idle by then.
+        """
+        return self.page.evaluate(
+            """async (seconds) => {
+                const app = window.jupyterapp;
+                const late = new Promise((_, no) => setTimeout(() => no(Error(`not done in ${seconds} s`)), 1000 * seconds));
+                const run = async () => {
+                    await app.restored;
+                    const panel = app.shell.currentWidget;
+                    await panel.context.ready;
+                    await panel.sessionContext.ready;
+                    await panel.sessionContext.session.kernel.info;
+                    await app.commands.execute("notebook:run-all-cells");
+                    return panel.content.model.sharedModel.toJSON().cells;
+                };
+                return Promise.race([run(), late]);
+            }""",
+            RUN_SECONDS,
+        )
+
+    def save(self) -> None:
+        """Save it, with what it shows."""
+        self.page.evaluate("async () => { await window.jupyterapp.commands.execute('docmanager:save'); }")
+
+    def theme(self, name: str) -> None:
+        """Light or dark."""
+        self.page.evaluate("(theme) => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", name)
+        self.page.wait_for_selector(f"body[data-jp-theme-light={'true' if name == LIGHT else 'false'}]")
+
+    def output(self, source: str) -> Locator:
+        """The outputs of the cell whose source has this text."""
+        cell = self.page.locator(".jp-CodeCell").filter(has=self.page.locator(".jp-InputArea", has_text=source))
+        return cell.locator(".jp-OutputArea")
+
+    @property
+    def dashboard(self) -> Locator:
+        """The live dashboard, not its static twin."""
+        return self.page.locator(".nbm-dashboard[data-nbm-live]")
+
+
+def new_page(browser: Browser) -> Notebook:
+    """A page that can reach nothing but this machine, and keeps what it tried."""
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(WAIT_MS)
+    notebook = Notebook(page, [], [])
+
+    def guard(route: Any) -> None:
+        if route.request.url.startswith(HERE):
+            route.continue_()
+        else:
+            notebook.outside.append(route.request.url)
+            route.abort()
+
+    page.route("**/*", guard)
+    page.on("pageerror", lambda error: notebook.faults.append(str(error)))
+    return notebook
+
+
+def open_notebook(browser: Browser, lab: Lab, name: str) -> Notebook:
+    """Open a notebook of the server's folder; its kernel starts."""
+    notebook = new_page(browser)
+    notebook.page.goto(lab.url(f"lab/tree/{name}") + "&reset")
+    notebook.page.wait_for_selector("#jupyterlab-splash", state="detached")
+    notebook.page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
+    return notebook
+
+
+def errors(cells: Sequence[dict[str, Any]]) -> list[str]:
+    """Every error among the cells' outputs."""
+    outputs = [o for c in cells for o in c.get("outputs", ())]
+    return [f"{o['ename']}: {o['evalue']}" for o in outputs if o["output_type"] == "error"]
+
+
+# Contrast as WCAG 2.2 defines it (1.4.3), of every element with text of its own against what is painted behind it.
+_CONTRAST = """(root) => {
+    const pen = Object.assign(document.createElement("canvas"), {width: 1, height: 1}).getContext("2d", {willReadFrequently: true});
+    const rgba = (color) => {
+        pen.clearRect(0, 0, 1, 1);
+        pen.fillStyle = color;
+        pen.fillRect(0, 0, 1, 1);
+        const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data;
+        return [r, g, b, a / 255];
+    };
+    const over = ([r, g, b, a], below) => [r, g, b].map((v, i) => v * a + below[i] * (1 - a));
+    const behind = (e) => {
+        const layers = [];
+        for (let at = e; at; at = at.parentElement) {
+            const color = rgba(getComputedStyle(at).backgroundColor);
+            layers.push(color);
+            if (color[3] === 1) break;
+        }
+        return layers.reverse().reduce((below, color) => over(color, below), [255, 255, 255]);
+    };
+    const light = (rgb) => rgb.map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const found = [];
+    for (const e of root.querySelectorAll("*")) {
+        const own = [...e.childNodes].some((n) => n.nodeType === Node.TEXT_NODE && n.data.trim());
+        if (!own || !e.getClientRects().length || e.disabled || e instanceof SVGElement || e.matches("style, script")) continue;
+        const back = behind(e), [high, low] = [light(over(rgba(getComputedStyle(e).color), back)), light(back)].sort((a, b) => b - a);
+        found.push({ text: e.textContent.trim().slice(0, 40), class: e.className, tag: e.tagName, ratio: (high + 0.05) / (low + 0.05) });
+    }
+    return found;
+}"""
+
+
+def contrasts(place: Locator) -> list[dict[str, Any]]:
+    """Each text under a place: ``text``, ``class``, ``tag`` and ``ratio`` to its background."""
+    return place.evaluate(_CONTRAST)
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
