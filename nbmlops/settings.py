@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import time
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,9 @@ _BY_NAME = {s.name: s for s in SETTINGS}
 
 def project_root(start: str | os.PathLike[str] | None = None) -> Path:
     """Nearest parent with ``.nbmlops/``, else with ``pyproject.toml`` or ``.git``, else the start itself."""
-    here = Path(start or os.getcwd()).resolve()
+    if start is None:
+        return _root_of(os.getcwd(), int(time.monotonic()))
+    here = Path(start).resolve()
     parents = (here, *here.parents)
     for parent in parents:
         if (parent / ".nbmlops").is_dir():
@@ -58,6 +61,12 @@ def project_root(start: str | os.PathLike[str] | None = None) -> Path:
         if (parent / "pyproject.toml").is_file() or (parent / ".git").exists():
             return parent
     return here
+
+
+@functools.lru_cache(maxsize=4)
+def _root_of(folder: str, _second: int) -> Path:
+    """The root of a folder, looked up once a second: every setting asks for it."""
+    return project_root(folder)
 
 
 def resolve(name: str, argument: Any = None) -> Resolved:

@@ -59,7 +59,8 @@ def findings(found: Sequence[Any], title: str = "findings") -> Sections:
         Column("seen", "seen"),
         Column("hint", "what to do"),
     ]
-    return grid(title, columns if any(r[4] for r in rows) else columns[:4], rows)
+    shown = 5 if any(r[4] for r in rows) else 4  # where nothing is to do, there is no column that says it
+    return grid(title, columns[:shown], [r[:shown] for r in rows])
 
 
 def signature_grid(signature: Mapping[str, Any]) -> Sections:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
 _ENDINGS = {"FINISHED", "FAILED", "KILLED"}
+_ORIGINS = 2  # git and environment
 
 
 class Runs:
@@ -36,6 +37,7 @@ class Runs:
         self.context = context
         self._experiments: dict[str, str] = {}
         self._origins: dict[str, threading.Thread] = {}
+        self._environment_digest: str | None = None
 
     # -- experiments -----------------------------------------------------------------------------------------------
     def experiment(self, name: str, *, tags: dict[str, str] | None = None) -> Experiment:
@@ -86,7 +88,7 @@ class Runs:
         run_id, at = clock.new_id(), clock.now()
         context = self.context()
         here = source if source is not None else {**origin.source(), "cell_id": context.cell_id}
-        held = origin.cached_git(here.get("cwd", "")) if source is None else None
+        known = self._known_origin(here)
         row: dict[str, Any] = {
             "id": run_id,
             "experiment_id": experiment_id,
@@ -101,12 +103,13 @@ class Runs:
             "pid": os.getpid(),
             "source": {"pid_namespace": origin.pid_namespace(), **here},
             "description": description or "",
-            "git": None,
+            **known,
         }
         with self.store.write() as db:
             seq = db.execute(schema.runs.insert(), row).inserted_primary_key[0]  # type: ignore[index]
         live = LiveRun(self, run_id, seq, row["name"])
-        self._note_origin(live, here, held)
+        if len(known) < _ORIGINS or (here["type"] == "notebook" and not here["path"]):
+            self._note_origin(live, here)
         if params:
             live.log_params(params)
         if tags:
@@ -180,17 +183,28 @@ class Runs:
             db.execute(schema.runs.update().where(schema.runs.c.id == run.run_id).values(deleted_at=clock.now()))
         return run
 
-    def _note_origin(self, live: LiveRun, here: dict[str, Any], held: Any) -> None:
+    def _known_origin(self, here: dict[str, Any]) -> dict[str, Any]:
+        """Environment and git state as far as an earlier run of this process has just looked them up."""
+        known: dict[str, Any] = {}
+        if self._environment_digest is not None:
+            known["environment"] = self._environment_digest
+        if "cwd" not in here or not settings.value("git"):
+            known["git"] = None
+        elif (held := origin.cached_git(here["cwd"])) is not None:
+            known["git"] = self._git_facts(*held)
+        return known
+
+    def _git_facts(self, facts: dict[str, Any] | None, diff: bytes) -> dict[str, Any] | None:
+        return {**facts, "diff": self.store.blobs.put(diff)} if facts and diff else facts
+
+    def _note_origin(self, live: LiveRun, here: dict[str, Any]) -> None:
         """Git and packages take longer than a run may: looked up beside it, joined at its end."""
 
         def note() -> None:
             values: dict[str, Any] = {"environment": self._environment()}
             if "cwd" in here and settings.value("git"):
-                facts, diff = held or origin.git(here["cwd"])
-                if facts and diff:
-                    facts = {**facts, "diff": self.store.blobs.put(diff)}
-                values["git"] = facts
-            if here.get("type") == "notebook" and not here.get("path") and here.get("kernel_id"):
+                values["git"] = self._git_facts(*origin.git(here["cwd"]))
+            if here["type"] == "notebook" and not here["path"] and here.get("kernel_id"):
                 path = origin.ask_servers(here["kernel_id"])
                 if path:
                     values["source"] = {**here, "path": path, "pid_namespace": origin.pid_namespace()}
@@ -202,7 +216,7 @@ class Runs:
         thread.start()
 
     def _environment(self) -> str:
-        if not hasattr(self, "_environment_digest"):
+        if self._environment_digest is None:
             self._environment_digest = self.store.blobs.put(origin.environment())
         return self._environment_digest
 

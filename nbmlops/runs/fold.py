@@ -26,6 +26,7 @@ class Folder:
         self.run_seq = run_seq
         self._done: dict[str, int] = {}
         self._names: dict[str, dict[int, str]] = {}
+        self._scattered = False  # whether a metric may lie in several chunks
 
     def pending(self) -> bool:
         """Whether a journal has grown since the last fold."""
@@ -39,14 +40,16 @@ class Folder:
 
     def fold_into(self, db: sa.Connection) -> None:
         """The same, inside an open transaction."""
+        query = sa.select(journals.c.name, journals.c.offset).where(journals.c.run_seq == self.run_seq)
+        offsets = {row.name: row.offset for row in db.execute(query)}
+        fresh = not offsets  # nothing of this run is in the tables yet, and nothing need be looked up
         for path in self._paths():
-            start = db.execute(sa.select(journals.c.offset).where(journals.c.name == path.name)).scalar() or 0
+            start = end = offsets.get(path.name, 0)
             names = self._names.setdefault(path.name, {})
-            end = start
             with contextlib.suppress(FileNotFoundError):  # another process has just folded and removed it
                 for batch in journal.read(path, start, names):
-                    self._apply(db, batch)
-                    end = batch.end
+                    self._apply(db, batch, fresh)
+                    end, fresh = batch.end, False
             if end != start:
                 row = {"name": path.name, "run_seq": self.run_seq, "offset": end}
                 self.store.upsert(db, journals, [row], ["name"])
@@ -55,7 +58,8 @@ class Folder:
     def seal(self, db: sa.Connection) -> None:
         """Fold what is left and rewrite each metric in full chunks: the run is over."""
         self.fold_into(db)
-        compact(db, self.run_seq)
+        if self._scattered:
+            compact(db, self.run_seq)
 
     def forget(self) -> None:
         """Delete the journals nobody writes any more; call it once the sealing transaction is on disk."""
@@ -66,29 +70,31 @@ class Folder:
     def _paths(self) -> list[Any]:
         return journal.files(self.store.journal_folder, self.run_id)
 
-    def _apply(self, db: sa.Connection, batch: journal.Batch) -> None:
+    def _apply(self, db: sa.Connection, batch: journal.Batch, fresh: bool) -> None:
         texts = [*batch.params, *batch.tags]
         ids = self.store.key_ids(db, [*batch.points, *(t["k"] for t in texts)])
         if batch.params:
-            self._apply_params(db, batch.params, ids)
+            self._apply_params(db, batch.params, ids, fresh)
         if batch.tags:
             newest = {
                 ids[t["k"]]: {"run_seq": self.run_seq, "key_id": ids[t["k"]], "value": t["v"]} for t in batch.tags
             }
             self.store.upsert(db, tags, list(newest.values()), ["run_seq", "key_id"])
         if batch.points:
-            self._apply_points(db, {ids[k]: v for k, v in batch.points.items()})
+            self._apply_points(db, {ids[k]: v for k, v in batch.points.items()}, fresh)
 
-    def _apply_params(self, db: sa.Connection, logged: list[dict[str, Any]], ids: dict[str, int]) -> None:
+    def _apply_params(
+        self, db: sa.Connection, logged: list[dict[str, Any]], ids: dict[str, int], fresh: bool
+    ) -> None:
         mine = sa.select(params.c.key_id, params.c.value).where(params.c.run_seq == self.run_seq)
-        held = {r.key_id: (r.value, None) for r in db.execute(mine)}
+        held: dict[int, str] = {} if fresh else {r.key_id: r.value for r in db.execute(mine)}
         past, newest = [], {}
         for entry in logged:
             key = ids[entry["k"]]
             before = held.get(key)
-            if before is not None and before[0] != entry["v"]:
-                past.append({"run_seq": self.run_seq, "key_id": key, "at": entry["at"], "value": before[0]})
-            held[key] = (entry["v"], None)
+            if before is not None and before != entry["v"]:
+                past.append({"run_seq": self.run_seq, "key_id": key, "at": entry["at"], "value": before})
+            held[key] = entry["v"]
             newest[key] = {
                 "run_seq": self.run_seq,
                 "key_id": key,
@@ -100,9 +106,10 @@ class Folder:
         if past:
             db.execute(param_history.insert(), past)
 
-    def _apply_points(self, db: sa.Connection, points: dict[int, Any]) -> None:
-        held = {r["key_id"]: r for r in _rows(db, metric_latest, self.run_seq, points)}
-        last = _last_chunks(db, self.run_seq, points)
+    def _apply_points(self, db: sa.Connection, points: dict[int, Any], fresh: bool) -> None:
+        held = {} if fresh else {r["key_id"]: r for r in _rows(db, metric_latest, self.run_seq, points)}
+        last = {} if fresh else _last_chunks(db, self.run_seq, points)
+        self._scattered |= not fresh
         latest, chunks = [], []
         for key, (steps, times, values) in points.items():
             latest.append(_latest(self.run_seq, key, steps, times, values, held.get(key)))
@@ -116,6 +123,7 @@ class Folder:
             else:
                 place += 1
             chunks += _chunks(self.run_seq, key, place, steps, stamps, values)
+        self._scattered |= len(chunks) > len(points)
         self.store.upsert(db, metric_latest, latest, ["run_seq", "key_id"])
         self.store.upsert(db, metric_chunks, chunks, ["run_seq", "key_id", "chunk"])
 

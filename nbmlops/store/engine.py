@@ -17,7 +17,7 @@ import sqlite3
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,8 @@ class Store:
         self.journal_folder = journal_folder
         self.journal_mode = journal_mode
         self._local = threading.local()
+        self._upserts: dict[tuple[Any, ...], Any] = {}
+        self._key_ids: dict[str, int] = {}
         _opened.add(self)
 
     @property
@@ -120,14 +122,16 @@ class Store:
         """Insert rows, or update the other columns of those whose ``keys`` exist."""
         if not rows:
             return
-        statement = self.insert(table)
-        rest = {c: statement.excluded[c] for c in rows[0] if c not in keys}
-        action = (
-            statement.on_conflict_do_update(index_elements=list(keys), set_=rest)
-            if rest
-            else statement.on_conflict_do_nothing()
-        )
-        db.execute(action, list(rows))
+        shape = (table.name, tuple(rows[0]), tuple(keys))
+        if shape not in self._upserts:  # building one costs more than executing it
+            statement = self.insert(table)
+            rest = {c: statement.excluded[c] for c in rows[0] if c not in keys}
+            self._upserts[shape] = (
+                statement.on_conflict_do_update(index_elements=list(keys), set_=rest)
+                if rest
+                else statement.on_conflict_do_nothing()
+            )
+        db.execute(self._upserts[shape], list(rows))
 
     def insert(self, table: sa.Table) -> Any:
         """The dialect's INSERT, which knows ON CONFLICT."""
@@ -137,19 +141,16 @@ class Store:
         """The small integers that stand for parameter, metric and tag names; made when new."""
         from nbmlops.store.schema import keys
 
-        wanted = list(dict.fromkeys(names))
-        found: dict[str, int] = {}
-        for attempt in (0, 1):
-            missing = [n for n in wanted if n not in found]
-            for start in range(0, len(missing), 500):
-                part = missing[start : start + 500]
-                found.update(
-                    {r.name: r.id for r in db.execute(sa.select(keys.c.name, keys.c.id).where(keys.c.name.in_(part)))}
-                )
-            missing = [n for n in wanted if n not in found]
-            if not missing or attempt:
-                break
-            db.execute(self.insert(keys).on_conflict_do_nothing(), [{"name": n} for n in missing])
+        wanted = set(names)
+        missing = wanted - self._key_ids.keys()
+        if missing:
+            # Remembered only when found before this transaction adds any: one that is rolled back takes its keys along.
+            self._key_ids.update(_find_keys(db, missing))
+        found = {n: self._key_ids[n] for n in wanted if n in self._key_ids}
+        fresh = sorted(wanted - found.keys())
+        if fresh:
+            db.execute(self.insert(keys).on_conflict_do_nothing(), [{"name": n} for n in fresh])
+            found.update(_find_keys(db, fresh))
         return found
 
     def close(self) -> None:
@@ -326,6 +327,16 @@ def _store_fault(error: sa.exc.DBAPIError, where: str) -> NbmlopsError:
     return StoreFault(
         f"the store {where} failed: {text.splitlines()[0] if text else type(error).__name__}", "run `nbmlops doctor`"
     )
+
+
+def _find_keys(db: sa.Connection, names: Iterable[str]) -> dict[str, int]:
+    from nbmlops.store.schema import keys
+
+    queue, found = list(names), {}
+    while queue:
+        part, queue = queue[:500], queue[500:]
+        found.update({k.name: k.id for k in db.execute(sa.select(keys).where(keys.c.name.in_(part)))})
+    return found
 
 
 def _after_fork() -> None:

@@ -1,0 +1,1 @@
+"""What nbmlops costs, beside what the best alternatives cost in the same run: ``python -m benchmarks.NAME``."""
