@@ -63,9 +63,11 @@ def run_cell(shell: Any, cell: str, options: CellOptions) -> Run | None:
         _printed() as printed,
     ):
         fluent.log_text(cell, "cell.py")
+        outer = shell.displayhook.exec_result
         try:
             result = shell.run_cell(cell, store_history=False, cell_id=session.current_context().cell_id)
         finally:
+            shell.displayhook.exec_result = outer  # the cell inside has put its own result there
             if printed.getvalue():
                 fluent.log_text(printed.getvalue()[:_PRINTED], "output.txt")
         _capture(shell, cell, options, active)

@@ -278,7 +278,7 @@ def _default_experiment() -> str:
 # --- completion ---------------------------------------------------------------------------------------------------
 def complete(shell: Any, event: Any) -> list[str]:
     """What may follow on a ``%mlops`` line: verbs, commands, options, variables, references."""
-    line = event.line[: getattr(event, "cursor_pos", len(event.line))] if hasattr(event, "line") else ""
+    line = event.text_until_cursor
     words = line.lstrip("%").split()
     done = words[1:] if line.endswith(" ") else words[1:-1]
     current = "" if line.endswith(" ") else (words[-1] if len(words) > 1 else "")
@@ -315,7 +315,8 @@ def load(shell: Any) -> None:
         if taken is not None and not isinstance(getattr(taken, "__self__", None), MlopsMagics):
             print(f"nbmlops: replaces a {kind} magic named mlops that was there already", file=sys.stderr)
     shell.register_magics(MlopsMagics)
-    shell.set_hook("complete_command", complete, re_key=r"%{1,2}mlops")
+    for name in ("%mlops", "%%mlops"):
+        shell.set_hook("complete_command", complete, str_key=name)
     from nbmlops import display
 
     display.register(shell)

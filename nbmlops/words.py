@@ -22,13 +22,14 @@ def split_assignments(text: str) -> list[tuple[str, str]]:
     if text.strip() and (not starts or text[: starts[0].start()].strip()):
         raise UsageFault(f"{text.strip()[:60]!r} is not name=expression", "%mlops param lr=0.1 depth=2*base")
     found: list[tuple[str, str]] = []
+    begin = 0
     for place, match in enumerate(starts):
         end = starts[place + 1].start() if place + 1 < len(starts) else len(text)
         if found and not _whole(found[-1][1]):
-            name, before = found.pop()  # `f(a=1 …`: this `name=` was inside the expression before it
-            found.append((name, before + text[match.start() : end].rstrip()))
-            continue
-        found.append((next(g for g in match.groups() if g), text[match.end() : end].strip()))
+            name, _ = found.pop()  # `f(a=1 …`: this `name=` stands inside the expression before it
+        else:
+            name, begin = next(g for g in match.groups() if g), match.end()
+        found.append((name, text[begin:end].strip()))
     for name, expression in found:
         if not _whole(expression):
             raise UsageFault(f"{name}={expression} is not a whole expression", "put strings in quotes: name='text'")

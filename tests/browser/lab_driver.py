@@ -159,7 +159,7 @@ class Notebook:
     def theme(self, name: str) -> None:
         """Light or dark."""
         self.page.evaluate("(theme) => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", name)
-        self.page.wait_for_selector(f"body[data-jp-theme-light={'true' if name == LIGHT else 'false'}]")
+        self.page.wait_for_selector(f"body[data-jp-theme-light={'true' if name == LIGHT else 'false'}]", state="attached")
 
     def output(self, source: str) -> Locator:
         """The outputs of the cell whose source has this text."""
