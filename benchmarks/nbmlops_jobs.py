@@ -16,8 +16,8 @@ from typing import Any
 
 HEAVY = (
     "alembic", "anywidget", "click", "fastapi", "ipywidgets", "jupyterlab", "matplotlib", "mlflow", "nbclient",
-    "nbconvert", "nbformat", "numpy", "pandas", "papermill", "polars", "psutil", "pyarrow", "rich", "scipy", "skops", "sklearn",
-    "sqlalchemy", "yaml", "zstandard",
+    "nbconvert", "nbformat", "numpy", "pandas", "papermill", "polars", "psutil", "pyarrow", "rich", "scipy", "skops",
+    "sklearn", "sqlalchemy", "yaml", "zstandard",
 )  # fmt: skip
 _now = time.perf_counter
 

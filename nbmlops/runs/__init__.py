@@ -6,7 +6,6 @@ import contextlib
 import mimetypes
 import os
 import posixpath
-import threading
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,8 @@ from nbmlops.errors import InvalidValue, NotFound, StoreReadOnly, UsageFault
 from nbmlops.records import Artifact, Experiment, Run
 from nbmlops.refs import check_key, parse
 from nbmlops.runs import origin, search
-from nbmlops.runs.live import LiveRun, keeper
+from nbmlops.runs.live import LiveRun, check_params, check_tags, keeper
+from nbmlops.runs.origins import Origins
 from nbmlops.store import Store, schema
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
 _ENDINGS = {"FINISHED", "FAILED", "KILLED"}
-_ORIGINS = 2  # git and environment
 
 
 class Runs:
@@ -36,8 +35,7 @@ class Runs:
         self.store = store
         self.context = context
         self._experiments: dict[str, str] = {}
-        self._origins: dict[str, threading.Thread] = {}
-        self._environment_digest: str | None = None
+        self._origins = Origins(store)
 
     # -- experiments -----------------------------------------------------------------------------------------------
     def experiment(self, name: str, *, tags: dict[str, str] | None = None) -> Experiment:
@@ -83,12 +81,14 @@ class Runs:
         source: dict[str, Any] | None = None,
     ) -> LiveRun:
         """Start a run in an experiment (default: the setting ``experiment``) and return the handle to log with."""
+        check_params(params or {})
+        check_tags(tags or {})
         experiment = experiment or settings.value("experiment")
         experiment_id = self._experiments.get(experiment) or self.experiment(experiment).experiment_id
         run_id, at = clock.new_id(), clock.now()
         context = self.context()
         here = source if source is not None else {**origin.source(), "cell_id": context.cell_id}
-        known = self._known_origin(here)
+        known = self._origins.known(here)
         row: dict[str, Any] = {
             "id": run_id,
             "experiment_id": experiment_id,
@@ -108,8 +108,7 @@ class Runs:
         with self.store.write() as db:
             seq = db.execute(schema.runs.insert(), row).inserted_primary_key[0]  # type: ignore[index]
         live = LiveRun(self, run_id, seq, row["name"])
-        if len(known) < _ORIGINS or (here["type"] == "notebook" and not here["path"]):
-            self._note_origin(live, here)
+        self._origins.note(run_id, here, known)
         if params:
             live.log_params(params)
         if tags:
@@ -136,8 +135,7 @@ class Runs:
         """End a run on behalf of its handle: fold, compress, record the status, all in one durable transaction."""
         if status not in _ENDINGS:
             raise InvalidValue(f"a run cannot end with status {status!r}", f"use one of {', '.join(sorted(_ENDINGS))}")
-        if (thread := self._origins.pop(live.run_id, None)) is not None:
-            thread.join(timeout=10)
+        self._origins.wait(live.run_id)
         values = {"status": status, "ended_at": clock.now(), "heartbeat_at": clock.now(), "error": error}
         with self.store.write(durable=True) as db:
             live.folder.seal(db)
@@ -182,43 +180,6 @@ class Runs:
         with self.store.write() as db:
             db.execute(schema.runs.update().where(schema.runs.c.id == run.run_id).values(deleted_at=clock.now()))
         return run
-
-    def _known_origin(self, here: dict[str, Any]) -> dict[str, Any]:
-        """Environment and git state as far as an earlier run of this process has just looked them up."""
-        known: dict[str, Any] = {}
-        if self._environment_digest is not None:
-            known["environment"] = self._environment_digest
-        if "cwd" not in here or not settings.value("git"):
-            known["git"] = None
-        elif (held := origin.cached_git(here["cwd"])) is not None:
-            known["git"] = self._git_facts(*held)
-        return known
-
-    def _git_facts(self, facts: dict[str, Any] | None, diff: bytes) -> dict[str, Any] | None:
-        return {**facts, "diff": self.store.blobs.put(diff)} if facts and diff else facts
-
-    def _note_origin(self, live: LiveRun, here: dict[str, Any]) -> None:
-        """Git and packages take longer than a run may: looked up beside it, joined at its end."""
-
-        def note() -> None:
-            values: dict[str, Any] = {"environment": self._environment()}
-            if "cwd" in here and settings.value("git"):
-                values["git"] = self._git_facts(*origin.git(here["cwd"]))
-            if here["type"] == "notebook" and not here["path"] and here.get("kernel_id"):
-                path = origin.ask_servers(here["kernel_id"])
-                if path:
-                    values["source"] = {**here, "path": path, "pid_namespace": origin.pid_namespace()}
-            with self.store.write() as db:
-                db.execute(schema.runs.update().where(schema.runs.c.id == live.run_id).values(**values))
-
-        thread = threading.Thread(target=note, name="nbmlops-origin", daemon=True)
-        self._origins[live.run_id] = thread
-        thread.start()
-
-    def _environment(self) -> str:
-        if self._environment_digest is None:
-            self._environment_digest = self.store.blobs.put(origin.environment())
-        return self._environment_digest
 
     # -- artifacts and data sets -----------------------------------------------------------------------------------
     def put_artifact(

@@ -83,9 +83,7 @@ class Folder:
         if batch.points:
             self._apply_points(db, {ids[k]: v for k, v in batch.points.items()}, fresh)
 
-    def _apply_params(
-        self, db: sa.Connection, logged: list[dict[str, Any]], ids: dict[str, int], fresh: bool
-    ) -> None:
+    def _apply_params(self, db: sa.Connection, logged: list[dict[str, Any]], ids: dict[str, int], fresh: bool) -> None:
         mine = sa.select(params.c.key_id, params.c.value).where(params.c.run_seq == self.run_seq)
         held: dict[int, str] = {} if fresh else {r.key_id: r.value for r in db.execute(mine)}
         past, newest = [], {}

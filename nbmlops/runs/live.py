@@ -63,7 +63,7 @@ class LiveRun:
 
     def log_params(self, params: dict[str, Any]) -> None:
         """Record several parameters; nothing is recorded if one of them is wrong."""
-        self._texts(journal.PARAM, _checked(params, "parameter", _param))
+        self._texts(journal.PARAM, check_params(params))
 
     def set_tag(self, key: str, value: Any) -> None:
         """Set a tag; the last value counts."""
@@ -71,7 +71,7 @@ class LiveRun:
 
     def set_tags(self, tags: dict[str, Any]) -> None:
         """Set several tags; none is set if one of them is wrong."""
-        self._texts(journal.TAG, _checked(tags, "tag", _tag))
+        self._texts(journal.TAG, check_tags(tags))
 
     def log_artifact(self, path: str, data: bytes, media_type: str | None = None) -> Any:
         """Keep bytes with the run under a relative path."""
@@ -120,6 +120,20 @@ class LiveRun:
         self._lock = threading.RLock()
         self._journal = None
         self.owned = False
+
+
+def check_params(params: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """Parameters as the journal keeps them: text and type.
+
+    Raises:
+        InvalidValue: names every key or value that cannot be kept.
+    """
+    return _checked(params, "parameter", _param)
+
+
+def check_tags(tags: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """Tags as the journal keeps them. Raises as :func:`check_params` does."""
+    return _checked(tags, "tag", _tag)
 
 
 def _checked(entries: dict[str, Any], what: str, convert: Any) -> dict[str, Any]:

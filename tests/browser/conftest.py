@@ -22,8 +22,6 @@ def lab(tmp_path_factory):
 def browser():
     path = lab_driver.chromium()
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        )
+        opened = playwright.chromium.launch(executable_path=path, args=list(lab_driver.CHROMIUM))
         yield opened
         opened.close()

@@ -19,14 +19,22 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, expect
 
 START_SECONDS = 90
 RUN_SECONDS = 150
 WAIT_MS = 30_000
+expect.set_options(timeout=WAIT_MS)
 LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
 # News, tours and pings are none of a test's business.
 OVERRIDES = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+# No name is resolved: what a page asks of another machine fails, on a machine with a network too.
+CHROMIUM = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
 HERE = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:", "file:")
 
 
@@ -127,6 +135,7 @@ class Notebook:
     page: Page
     outside: list[str]  # what was asked of any other machine
     faults: list[str]  # errors no script caught
+    cells: Sequence[dict[str, Any]] = ()  # as they were after the last run of all
 
     def run_all(self) -> list[dict[str, Any]]:
         """Run all cells; gives them as they are afterwards, in the notebook's own JSON.
@@ -137,7 +146,9 @@ class Notebook:
         return self.page.evaluate(
             """async (seconds) => {
                 const app = window.jupyterapp;
-                const late = new Promise((_, no) => setTimeout(() => no(Error(`not done in ${seconds} s`)), 1000 * seconds));
+                const late = new Promise((_, no) => {
+                    setTimeout(() => no(Error(`not done in ${seconds} s`)), 1000 * seconds);
+                });
                 const run = async () => {
                     await app.restored;
                     const panel = app.shell.currentWidget;
@@ -159,7 +170,9 @@ class Notebook:
     def theme(self, name: str) -> None:
         """Light or dark."""
         self.page.evaluate("(theme) => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", name)
-        self.page.wait_for_selector(f"body[data-jp-theme-light={'true' if name == LIGHT else 'false'}]", state="attached")
+        self.page.wait_for_selector(
+            f"body[data-jp-theme-light={'true' if name == LIGHT else 'false'}]", state="attached"
+        )
 
     def output(self, source: str) -> Locator:
         """The outputs of the cell whose source has this text."""
@@ -173,19 +186,13 @@ class Notebook:
 
 
 def new_page(browser: Browser) -> Notebook:
-    """A page that can reach nothing but this machine, and keeps what it tried."""
+    """A page that keeps what it asked of other machines."""
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
     page.set_default_timeout(WAIT_MS)
     notebook = Notebook(page, [], [])
 
-    def guard(route: Any) -> None:
-        if route.request.url.startswith(HERE):
-            route.continue_()
-        else:
-            notebook.outside.append(route.request.url)
-            route.abort()
-
-    page.route("**/*", guard)
+    for event in ("request", "websocket"):
+        page.on(event, lambda asked: asked.url.startswith(HERE) or notebook.outside.append(asked.url))  # type: ignore[call-overload]
     page.on("pageerror", lambda error: notebook.faults.append(str(error)))
     return notebook
 
@@ -205,9 +212,20 @@ def errors(cells: Sequence[dict[str, Any]]) -> list[str]:
     return [f"{o['ename']}: {o['evalue']}" for o in outputs if o["output_type"] == "error"]
 
 
+def act(dashboard: Locator, button: str, confirm: str, reason: str) -> None:
+    """Press a model's button, give the reason, confirm, and wait for the answer."""
+    dashboard.get_by_role("button", name=button, exact=True).click()
+    form = dashboard.locator("form.nbm-ask")
+    expect(form.get_by_role("button", name=confirm)).to_be_disabled()
+    form.get_by_role("textbox").fill(reason)
+    form.get_by_role("button", name=confirm).click()
+    expect(dashboard.locator(".nbm-result .nbm-detail")).to_contain_text(reason)
+
+
 # Contrast as WCAG 2.2 defines it (1.4.3), of every element with text of its own against what is painted behind it.
 _CONTRAST = """(root) => {
-    const pen = Object.assign(document.createElement("canvas"), {width: 1, height: 1}).getContext("2d", {willReadFrequently: true});
+    const canvas = Object.assign(document.createElement("canvas"), { width: 1, height: 1 });
+    const pen = canvas.getContext("2d", { willReadFrequently: true });
     const rgba = (color) => {
         pen.clearRect(0, 0, 1, 1);
         pen.fillStyle = color;
@@ -230,9 +248,11 @@ _CONTRAST = """(root) => {
     const found = [];
     for (const e of root.querySelectorAll("*")) {
         const own = [...e.childNodes].some((n) => n.nodeType === Node.TEXT_NODE && n.data.trim());
-        if (!own || !e.getClientRects().length || e.disabled || e instanceof SVGElement || e.matches("style, script")) continue;
-        const back = behind(e), [high, low] = [light(over(rgba(getComputedStyle(e).color), back)), light(back)].sort((a, b) => b - a);
-        found.push({ text: e.textContent.trim().slice(0, 40), class: e.className, tag: e.tagName, ratio: (high + 0.05) / (low + 0.05) });
+        const skipped = e.disabled || e instanceof SVGElement || e.matches("style, script");
+        if (!own || skipped || !e.getClientRects().length) continue;
+        const back = behind(e), ink = light(over(rgba(getComputedStyle(e).color), back)), paper = light(back);
+        const ratio = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
+        found.push({ text: e.textContent.trim().slice(0, 40), class: e.className, tag: e.tagName, ratio });
     }
     return found;
 }"""
