@@ -40,6 +40,18 @@ class Record:
         return {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.repr}
 
 
+class _Timed:
+    """Things that start and end."""
+
+    started_at: float
+    ended_at: float | None
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from start to end; None while it runs."""
+        return None if self.ended_at is None else self.ended_at - self.started_at
+
+
 @dataclass(frozen=True)
 class Experiment(Record):
     """A named group of runs."""
@@ -63,7 +75,7 @@ class Artifact(Record):
 
 
 @dataclass(frozen=True)
-class Run(Record):
+class Run(_Timed, Record):
     """One tracked execution. Metrics are the latest values; NaN and infinities are kept as they are."""
 
     run_id: str
@@ -92,11 +104,6 @@ class Run(Record):
     @property
     def ref(self) -> str:
         return f"run:{self.run_id}"
-
-    @property
-    def duration(self) -> float | None:
-        """Seconds from start to end; None while it runs."""
-        return None if self.ended_at is None else self.ended_at - self.started_at
 
     @property
     def info(self) -> SimpleNamespace:
@@ -259,7 +266,7 @@ class Promotion(Record):
 
 
 @dataclass(frozen=True)
-class StageRun(Record):
+class StageRun(_Timed, Record):
     """One notebook executed as a stage. ``executed`` is the digest of the executed notebook, kept pass or fail."""
 
     run_id: str
@@ -283,13 +290,9 @@ class StageRun(Record):
     def ref(self) -> str:
         return f"run:{self.run_id}"
 
-    @property
-    def duration(self) -> float | None:
-        return None if self.ended_at is None else self.ended_at - self.started_at
-
 
 @dataclass(frozen=True)
-class Flow(Record):
+class Flow(_Timed, Record):
     """One execution of a pipeline: its stages, what it wrote and what was decided about the model."""
 
     flow_id: str
@@ -310,10 +313,6 @@ class Flow(Record):
     @property
     def ref(self) -> str:
         return f"flow:{self.flow_id}"
-
-    @property
-    def duration(self) -> float | None:
-        return None if self.ended_at is None else self.ended_at - self.started_at
 
 
 @dataclass(frozen=True)

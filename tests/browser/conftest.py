@@ -1,4 +1,4 @@
-"""One JupyterLab and one browser for each module, one page for each test."""
+"""One JupyterLab for all browser tests, one browser for each module, one page for each notebook."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lab(tmp_path_factory):
     started = lab_driver.Lab(tmp_path_factory.mktemp("lab"))
     try:

@@ -89,7 +89,8 @@ class Lab:
         # The tests' own backend must not reach the kernels: a notebook shows its figures.
         kept = {k: v for k, v in os.environ.items() if not k.startswith("NBMLOPS_") and k != "MPLBACKEND"}
         own = {name: str(self._home / folder) for name, folder in folders.items()}
-        return kept | own | {"NBMLOPS_STORE": str(self.store), "NBMLOPS_USER": "tester"}
+        # One thread: on a busy machine of few cores, OpenMP's threads wait for each other longer than they compute.
+        return kept | own | {"NBMLOPS_STORE": str(self.store), "NBMLOPS_USER": "tester", "OMP_NUM_THREADS": "1"}
 
     def wait(self) -> None:
         """Until the server answers."""
@@ -192,7 +193,7 @@ def new_page(browser: Browser) -> Notebook:
     notebook = Notebook(page, [], [])
 
     for event in ("request", "websocket"):
-        page.on(event, lambda asked: asked.url.startswith(HERE) or notebook.outside.append(asked.url))  # type: ignore[call-overload]
+        page.on(event, lambda asked: asked.url.startswith(HERE) or notebook.outside.append(asked.url))
     page.on("pageerror", lambda error: notebook.faults.append(str(error)))
     return notebook
 

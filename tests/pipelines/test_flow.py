@@ -122,7 +122,7 @@ def test_a_failed_stage_is_kept_with_its_cell_and_error(ws: Workspace, tmp_path:
     ("cell", "options", "status", "run_status"),
     [
         ("import os\nos.kill(os.getpid(), 9)", {}, "DIED", "KILLED"),
-        ("import time\ntime.sleep(60)", {"timeout": "1.5s"}, "TIMEOUT", "FAILED"),
+        ("import time\ntime.sleep(60)", {"timeout": "8s"}, "TIMEOUT", "FAILED"),
     ],
 )
 def test_a_dead_or_endless_stage(
