@@ -12,7 +12,6 @@
     └── CheckFailed       everything worked, and the answer is no (exit 1, HTTP 409)
         ├── Blocked       a gate refused a promotion
         ├── StageFailed   a notebook stage ended with an error
-        ├── AlertRaised   a monitor found drift or decay
         ├── Untrusted     a file holds types the loader does not trust
         └── Tampered      the ledger or a stored object is not what was written
 
@@ -153,10 +152,6 @@ class StageFailed(CheckFailed):
         super().__init__(message, hint)
         self.run_id = run_id
         self.notebook = notebook
-
-
-class AlertRaised(CheckFailed):
-    """A monitor's finding crossed its limit."""
 
 
 class Untrusted(CheckFailed):

@@ -40,16 +40,15 @@ class Record:
         return {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.repr}
 
 
-class _Timed:
-    """Things that start and end."""
-
-    started_at: float
-    ended_at: float | None
+@dataclass(frozen=True)
+class Timed(Record):
+    """A record with ``started_at`` and ``ended_at``."""
 
     @property
     def duration(self) -> float | None:
         """Seconds from start to end; None while it runs."""
-        return None if self.ended_at is None else self.ended_at - self.started_at
+        times = vars(self)
+        return None if times["ended_at"] is None else times["ended_at"] - times["started_at"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Artifact(Record):
 
 
 @dataclass(frozen=True)
-class Run(_Timed, Record):
+class Run(Timed):
     """One tracked execution. Metrics are the latest values; NaN and infinities are kept as they are."""
 
     run_id: str
@@ -266,7 +265,7 @@ class Promotion(Record):
 
 
 @dataclass(frozen=True)
-class StageRun(_Timed, Record):
+class StageRun(Timed):
     """One notebook executed as a stage. ``executed`` is the digest of the executed notebook, kept pass or fail."""
 
     run_id: str
@@ -292,7 +291,7 @@ class StageRun(_Timed, Record):
 
 
 @dataclass(frozen=True)
-class Flow(_Timed, Record):
+class Flow(Timed):
     """One execution of a pipeline: its stages, what it wrote and what was decided about the model."""
 
     flow_id: str
@@ -415,19 +414,6 @@ class Lineage(Record):
             found.setdefault(node.ref, node)
             todo.extend(node.behind)
         return list(found.values())
-
-    def text(self) -> str:
-        """The tree in plain text."""
-        return "\n".join(_branch(self.root, "", ""))
-
-
-def _branch(node: LineageNode, head: str, rest: str) -> list[str]:
-    lines = [f"{head}{node.title}"]
-    lines += [f"{rest}    {name}: {value}" for name, value in node.facts.items()]
-    for place, child in enumerate(node.behind):
-        last = place == len(node.behind) - 1
-        lines += _branch(child, rest + ("└── " if last else "├── "), rest + ("    " if last else "│   "))
-    return lines
 
 
 @dataclass(frozen=True)

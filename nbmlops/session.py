@@ -1,4 +1,4 @@
-"""The only global state: the current workspace, experiment and runs; ; the functions of ``import nbmlops``
+"""The only global state: the current workspace, experiment and runs; the functions of ``import nbmlops``
 that start and end runs live here, the others in :mod:`nbmlops.fluent`.
 
 The current run is a plain slot, not a context variable: a value set in a cell with ``await`` would be gone in the next
@@ -47,7 +47,7 @@ class _State:
         self.joined = False
         self.cell_id: str | None = None
         self.last_run: str | None = None
-        # What estimators were fitted on, as long as somebody else keeps it alive: model -> weak reference.
+        # What estimators were fitted on, as long as somebody else keeps it alive, and in which run.
         self.fitted: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self.context: Context | None = None
 
@@ -123,7 +123,7 @@ def workspace() -> Workspace:
         return _state.given
     wanted = (settings.value("store"), settings.value("artifacts"), os.getcwd() if not settings.value("store") else "")
     if _state.workspace is None or (_state.settings != wanted and not _runs()):
-        _state.workspace, _state.settings = Workspace(None, current_context, training_frame), wanted
+        _state.workspace, _state.settings = Workspace(None, current_context, fitted), wanted
         _register_display()
     return _state.workspace
 
@@ -135,7 +135,7 @@ def use(store: str | os.PathLike[str] | Workspace | None) -> Workspace | None:
     else:
         from nbmlops.store import open_store
 
-        _state.given = Workspace(open_store(store), current_context, training_frame)
+        _state.given = Workspace(open_store(store), current_context, fitted)
     _register_display()
     return _state.given
 
@@ -156,19 +156,19 @@ def note_cell(cell_id: str | None) -> None:
     _state.cell_id = cell_id
 
 
-def training_frame(model: object) -> object | None:
-    """What a model was last fitted on in this process, if it still exists."""
+def fitted(model: object) -> tuple[object | None, str | None]:
+    """What a model was last fitted on in this process, if that still exists, and the run in which it was."""
     try:
-        held = _state.fitted.get(model)
+        data, run_id = _state.fitted.get(model, (None, None))
     except TypeError:  # not hashable, or without weak references
-        return None
-    return held() if held is not None else None
+        return None, None
+    return data() if data is not None else None, run_id
 
 
-def remember_fit(model: object, data: object) -> None:
-    """Remember, weakly, what a model was fitted on: its signature and training profile come from there."""
+def remember_fit(model: object, data: object, run_id: str | None) -> None:
+    """Remember a fit, weakly: the model's signature, training profile and run come from there."""
     try:
-        _state.fitted[model] = weakref.ref(data)
+        _state.fitted[model] = (weakref.ref(data), run_id)
     except TypeError:  # a list, say: nothing is lost but the convenience
         return
 
@@ -373,8 +373,8 @@ class AutologTarget:
     def begin(self, name: str, nested: bool) -> ActiveRun:
         return start_run(name, nested=nested)
 
-    def remember(self, model: object, data: object) -> None:
-        remember_fit(model, data)
+    def remember(self, model: object, data: object, run_id: str | None) -> None:
+        remember_fit(model, data, run_id)
 
     def keep_model(self, model: object, name: str, data: object) -> None:
         workspace().models.log(model, name, training_data=data)

@@ -16,15 +16,11 @@ if TYPE_CHECKING:
     from nbmlops.datasets import Datasets
     from nbmlops.deployments import Deployments
     from nbmlops.lineage import Lineages
-    from nbmlops.models import Models
+    from nbmlops.models import Fitted, Models
     from nbmlops.monitors import Monitors
     from nbmlops.pipelines import Pipelines
     from nbmlops.promotion import Promotion
     from nbmlops.runs import Runs
-
-
-def _no_training_frame(_model: object) -> object | None:
-    return None
 
 
 class Workspace:
@@ -33,18 +29,18 @@ class Workspace:
     Args:
         store: an open store, a folder, an SQLAlchemy URL, or None for the settings' default.
         context: who acts; by default the user of this process.
-        training_frame: finds the data a model was last fitted on, when somebody remembers it.
+        fitted: finds the data a model was last fitted on, and the run, when somebody remembers them.
     """
 
     def __init__(
         self,
         store: Store | str | os.PathLike[str] | None = None,
         context: ContextSource | None = None,
-        training_frame: Any = _no_training_frame,
+        fitted: Fitted | None = None,
     ) -> None:
         self.store = store if isinstance(store, Store) else open_store(store)
         self.context = context or _default_context
-        self._training_frame = training_frame
+        self._fitted = fitted
 
     @cached_property
     def runs(self) -> Runs:
@@ -60,9 +56,9 @@ class Workspace:
 
     @cached_property
     def models(self) -> Models:
-        from nbmlops.models import Models
+        from nbmlops.models import Models, unknown_fit
 
-        return Models(self.store, self.context, self.runs, self.datasets, training_frame=self._training_frame)
+        return Models(self.store, self.context, self.runs, self.datasets, fitted=self._fitted or unknown_fit)
 
     @cached_property
     def promotion(self) -> Promotion:

@@ -84,6 +84,15 @@ def test_lineage_text_keeps_the_tree():
     assert "└── model churn@3" in display.text(samples.ALL["Lineage"])
 
 
+def test_findings_without_a_hint_have_no_column_for_it():
+    passed = records.Finding("loads", "pass", "the package loads", "it does")
+    done = records.Promotion(
+        model="churn", version=1, environment="staging", status="promoted", reason="r", user="u", findings=(passed,)
+    )
+    assert "it does" in display.text(done)
+    assert "what to do" not in display.html(done)
+
+
 def test_long_sections_are_counted_not_dropped_silently():
     run = samples.run(1, params={f"p{i}": str(i) for i in range(100)})
     assert "and 70 more" in display.html(run)

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from nbmlops import clock
 from nbmlops.context import Context
+from nbmlops.display.plain import tree
 from nbmlops.errors import InvalidValue, NotFound
 from nbmlops.store import schema
 from nbmlops.workspace import Workspace
@@ -82,7 +83,7 @@ def test_why_a_prediction_reaches_the_raw_data(story):
     assert run.facts["executed notebook"].startswith("sha256:")
     assert run.facts["stage params"] == {"month": 3}
     assert (run.facts["params"], run.facts["notebook"]) == ({"C": "1.0"}, "train.ipynb")
-    text = found.text()
+    text = tree(found)
     assert "dataset:raw@1: 60 rows" in text
     assert "not followed" not in text
 

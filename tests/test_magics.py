@@ -202,7 +202,9 @@ def test_tables_status_help_and_loading_twice(shell: Any, capsys: pytest.Capture
     assert "store" in repr(shell("%mlops"))
     for line in ("%mlops runs", "%mlops datasets", "%mlops models", "%mlops flows", "%mlops experiments"):
         shown = shell(line)
-        assert "<" in (shown._repr_html_() if hasattr(shown, "_repr_html_") else shown._repr_mimebundle_()[0]["text/html"])
+        assert "<" in (
+            shown._repr_html_() if hasattr(shown, "_repr_html_") else shown._repr_mimebundle_()[0]["text/html"]
+        )
     shell("%mlops help")
     assert "dashboard" in capsys.readouterr().out
     assert "%%mlops run" in shell.ip.find_line_magic("mlops").__doc__
@@ -289,3 +291,12 @@ def test_a_dead_kernel_leaves_a_run_that_is_shown_killed(tmp_path: Path, ws: Any
     subprocess.run([sys.executable, "-m", "papermill", "in.ipynb", "out.ipynb"], capture_output=True, cwd=tmp_path)
     (run,) = ws.runs.search()
     assert (run.status, run.metrics, run.source["type"]) == ("KILLED", {"m": 1.0}, "notebook")
+
+
+def test_a_model_registered_after_its_cell_belongs_to_the_cells_run(shell: Any, nb: Any) -> None:
+    record = shell(CELL)
+    shell("import pandas as pd")
+    version = shell("%mlops register model --name after")
+    assert version.run_id == record.run_id
+    assert version.metrics["auc"] == record.metrics["auc"]
+    assert "run" in {node.kind for node in nb.why("model:after").nodes()}

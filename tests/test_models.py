@@ -62,7 +62,7 @@ class Desk:
         self.datasets = FakeDatasets({"dataset:people@2": FRAME.assign(bought=Y), "dataset:other@1": FRAME[["age"]]})
         self.seen = None
         self.models = Models(
-            store, lambda: self.context, self.runs, self.datasets, training_frame=lambda model: self.seen
+            store, lambda: self.context, self.runs, self.datasets, fitted=lambda model: (self.seen, None)
         )
 
     def start(self, **more):

@@ -24,6 +24,9 @@ class Entry(click.Group):
         debug = "--debug" in arguments
         try:
             value = super().main(arguments, prog_name or "nbmlops", standalone_mode=False, **extra)
+        except click.exceptions.NoArgsIsHelpError as error:  # `nbmlops model`: the help is the answer
+            click.echo(error.format_message())
+            value = 2
         except click.ClickException as error:
             fault = usage_fault(error)
             if not standalone_mode:

@@ -19,12 +19,10 @@ def show(value: Any, *, as_json: bool) -> None:
         click.echo(value)
     elif isinstance(value, list):
         _table(value)
-    elif isinstance(value, Lineage):
-        click.echo(value.text())
     elif isinstance(value, Record):
         from nbmlops import display
 
-        click.echo(display.text(value))
+        click.echo(display.tree(value) if isinstance(value, Lineage) else display.text(value))
 
 
 def _table(records: list[Any]) -> None:

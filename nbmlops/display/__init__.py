@@ -20,6 +20,7 @@ __all__ = [
     "table_of",
     "text",
     "text_table",
+    "tree",
     "unregister",
 ]
 
@@ -44,6 +45,11 @@ def html_table(rows: Sequence[Sequence[Any]], columns: Sequence[Column | str], t
 def text_table(rows: Sequence[Sequence[Any]], columns: Sequence[Column | str]) -> str:
     """Rows as aligned text."""
     return plain.table(_columns(columns), rows)
+
+
+def tree(lineage: Any) -> str:
+    """A lineage as a plain-text tree; what appears twice is told once."""
+    return plain.tree(lineage)
 
 
 def mimebundle(record: Any) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbmlops import clock
+from nbmlops.display.plain import tree
 from nbmlops.display.sections import (
     STAGE_COLUMNS,
     Sections,
@@ -267,7 +268,7 @@ def _node(x: Any) -> Card:
 
 
 def _lineage(x: Any) -> Card:
-    return Card("lineage", x.root.title, "", (), (Block("", x.text()),))
+    return Card("lineage", x.root.title, "", (), (Block("", tree(x)),))
 
 
 def _store(x: Any) -> Card:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nbmlops.display.shape import RIGHT, Block, Card, Column, Grid, cell
+from nbmlops.display.shape import RIGHT, Block, Card, Column, Grid, cell, number
 
 
 def one_line(text: str) -> str:
@@ -53,3 +53,31 @@ def _block(block: Block) -> list[str]:
 def _grid(grid: Grid) -> list[str]:
     lines = table(grid.columns, grid.rows, indent="    ").splitlines()
     return [*lines, f"    … and {grid.more} more"] if grid.more else lines
+
+
+def tree(node: Any) -> str:
+    """A lineage, or one node of it, as a tree: each thing once, with what lies behind it."""
+    return "\n".join(_branch(getattr(node, "root", node), "", "", set()))
+
+
+def _branch(node: Any, head: str, rest: str, seen: set[str]) -> list[str]:
+    if node.ref in seen:
+        return [f"{head}{node.title} (see above)"]
+    seen.add(node.ref)
+    lines = [f"{head}{node.title}"]
+    bar = "│   " if node.behind else "    "
+    lines += [f"{rest}{bar}{name}: {_fact(value)}" for name, value in node.facts.items()]
+    for place, child in enumerate(node.behind):
+        last = place == len(node.behind) - 1
+        lines += _branch(child, rest + ("└── " if last else "├── "), rest + ("    " if last else "│   "), seen)
+    return lines
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, dict):
+        return "  ".join(f"{name}={_fact(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_fact(part) for part in value)
+    if isinstance(value, str) and value.startswith(("sha256:", "blake3:")):
+        return value[:19] + "…"
+    return number(value) if isinstance(value, float) else str(value)

@@ -31,8 +31,16 @@ ENVIRONMENTS = ("staging", "production")
 _KEPT = 4  # models that predict_frame holds ready
 
 
+Fitted = Callable[[object], tuple[object | None, str | None]]
+
+
+def unknown_fit(_model: object) -> tuple[None, None]:
+    """Nobody has watched the fit."""
+    return None, None
+
+
 class Models:
-    """Every verb about models. ``training_frame(model)`` may know the rows that the model was last fitted with."""
+    """Every verb about models. ``fitted(model)`` may know the rows a model was last fitted with, and in which run."""
 
     def __init__(
         self,
@@ -41,13 +49,13 @@ class Models:
         runs: Runs,
         datasets: Datasets,
         *,
-        training_frame: Callable[[object], object | None] = lambda model: None,
+        fitted: Fitted = unknown_fit,
     ) -> None:
         self.store = store
         self.context = context
         self.runs = runs
         self.datasets = datasets
-        self.training_frame = training_frame
+        self.fitted = fitted
         self._ready: dict[str, Any] = {}
         self._ready_lock = threading.Lock()
 
@@ -80,7 +88,7 @@ class Models:
             return self.log(model_or_ref, name, input_example=input_example, training_data=training_data)
         else:
             source = self._stored(model_or_ref, input_example, training_data)
-            source["run_id"] = self.context().run_id
+            source["run_id"] = self._run_of(model_or_ref)
         return self._insert(name, source, alias, description or "")
 
     def log(
@@ -194,7 +202,7 @@ class Models:
             if data is not None:
                 rows, target = packages.rows_and_target(data, packaging.columns_of(model))
                 return packaging.build(model, rows), target
-        if (seen := self.training_frame(model)) is not None:
+        if (seen := self.fitted(model)[0]) is not None:
             try:
                 return packaging.build(model, seen), None
             except InvalidValue:
@@ -202,11 +210,15 @@ class Models:
                 return packaging.build(model, self._rows_read(model)), None
         return packaging.build(model, self._rows_read(model)), None
 
+    def _run_of(self, model: object) -> str | None:
+        """The current run, else the one in which the model was fitted."""
+        return self.context().run_id or self.fitted(model)[1]
+
     def _rows_read(self, model: object) -> object:
         """Rows of a data set that the run has read and that has the model's columns, the last one read first."""
         from nbmlops.flavors import packaging
 
-        names, run_id = packaging.columns_of(model), self.context().run_id
+        names, run_id = packaging.columns_of(model), self._run_of(model)
         for ref in reversed(self.runs.datasets(run_id) if names and run_id else []):
             if set(names or ()) <= {column["name"] for column in self.datasets.get(ref).schema}:
                 return self.datasets.load(ref, columns=names)

@@ -39,7 +39,7 @@ class Target(Protocol):
 
     def current(self) -> LiveRun | None: ...
     def begin(self, name: str, nested: bool) -> Any: ...
-    def remember(self, model: object, data: object) -> None: ...
+    def remember(self, model: object, data: object, run_id: str | None) -> None: ...
     def keep_model(self, model: object, name: str, data: object) -> None: ...
 
 
@@ -139,12 +139,12 @@ def _log(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], seconds: flo
     try:
         x = args[0] if args else kwargs.get("X")
         y = args[1] if len(args) > 1 else kwargs.get("y")
-        target.remember(model, x)
         own = None
         live = target.current()
         if live is None:
             own = target.begin(type(model).__name__, False)
             live = target.current()
+        target.remember(model, x, live.run_id if live is not None else None)
         if live is not None:
             _log_fit(live, model, x, y, seconds, kwargs.get("sample_weight"))
             _log_search(live, target, model)

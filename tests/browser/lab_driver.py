@@ -24,6 +24,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 START_SECONDS = 90
 RUN_SECONDS = 150
 WAIT_MS = 30_000
+READABLE = 4.5  # WCAG 2.2, 1.4.3, level AA
 expect.set_options(timeout=WAIT_MS)
 LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
 # News, tours and pings are none of a test's business.
@@ -223,7 +224,7 @@ def act(dashboard: Locator, button: str, confirm: str, reason: str) -> None:
     expect(dashboard.locator(".nbm-result .nbm-detail")).to_contain_text(reason)
 
 
-# Contrast as WCAG 2.2 defines it (1.4.3), of every element with text of its own against what is painted behind it.
+# Contrast as WCAG 2.2 defines it, of every element with text of its own against what is painted behind it.
 _CONTRAST = """(root) => {
     const canvas = Object.assign(document.createElement("canvas"), { width: 1, height: 1 });
     const pen = canvas.getContext("2d", { willReadFrequently: true });
@@ -259,9 +260,11 @@ _CONTRAST = """(root) => {
 }"""
 
 
-def contrasts(place: Locator) -> list[dict[str, Any]]:
-    """Each text under a place: ``text``, ``class``, ``tag`` and ``ratio`` to its background."""
-    return place.evaluate(_CONTRAST)
+def faint(place: Locator) -> list[dict[str, Any]]:
+    """The texts under a place that cannot be read well: each ``text``, ``class``, ``tag``, and its contrast ``ratio``."""
+    texts = place.evaluate(_CONTRAST)
+    assert texts, "nothing there has a text"
+    return [t for t in texts if t["ratio"] < READABLE]
 
 
 def _free_port() -> int:

@@ -110,7 +110,7 @@ def test_a_refusal_is_shown_and_changes_nothing(kept, notebook):
     assert kept.events("model:churn@1")[0].type == "model.promotion-blocked"
 
 
-def test_runs_are_compared_and_curves_and_profiles_drawn(kept, notebook):
+def test_runs_are_compared_and_curves_and_profiles_drawn(kept, notebook, tmp_path):
     for name, rate in (("slow", 0.1), ("fast", 0.5)):
         run = kept.runs.start("curves", name)
         run.log_param("rate", rate)
@@ -131,6 +131,10 @@ def test_runs_are_compared_and_curves_and_profiles_drawn(kept, notebook):
     for path in figure.locator("svg path").all():
         assert path.get_attribute("d").count("L") == 19
         assert path.bounding_box()["width"] > 200
+    for theme in (lab_driver.LIGHT, lab_driver.DARK):
+        made.theme(theme)
+        dashboard.screenshot(path=tmp_path / f"curves {theme}.png")
+        assert lab_driver.faint(dashboard) == []
 
     rows.filter(has_text="slow").locator(".nbm-cell", has_text="curves").click()
     expect(dashboard.locator(".nbm-detail")).to_contain_text("params")

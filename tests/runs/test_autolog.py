@@ -146,7 +146,7 @@ def test_what_a_model_was_fitted_on_is_remembered_weakly(nb: Any, data: Any) -> 
     with nb.start_run():
         frame = np.array(data[0])
         model = LogisticRegression().fit(frame, data[1])
-    assert session.training_frame(model) is frame
+    assert session.fitted(model)[0] is frame
     del frame
     gc.collect()
-    assert session.training_frame(model) is None
+    assert session.fitted(model)[0] is None
