@@ -105,6 +105,11 @@ class Run(Timed):
         return f"run:{self.run_id}"
 
     @property
+    def short_id(self) -> str:
+        """The end of the id, which is enough to find the run again in all but the largest stores."""
+        return self.run_id[-6:]
+
+    @property
     def info(self) -> SimpleNamespace:
         """MLflow's names for these facts: ``run_id run_name status start_time end_time user_id …``; times in ms."""
         return SimpleNamespace(

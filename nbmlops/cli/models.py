@@ -103,7 +103,12 @@ def rollback(name: str, environment: str, reason: str) -> Any:
 @json_option
 def approvals() -> Any:
     """Approvals that wait for somebody."""
-    return listing(workspace().promotion.pending(), "Open approvals")
+    told = ("model", "version", "environment", "user", "reason", "at")
+    rows = []
+    for waiting in workspace().promotion.pending():
+        passed = sum(f["level"] == "pass" for f in waiting["findings"])
+        rows.append({**{k: waiting[k] for k in told}, "checks": f"{passed} of {len(waiting['findings'])} passed"})
+    return listing(rows, "Open approvals")
 
 
 @model.command()

@@ -59,21 +59,19 @@ def show(ref: str, html: str | None, artifact: str | None, out: str | None) -> A
 
 @run.command()
 @click.argument("refs", nargs=-1, required=True, shell_complete=complete_run)
+@click.option("--all", "all_", is_flag=True, help="Also what is the same in all of them.")
 @json_option
-def compare(refs: tuple[str, ...]) -> Any:
-    """Several runs side by side: what differs in parameters, metrics and data."""
+def compare(refs: tuple[str, ...], all_: bool) -> Any:
+    """Several runs side by side: the parameters, metrics and data sets that differ."""
     records = [workspace().runs.get(ref) for ref in refs]
+    titles = [r.name if len({x.name for x in records}) == len(records) else r.short_id for r in records]
     rows = []
     for part in ("params", "metrics"):
         for key in dict.fromkeys(k for r in records for k in getattr(r, part)):
-            values = {r.name if names_differ(records) else r.run_id[-8:]: getattr(r, part).get(key) for r in records}
-            rows.append({"": f"{part}.{key}", **values, "differs": len({str(v) for v in values.values()}) > 1})
-    return listing(rows, "Comparison")
-
-
-def names_differ(records: list[Any]) -> bool:
-    """Whether the runs can be told apart by name."""
-    return len({r.name for r in records}) == len(records)
+            rows.append([f"{part}.{key}", *(getattr(r, part).get(key) for r in records)])
+    rows.append(["data sets", *(", ".join(r.datasets) for r in records)])
+    shown = [row for row in rows if all_ or len({str(value) for value in row[1:]}) > 1]
+    return listing([dict(zip(("what", *titles), row, strict=True)) for row in shown], "Differences")
 
 
 @run.command()

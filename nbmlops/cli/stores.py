@@ -55,7 +55,8 @@ def info() -> Any:
 @store.command()
 def migrate() -> Any:
     """Bring the schema up to date (opening a store does this too)."""
-    return f"{workspace().store.shown_url} has schema {workspace().info().schema}"
+    info = workspace().info()
+    return f"{info.url} is up to date: schema {info.schema}"
 
 
 @store.command()

@@ -20,7 +20,7 @@ from nbmlops.display.sections import (
     stage_rows,
     told,
 )
-from nbmlops.display.shape import Block, Card, Column
+from nbmlops.display.shape import Block, Card, Column, number
 
 
 def card(record: Any) -> Card:
@@ -108,7 +108,7 @@ def _difference(x: Any) -> Card:
     types = [(name, before, after) for name, (before, after) in x.types_changed.items()]
     columns = (Column("name", "column"), Column("before", "before", "code"), Column("after", "after", "code"))
     changed = [
-        (name, ", ".join(f"{k}: {short(v, 80)}" for k, v in facts_.items()))
+        (name, ", ".join(f"{k} {_change(v)}" for k, v in facts_.items() if v is not True))
         for name, facts_ in x.columns_changed.items()
     ]
     sections = (
@@ -116,6 +116,12 @@ def _difference(x: Any) -> Card:
         *grid("values changed", (Column("name", "column"), Column("what", "what")), changed),
     )
     return Card("difference", f"{x.before} → {x.after}", "same content" if x.same else "changed", facts, sections)
+
+
+def _change(value: Any) -> str:
+    if isinstance(value, list | tuple) and len(value) == 2:
+        return " → ".join(number(v) if isinstance(v, float) else str(short(v, 40)) for v in value)
+    return number(value) if isinstance(value, float) else str(short(value, 60))
 
 
 def _model(x: Any) -> Card:

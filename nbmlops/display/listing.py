@@ -119,6 +119,7 @@ _USER = Column("user", "user")
 FACTS: dict[str, tuple[Column, ...]] = {
     "Run": (
         Column("name", "run"),
+        Column("short_id", "id", "code"),
         _STATUS,
         Column("experiment", "experiment"),
         _STARTED,

@@ -170,11 +170,11 @@ class Notebook:
         self.page.evaluate("async () => { await window.jupyterapp.commands.execute('docmanager:save'); }")
 
     def theme(self, name: str) -> None:
-        """Light or dark."""
+        """Light or dark; Lab covers the page while it changes."""
         self.page.evaluate("(theme) => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", name)
-        self.page.wait_for_selector(
-            f"body[data-jp-theme-light={'true' if name == LIGHT else 'false'}]", state="attached"
-        )
+        light = "true" if name == LIGHT else "false"
+        self.page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached")
+        self.page.wait_for_selector("#jupyterlab-splash", state="detached")
 
     def output(self, source: str) -> Locator:
         """The outputs of the cell whose source has this text."""
@@ -261,7 +261,7 @@ _CONTRAST = """(root) => {
 
 
 def faint(place: Locator) -> list[dict[str, Any]]:
-    """The texts under a place that cannot be read well: each ``text``, ``class``, ``tag``, and its contrast ``ratio``."""
+    """The texts under a place that cannot be read well: their ``text``, ``class``, ``tag`` and contrast ``ratio``."""
     texts = place.evaluate(_CONTRAST)
     assert texts, "nothing there has a text"
     return [t for t in texts if t["ratio"] < READABLE]
