@@ -47,7 +47,7 @@ def show(ref: str) -> Any:
 @click.argument("ref", shell_complete=complete_dataset)
 @json_option
 def versions(ref: str) -> Any:
-    """All versions of a data set, newest first."""
+    """All versions of a data set."""
     return listing(workspace().datasets.versions(ref.removeprefix("dataset:")), f"Versions of {ref}")
 
 

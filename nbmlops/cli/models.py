@@ -37,7 +37,7 @@ def show(ref: str) -> Any:
 @_model
 @json_option
 def versions(ref: str) -> Any:
-    """All versions of a model, newest first."""
+    """All versions of a model."""
     return listing(workspace().models.versions(ref.removeprefix("model:")), f"Versions of {ref}")
 
 

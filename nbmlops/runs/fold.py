@@ -30,7 +30,9 @@ class Folder:
 
     def pending(self) -> bool:
         """Whether a journal has grown since the last fold."""
-        return any(p.stat().st_size > self._done.get(p.name, 0) for p in self._paths())
+        with contextlib.suppress(FileNotFoundError):  # another process has just folded and removed one
+            return any(p.stat().st_size > self._done.get(p.name, 0) for p in self._paths())
+        return True
 
     def fold(self) -> None:
         """Move new records into the tables. Cheap when there are none."""
@@ -43,6 +45,7 @@ class Folder:
         query = sa.select(journals.c.name, journals.c.offset).where(journals.c.run_seq == self.run_seq)
         offsets = {row.name: row.offset for row in db.execute(query)}
         fresh = not offsets  # nothing of this run is in the tables yet, and nothing need be looked up
+        self._scattered |= not fresh
         for path in self._paths():
             start = end = offsets.get(path.name, 0)
             names = self._names.setdefault(path.name, {})

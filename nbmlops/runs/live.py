@@ -20,6 +20,7 @@ from nbmlops.store.journal import Journal
 
 if TYPE_CHECKING:
     from nbmlops.runs import Runs
+    from nbmlops.runs.fold import Folder
 
 MAX_TEXT = 65_536  # bytes of one parameter's or tag's value; larger things are artifacts
 _time = time.time
@@ -29,14 +30,13 @@ class LiveRun:
     """The writing handle of a run. Threads may share it; a forked child goes on in a journal of its own."""
 
     def __init__(self, desk: Runs, run_id: str, run_seq: int, name: str, *, owned: bool = True) -> None:
-        from nbmlops.runs.fold import Folder
-
         self._desk = desk
         self.run_id = run_id
         self.name = name
         self.owned = owned  # False: another process made the run, and will end it
         self.ended = False
-        self.folder = Folder(desk.store, run_id, run_seq)
+        self._run_seq = run_seq
+        self._folder: Folder | None = None
         self.failed: dict[str, Any] | None = None
         self._journal: Journal | None = None
         self._lock = threading.RLock()
@@ -78,9 +78,7 @@ class LiveRun:
         return self._desk.put_artifact(self.run_id, path, data, media_type)
 
     def _texts(self, kind: int, entries: dict[str, dict[str, str]]) -> None:
-        target = self._journal or self._open()
-        for key, entry in entries.items():
-            target.text(kind, {"k": key, **entry})
+        (self._journal or self._open()).texts(kind, [{"k": key, **entry} for key, entry in entries.items()])
 
     def _open(self) -> Journal:
         with self._lock:
@@ -93,10 +91,19 @@ class LiveRun:
             return self._journal
 
     # -- life ------------------------------------------------------------------------------------------------------
+    @property
+    def folder(self) -> Folder:
+        """What folds this run's journals; made when first needed, because NumPy comes with it."""
+        if self._folder is None:
+            from nbmlops.runs.fold import Folder
+
+            self._folder = Folder(self._desk.store, self.run_id, self._run_seq)
+        return self._folder
+
     def flush(self) -> None:
         """Make everything logged so far visible to every reader of the store."""
         with self._lock:
-            if not self.ended:
+            if not self.ended and journal.files(self._desk.store.journal_folder, self.run_id):
                 self.folder.fold()
 
     def end(self, status: str = "FINISHED", error: dict[str, Any] | None = None) -> None:

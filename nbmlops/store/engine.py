@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from nbmlops import clock, settings
 from nbmlops.errors import NbmlopsError, StoreFault, StoreReadOnly
@@ -135,7 +135,11 @@ class Store:
 
     def insert(self, table: sa.Table) -> Any:
         """The dialect's INSERT, which knows ON CONFLICT."""
-        return sqlite.insert(table) if self.dialect == "sqlite" else postgresql.insert(table)
+        if self.dialect == "sqlite":
+            return sqlite.insert(table)
+        from sqlalchemy.dialects import postgresql  # 19 ms that a folder store need not pay
+
+        return postgresql.insert(table)
 
     def key_ids(self, db: sa.Connection, names: Sequence[str]) -> dict[str, int]:
         """The small integers that stand for parameter, metric and tag names; made when new."""

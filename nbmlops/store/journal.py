@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import os
 import struct
@@ -58,9 +59,9 @@ class Journal:
         if written != UNIT:
             self._undo(written)
 
-    def text(self, kind: int, payload: dict[str, Any]) -> None:
-        """Append a parameter or a tag."""
-        self._write(_text_record(kind, 0, json.dumps(payload, ensure_ascii=False)))
+    def texts(self, kind: int, payloads: list[dict[str, Any]]) -> None:
+        """Append parameters or tags: all of them, or none when the disk is full."""
+        self._write(b"".join(_text_record(kind, 0, json.dumps(p, ensure_ascii=False)) for p in payloads))
 
     def _define(self, key: str) -> int:
         check_key(key, "metric")
@@ -125,6 +126,13 @@ def files(folder: Path, run_id: str) -> list[Path]:
     return sorted(folder / name for name in names)
 
 
+@functools.cache
+def _unit() -> np.dtype[Any]:
+    import numpy as np
+
+    return np.dtype([("kind", "<u4"), ("key", "<u4"), ("step", "<i8"), ("at", "<f8"), ("value", "<f8")])
+
+
 def owner(path: Path) -> int:
     """The process that writes a journal."""
     return int(path.name.split(".")[1])
@@ -134,7 +142,7 @@ def read(path: Path, start: int, keys: dict[int, str]) -> Iterator[Batch]:
     """Complete records from offset ``start`` on, in bounded parts. ``keys`` remembers names across calls."""
     import numpy as np
 
-    unit = np.dtype([("kind", "<u4"), ("key", "<u4"), ("step", "<i8"), ("at", "<f8"), ("value", "<f8")])
+    unit = _unit()
     with open(path, "rb") as file:
         if start and not keys:
             _read_keys(file, start, keys)
@@ -189,7 +197,7 @@ def _read_keys(file: Any, end: int, keys: dict[int, str]) -> None:
     """The key names defined before ``end``, when another process folded that part."""
     import numpy as np
 
-    unit = np.dtype([("kind", "<u4"), ("key", "<u4"), ("step", "<i8"), ("at", "<f8"), ("value", "<f8")])
+    unit = _unit()
     file.seek(0)
     done = 0
     while done < end:

@@ -38,7 +38,7 @@ def test_a_journal_gives_back_what_was_written_even_in_two_reads(log: list, cut:
             if kind == "point":
                 written.point(key, value, step, 1.5)
             else:
-                written.text(PARAM, {"k": key, "v": value, "t": "str"})
+                written.texts(PARAM, [{"k": key, "v": value, "t": "str"}])
         written.close()
         whole = written.path.read_bytes()
         # A reader may come at any moment: first it sees a file that is cut somewhere, later the whole of it.
