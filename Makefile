@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint format lab clean setup browser
+.PHONY: demo test lint format lab clean setup services
 .DEFAULT_GOAL := help
 
 help:
@@ -28,13 +28,18 @@ setup: $(READY)
 demo: $(READY)
 	@$(BIN)/python notebooks/flights/demo.py
 
-# A browser and a database server are no Python packages; where they are missing, the tests that need them fail loudly.
-browser:
-	@command -v chromium >/dev/null || { echo "installing chromium (for the browser tests)"; \
-	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
-	  || { echo "chromium is needed for the browser tests"; echo "  -> sudo apt-get install chromium"; exit 1; }; }
+# A browser and a database server are no Python packages: installed where that is allowed, else said loudly.
+define need
+	@$(1) >/dev/null 2>&1 || { echo "installing $(2) (for the tests)"; \
+	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(2) >/dev/null; } \
+	  || { echo "$(2) is needed for the tests"; echo "  -> sudo apt-get install $(2)"; exit 1; }; }
+endef
 
-test: $(READY) browser
+services:
+	$(call need,command -v chromium,chromium)
+	$(call need,ls /usr/lib/postgresql/*/bin/initdb,postgresql)
+
+test: $(READY) services
 	@$(BIN)/python -m pytest
 
 lint: $(READY)

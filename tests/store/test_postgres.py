@@ -1,0 +1,130 @@
+"""The same store in PostgreSQL: a private server on a Unix socket, started for these tests."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+
+from nbmlops.context import Context, hostname
+from nbmlops.errors import Tampered
+from nbmlops.store import open_store
+from nbmlops.workspace import Workspace
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The socket folder of a running server; a missing one fails, it does not skip: `make services` installs it."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    assert found, "PostgreSQL is needed for these tests\n  -> make services"
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    # The server refuses to run as root.
+    user = [] if os.geteuid() else ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    if not os.geteuid():
+        who = pwd.getpwnam("postgres")
+        os.chown(folder, who.pw_uid, who.pw_gid)
+    data = folder / "data"
+
+    def call(*words: str) -> None:
+        subprocess.run([*user, *words], check=True, capture_output=True, cwd=folder, stdin=subprocess.DEVNULL)
+
+    call(str(found[-1] / "initdb"), "-D", str(data), "--no-sync", "-U", "nbmlops", "-A", "trust")
+    options = f"-c listen_addresses='' -c unix_socket_directories={folder}"
+    call(str(found[-1] / "pg_ctl"), "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start")
+    try:
+        yield str(folder)
+    finally:
+        call(str(found[-1] / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def url(server: str, request: pytest.FixtureRequest) -> str:
+    """A new, empty database."""
+    name = "t" + str(abs(hash(request.node.name)))
+    admin = sa.create_engine(f"postgresql+psycopg://nbmlops@/postgres?host={server}", isolation_level="AUTOCOMMIT")
+    with admin.connect() as db:
+        db.execute(sa.text(f"DROP DATABASE IF EXISTS {name}"))
+        db.execute(sa.text(f"CREATE DATABASE {name}"))
+    admin.dispose()
+    return f"postgresql+psycopg://nbmlops@/{name}?host={server}"
+
+
+@pytest.fixture
+def team(url: str) -> Iterator[Workspace]:
+    store = open_store(url)
+    yield Workspace(store, lambda: Context(user="tester", host=hostname()))
+    store.close()
+
+
+LOGGER = """
+import sys, nbmlops
+with nbmlops.start_run(sys.argv[1], tags={"w": sys.argv[1]}):
+    nbmlops.log_params({"n": 3, "name": "x"})
+    for i in range(500):
+        nbmlops.log_metric("loss", i * 0.5, step=i)
+"""
+
+
+def test_eight_processes_make_and_use_one_store(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NBMLOPS_STORE", url)
+    workers = [subprocess.Popen([sys.executable, "-c", LOGGER, f"w{n}"], stderr=subprocess.PIPE) for n in range(8)]
+    errors = [w.communicate()[1].decode() for w in workers]
+    assert [w.returncode for w in workers] == [0] * 8, errors
+    ws = Workspace(open_store(url))
+    frame = ws.runs.frame(None, "metrics.loss > 1 AND params.n = 3 AND tags.w LIKE 'w%'", ["run_name DESC"])
+    assert frame["run_name"].tolist() == [f"w{n}" for n in reversed(range(8))]
+    assert frame["metrics.loss"].tolist() == [249.5] * 8
+    run = ws.runs.search()[0]
+    assert ws.runs.metric_history(run.run_id, "loss")["value"].tolist() == [i * 0.5 for i in range(500)]
+    assert run.status == "FINISHED"
+
+
+def test_special_values_data_models_and_the_ledger(team: Workspace) -> None:
+    from sklearn.linear_model import LinearRegression
+
+    live = team.runs.start(name="special")
+    for value in (float("nan"), float("inf"), 1.0):
+        live.log_metric("m", value)
+    live.end()
+    assert str(team.runs.metric_history(live.run_id, "m")["value"].tolist()) == "[nan, inf, 1.0]"
+    frame = pd.DataFrame({"x": [1.0, 2.0, 3.0], "c": pd.Categorical([1, 2, 1])})
+    version = team.datasets.snapshot(frame, "t")
+    pd.testing.assert_frame_equal(team.datasets.load(version.ref), frame)
+    assert not team.datasets.snapshot(frame, "t").new
+    model = LinearRegression().fit(frame[["x"]], [1, 2, 3])
+    assert team.models.register(model, "m", input_example=frame[["x"]]).version == 1
+    team.promotion.promote("m", "staging", "first")
+    assert team.models.get("m@staging").version == 1
+    assert team.verify_ledger() == 2
+    with team.store.write() as db:
+        db.execute(sa.text("UPDATE ledger SET data = '{}' WHERE seq = 1"))
+    with pytest.raises(Tampered):
+        team.verify_ledger()
+
+
+def test_the_url_is_shown_without_its_password() -> None:
+    from nbmlops.store import engine
+
+    store = engine._open_server("postgresql+psycopg://anna:s3cret@localhost:1/db", None)
+    assert "s3cret" not in store.shown_url
+    assert "s3cret" in store.url
+
+
+def test_an_absent_server_is_two_lines(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NBMLOPS_STORE", "postgresql+psycopg://anna:s3cret@127.0.0.1:9/db")
+    done = cli("runs", code=4)
+    assert len(done.err.strip().splitlines()) == 2
+    assert "s3cret" not in done.err
