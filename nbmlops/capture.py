@@ -16,7 +16,6 @@ from nbmlops import fluent, lazy, session
 from nbmlops import words as words_of
 from nbmlops.errors import InvalidValue
 from nbmlops.records import Run
-from nbmlops.session import ActiveRun
 
 _LITERALS = (str, int, float, bool, type(None))
 _PRINTED = 1_000_000  # characters of printed output that are kept
@@ -59,10 +58,13 @@ def run_cell(shell: Any, cell: str, options: CellOptions) -> Run | None:
     with (
         active,
         _autologged(options.auto and _uses_sklearn(cell)),
-        _kept_figures(active, options.auto) as figures,
+        _kept_figures(shell, cell, options.auto),
         _printed() as printed,
     ):
         fluent.log_text(cell, "cell.py")
+        # The user's own values first: they lead the list of parameters, and a cell that dies has them too.
+        literals, computed = assigned(cell) if options.auto else ({}, [])
+        fluent.log_params({name: value for name, value in literals.items() if name not in options.metrics})
         outer = shell.displayhook.exec_result
         try:
             result = shell.run_cell(cell, store_history=False, cell_id=session.current_context().cell_id)
@@ -70,8 +72,7 @@ def run_cell(shell: Any, cell: str, options: CellOptions) -> Run | None:
             shell.displayhook.exec_result = outer  # the cell inside has put its own result there
             if printed.getvalue():
                 fluent.log_text(printed.getvalue()[:_PRINTED], "output.txt")
-        _capture(shell, cell, options, active)
-        figures()
+        _capture(shell.user_ns, computed, options)
         if not result.success:
             error = result.error_in_exec or result.error_before_exec
             # IPython has shown it already; what must go on is the exception, so that papermill stops here.
@@ -83,17 +84,11 @@ def run_cell(shell: Any, cell: str, options: CellOptions) -> Run | None:
     return active.record
 
 
-def _capture(shell: Any, cell: str, options: CellOptions, active: ActiveRun) -> None:
-    """Literals assigned in the cell as parameters, numbers computed in it as metrics."""
-    literals, computed = assigned(cell) if options.auto else ({}, [])
-    space = shell.user_ns
-    params = {name: value for name, value in literals.items() if name not in options.metrics}
+def _capture(space: dict[str, Any], computed: list[str], options: CellOptions) -> None:
+    """Numbers computed in the cell as metrics, and the values that were asked for by name."""
     metrics = {n: float(space[n]) for n in computed if n not in options.params and is_number(space.get(n))}
-    for wanted, into in ((options.params, params), (options.metrics, metrics)):
-        for name in wanted:
-            if name in space:
-                into[name] = space[name]  # type: ignore[assignment]
-    fluent.log_params(params)
+    metrics.update({name: space[name] for name in options.metrics if name in space})
+    fluent.log_params({name: space[name] for name in options.params if name in space})
     fluent.log_metrics(metrics)
 
 
@@ -190,35 +185,37 @@ def _autologged(wanted: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _kept_figures(active: ActiveRun, wanted: bool) -> Iterator[Any]:
-    """Figures that the cell leaves open or shows are kept as ``figures/N.png``."""
-    shown: list[Any] = []
-    pyplot = lazy.loaded("matplotlib.pyplot")
-    before = set(pyplot.get_fignums()) if pyplot is not None else set()
+def _kept_figures(shell: Any, cell: str, wanted: bool) -> Iterator[None]:
+    """Figures that the cell makes are kept as ``figures/N.png``, shown or not."""
+    if not wanted or (lazy.loaded("matplotlib.pyplot") is None and "pyplot" not in cell):
+        yield
+        return
+    import matplotlib.pyplot as plt
+    from matplotlib._pylab_helpers import Gcf
+
+    known = [manager.canvas.figure for manager in Gcf.get_all_fig_managers()]
+    older = len(known)
 
     def keep() -> None:
-        plt = lazy.loaded("matplotlib.pyplot")
-        if plt is None or not wanted:
-            return
-        for number in plt.get_fignums():
-            if number not in before:
-                shown.append(plt.figure(number))
-        for place, figure in enumerate(shown, 1):
-            fluent.log_figure(figure, f"figures/{place}.png")
+        for manager in Gcf.get_all_fig_managers():
+            if not any(manager.canvas.figure is figure for figure in known):
+                known.append(manager.canvas.figure)
+                fluent.log_figure(manager.canvas.figure, f"figures/{len(known) - older}.png")
 
-    original = getattr(pyplot, "show", None)
-    if pyplot is not None and wanted:
+    def show(*args: Any, **kwargs: Any) -> Any:
+        keep()
+        return original(*args, **kwargs)
 
-        def show(*args: Any, **kwargs: Any) -> Any:
-            shown.extend(pyplot.figure(n) for n in pyplot.get_fignums() if n not in before)
-            return original(*args, **kwargs)  # type: ignore[misc]
-
-        pyplot.show = show
+    # A notebook's backend closes figures when they are shown, or when the cell has ended: we must look before it does.
+    original, plt.show = plt.show, show
+    callbacks = shell.events.callbacks["post_execute"]
+    callbacks.insert(0, keep)
     try:
-        yield keep
+        yield
+        keep()
     finally:
-        if pyplot is not None and wanted:
-            pyplot.show = original
+        plt.show = original
+        callbacks.remove(keep)
 
 
 class _Tee(io.StringIO):

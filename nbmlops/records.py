@@ -41,7 +41,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Timed(Record):
+class _Timed(Record):
     """A record with ``started_at`` and ``ended_at``."""
 
     @property
@@ -74,7 +74,7 @@ class Artifact(Record):
 
 
 @dataclass(frozen=True)
-class Run(Timed):
+class Run(_Timed):
     """One tracked execution. Metrics are the latest values; NaN and infinities are kept as they are."""
 
     run_id: str
@@ -270,7 +270,7 @@ class Promotion(Record):
 
 
 @dataclass(frozen=True)
-class StageRun(Timed):
+class StageRun(_Timed):
     """One notebook executed as a stage. ``executed`` is the digest of the executed notebook, kept pass or fail."""
 
     run_id: str
@@ -296,7 +296,7 @@ class StageRun(Timed):
 
 
 @dataclass(frozen=True)
-class Flow(Timed):
+class Flow(_Timed):
     """One execution of a pipeline: its stages, what it wrote and what was decided about the model."""
 
     flow_id: str

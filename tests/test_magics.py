@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -300,3 +301,25 @@ def test_a_model_registered_after_its_cell_belongs_to_the_cells_run(shell: Any, 
     assert version.run_id == record.run_id
     assert version.metrics["auc"] == record.metrics["auc"]
     assert "run" in {node.kind for node in nb.why("model:after").nodes()}
+
+
+@pytest.mark.slow
+def test_figures_are_kept_in_a_real_kernel_whose_backend_closes_them(tmp_path: Path, ws: Any) -> None:
+    cells = (
+        "%load_ext nbmlops",
+        "%%mlops run drawn\nimport matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()\nplt.figure()\nplt.plot([3])\nlast = 1.5 * 2",
+    )
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(c) for c in cells],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    )
+    nbformat.write(notebook, tmp_path / "in.ipynb")
+    env = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}
+    command = [sys.executable, "-m", "papermill", "in.ipynb", "out.ipynb"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stderr
+    run = ws.runs.get("drawn")
+    assert [a.path for a in run.artifacts] == ["cell.py", "figures/1.png", "figures/2.png"]
+    assert run.metrics == {"last": 3.0}
+    outputs = nbformat.read(tmp_path / "out.ipynb", 4).cells[1].outputs
+    assert sum("image/png" in o.get("data", {}) for o in outputs) == 2

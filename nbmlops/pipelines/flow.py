@@ -17,7 +17,7 @@ from nbmlops.errors import Blocked, InvalidValue, NotFound, StageFailed
 from nbmlops.notebook.job import Stop
 from nbmlops.pipelines.plan import Pipeline
 from nbmlops.pipelines.spec import Select, Stage
-from nbmlops.pipelines.stage import StageRunner, Work, run_name
+from nbmlops.pipelines.stage import StageRunner, Work
 from nbmlops.records import StageRun, plain
 from nbmlops.runs.origin import pid_namespace
 from nbmlops.store import Store, schema
@@ -218,12 +218,14 @@ class FlowRun:
             tags = {"nbmlops.flow": self.flow_id, "nbmlops.stage": name}
             source = {"type": "stage", "path": stage.path, "cwd": os.path.dirname(stage.path)}
             sweep.run = self.desks.runs.start(
-                experiment=self.pipeline.spec.name, name=run_name(name), kind="sweep", tags=tags, source=source
+                experiment=self.pipeline.spec.name, name=name, kind="sweep", tags=tags, source=source
             )
         pins = {**self.pins, **self.outputs}
         for ref in stage.reads:
             if str(ref) in self.own:
                 pins[f"{ref.kind}:{ref.name}"] = self.own[str(ref)]
+        side_by_side = min(len(candidates), pool._max_workers)
+        threads = max(1, (os.cpu_count() or 1) // side_by_side) if side_by_side > 1 else None
         for place, candidate in enumerate(candidates):
             work = Work(
                 stage=name,
@@ -242,6 +244,7 @@ class FlowRun:
                 flow_id=self.flow_id,
                 parent_id=sweep.run.run_id if sweep.run else None,
                 experiment=self.pipeline.spec.name,
+                threads=threads,
             )
             future = pool.submit(self.runner.attempts, work)
             pending[future] = name, place

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -28,7 +27,6 @@ EXECUTED = "executed.ipynb"
 BACKOFF, LONGEST_BACKOFF = 1.0, 30.0  # seconds before the second attempt, doubled for each further one
 LONGEST_PARAM = 10_000  # characters
 _RUN_STATUS = {"FINISHED": "FINISHED", "FAILED": "FAILED", "TIMEOUT": "FAILED", "DIED": "KILLED", "KILLED": "KILLED"}
-_UNNAMEABLE = re.compile(r"[^\w .+\-]+")
 
 Announce = Callable[[dict[str, Any]], None]
 
@@ -53,6 +51,7 @@ class Work:
     flow_id: str | None = None
     parent_id: str | None = None
     experiment: str | None = None
+    threads: int | None = None  # for numeric libraries, where several candidates share the processors
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,6 @@ class Produced:
 
     versions: dict[str, int]
     logged: frozenset[str]
-
-
-def run_name(label: str) -> str:
-    """A label as the name of a run, which may hold no brackets: ``train[depth=6]`` becomes ``train depth 6``."""
-    return _UNNAMEABLE.sub(" ", label.replace("..", " ")).strip()[:250] or "stage"
 
 
 class StageRunner:
@@ -99,7 +93,7 @@ class StageRunner:
         }
         live = self.runs.start(
             experiment=work.experiment,
-            name=run_name(work.label),
+            name=work.label,
             parent_id=work.parent_id,
             kind="stage",
             tags=tags,
@@ -204,7 +198,11 @@ class StageRunner:
         )
         root = self.store.blobs.root
         artifacts = root if "://" in root else os.path.abspath(root)
-        return {"NBMLOPS_STORE": self.store.url, "NBMLOPS_ARTIFACTS": artifacts, **context.to_environment()}
+        variables = {"NBMLOPS_STORE": self.store.url, "NBMLOPS_ARTIFACTS": artifacts, **context.to_environment()}
+        if work.threads and "OMP_NUM_THREADS" not in os.environ:
+            # OpenMP threads that outnumber the processors wait for each other by spinning: far slower than fewer.
+            variables["OMP_NUM_THREADS"] = str(work.threads)
+        return variables
 
     def _update(self, run_id: str, **values: Any) -> None:
         with self.store.write() as db:

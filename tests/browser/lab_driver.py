@@ -43,7 +43,7 @@ def chromium() -> str:
     """The browser's path; a machine without one fails here, since a skipped test proves nothing."""
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None:
-        raise RuntimeError("chromium is not installed, and the browser tests need it\n  -> make browser")
+        raise RuntimeError("chromium is not installed, and the browser tests need it\n  -> make services")
     return found
 
 

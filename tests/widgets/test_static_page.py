@@ -13,17 +13,18 @@ from nbmlops.display import Listing
 from nbmlops.reports import notebook_html
 from nbmlops.widgets import dashboard_page, esm, tables
 
-playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium"),
 ]
 LIGHT, DARK = "light", "dark"
 
 
 @pytest.fixture(scope="module")
 def browser():
+    from playwright import sync_api as playwright
+
+    assert CHROMIUM, "chromium is needed for these tests\n  -> make services"
     with playwright.sync_playwright() as pw:
         found = pw.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
