@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import mimetypes
 import os
 import posixpath
@@ -23,6 +24,8 @@ from nbmlops.store import Store, schema
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from nbmlops.runs.frame import Frames
 
 STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
 _ENDINGS = {"FINISHED", "FAILED", "KILLED"}
@@ -87,7 +90,7 @@ class Runs:
         experiment_id = self._experiments.get(experiment) or self.experiment(experiment).experiment_id
         run_id, at = clock.new_id(), clock.now()
         context = self.context()
-        here = source if source is not None else {**origin.source(), "cell_id": context.cell_id}
+        here = source if source is not None else {**origin.source(context.notebook), "cell_id": context.cell_id}
         known = self._origins.known(here)
         row: dict[str, Any] = {
             "id": run_id,
@@ -271,10 +274,14 @@ class Runs:
         limit: int = 100_000,
     ) -> pd.DataFrame:
         """The same as a DataFrame with ``params.*``, ``metrics.*`` and ``tags.*`` columns, absent values missing."""
-        from nbmlops.runs.frame import runs_frame
-
         self._settle()
-        return runs_frame(self.store, self._query(experiments, filter, order_by, limit))
+        return self._frames.of(self._query(experiments, filter, order_by, limit))
+
+    @functools.cached_property
+    def _frames(self) -> Frames:
+        from nbmlops.runs.frame import Frames
+
+        return Frames(self.store)
 
     def metric_history(self, run_id: str, key: str) -> pd.DataFrame:
         """All points of a metric in logging order: ``step``, ``timestamp`` (UTC), ``value``.
@@ -284,19 +291,20 @@ class Runs:
         """
         import pandas as pd
 
-        from nbmlops.runs.fold import read_points
+        from nbmlops.store import series
 
         self._settle()
         seq = self._row(run_id)["seq"]
-        k, m = schema.keys, schema.metric_latest
+        k, m, c = schema.keys, schema.metric_latest, schema.metric_chunks.c
         with self.store.read() as db:
             query = sa.select(k.c.name, k.c.id).join(m, m.c.key_id == k.c.id).where(m.c.run_seq == seq)
             known = {row.name: row.id for row in db.execute(query)}
             if key not in known:
                 raise NotFound.of("metric", key, known)
-            steps, stamps, values = read_points(db, seq, known[key])
-        times = pd.to_datetime(stamps, unit="ms", utc=True)
-        return pd.DataFrame({"step": steps, "timestamp": times, "value": values})
+            chunks = sa.select(c.data).where(c.run_seq == seq, c.key_id == known[key]).order_by(c.chunk)
+            steps, stamps, values = series.decode(*db.scalars(chunks))
+        times = pd.DatetimeIndex(stamps.view("M8[ms]")).tz_localize("UTC")
+        return pd.DataFrame({"step": steps, "timestamp": times, "value": values}, copy=False)
 
     def param_history(self, ref: str) -> list[dict[str, Any]]:
         """The values of parameters that were logged again: ``key``, ``value`` before, ``at`` (time of the change)."""

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import itertools
 import math
+import os
+import sqlite3
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from nbmlops.runs.columns import PART, Statement, cells, columns
 from nbmlops.store import Store
-from nbmlops.store.schema import keys, metric_latest, params, tags
+from nbmlops.store.schema import experiments, keys, metric_latest, params, runs, tags
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Values = dict[int, dict[str, Any]]
-_PART = 900  # bound parameters of one statement
+_KEPT = 4  # tables a desk remembers
+_r = runs.c
+_SHOWN = (
+    _r.seq, _r.id, _r.experiment_id, _r.status, _r.started_at, _r.ended_at, _r.name,
+    experiments.c.name.label("experiment"), _r.user,
+)  # fmt: skip
 
 
 def logged(db: sa.Connection, seqs: Sequence[int]) -> tuple[Values, Values, Values]:
@@ -25,86 +33,119 @@ def logged(db: sa.Connection, seqs: Sequence[int]) -> tuple[Values, Values, Valu
     names: dict[int, str] = {}
     found: tuple[Values, Values, Values] = ({}, {}, {})
     for table, into in zip((params, metric_latest, tags), found, strict=True):
-        for seq, key, value in _cells(db, table, seqs):
-            into.setdefault(seq, {})[key] = value  # type: ignore[index]
+        for seq, key, value in cells(db, table, seqs):
+            into.setdefault(seq, {})[key] = value
         unknown = {key for row in into.values() for key in row} - names.keys()  # type: ignore[operator]
-        for start in range(0, len(unknown), _PART):
-            part = sorted(unknown)[start : start + _PART]  # type: ignore[type-var]
+        for start in range(0, len(unknown), PART):
+            part = sorted(unknown)[start : start + PART]  # type: ignore[type-var]
             names.update((i, n) for i, n in db.execute(sa.select(keys.c.id, keys.c.name).where(keys.c.id.in_(part))))
     params_, metrics_, tags_ = ({s: {names[k]: v for k, v in row.items()} for s, row in v.items()} for v in found)  # type: ignore[index]
     return params_, metrics_, tags_
 
 
-def _cells(db: sa.Connection, table: sa.Table, seqs: Sequence[int]) -> list[tuple[int, int, Any]]:
-    """(run, key, value) of all logged values; NaN, which SQL keeps as NULL, is NaN again."""
-    c = table.c
-    query = sa.select(c.run_seq, c.key_id, c.value)
-    if not seqs:
-        return []
-    span = max(seqs) - min(seqs) + 1
-    if len(seqs) > _PART or len(seqs) * 2 >= span > 50:
-        # Most runs of a range: scanning the range beats naming each of them.
-        query = query.where(c.run_seq.between(min(seqs), max(seqs))).order_by(c.run_seq, c.key_id)
-        rows = _raw(db, query)
-        if len(seqs) < span:
-            wanted = set(seqs)
-            rows = [row for row in rows if row[0] in wanted]
-    else:
-        rows = list(
-            itertools.chain.from_iterable(
-                _raw(db, query.where(c.run_seq.in_(seqs[start : start + _PART])).order_by(c.run_seq, c.key_id))
-                for start in range(0, len(seqs), _PART)
-            )
-        )
-    if table is metric_latest:
-        return [(s, k, math.nan if v is None else v) for s, k, v in rows]
-    return rows
+class Frames:
+    """The runs of queries as wide DataFrames, in the query's order; the last few are remembered.
+
+    A folder store tells cheaply whether anybody has changed it since; a server does not, and is always asked.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._watch = Watch(store)
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Any, tuple[Any, pd.DataFrame]] = OrderedDict()
+
+    def of(self, query: Any) -> pd.DataFrame:
+        """The runs of a query over ``runs`` joined with ``experiments``; the frame is the caller's own."""
+        state = self._watch.state()  # before reading: what comes between makes the frame only newer than it says
+        with self.store.read() as db:
+            statement = Statement(db, query.with_only_columns(*_SHOWN))
+            if state is None or db.get_execution_options().get("nbmlops_write"):  # nobody else sees that yet
+                return _frame(db, statement, self.store.blobs.root)
+            question = (statement.text, statement.bound())
+            state_then, frame = self._kept.get(question, (None, None))
+            if frame is None or state_then != state:
+                frame = _frame(db, statement, self.store.blobs.root)
+                self._keep(question, state, frame)
+        return frame.copy()  # deep: columns of text are shared all the same, and pandas 3 leaks writes to `.array`
+
+    def _keep(self, question: Any, state: Any, frame: pd.DataFrame) -> None:
+        with self._lock:
+            for old in [q for q, (then, _) in self._kept.items() if then != state]:
+                del self._kept[old]
+            self._kept[question] = (state, frame)
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
 
 
-def _raw(db: sa.Connection, query: Any) -> list[tuple[int, int, Any]]:
-    """The driver's own tuples: SQLAlchemy's rows cost more than the query when there are millions."""
-    compiled = query.compile(db.engine, compile_kwargs={"render_postcompile": True})
-    cursor = db.connection.cursor()
-    try:
-        bound = compiled.params
-        cursor.execute(str(compiled), tuple(bound[n] for n in compiled.positiontup) if compiled.positiontup else bound)
-        return list(cursor.fetchall())
-    finally:
-        cursor.close()
+class Watch:
+    """Tells whether a SQLite store has changed, in microseconds.
+
+    ``PRAGMA data_version`` changes with every commit of any other connection, so it is asked on one that never writes.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._lock = threading.Lock()
+        self._pid = 0
+        self._connection: Any = None
+        self._mark = object()  # of the connection: the numbers of two cannot be compared
+        sa.event.listen(store.engine, "engine_disposed", self._close)
+
+    def state(self) -> tuple[object, int] | None:
+        """Equal states mean an unchanged store; None where that cannot be told."""
+        if self.store.dialect != "sqlite":
+            return None
+        if self._pid != os.getpid():
+            self._lock = threading.Lock()  # a thread of the parent may have held the old one
+        with self._lock:
+            try:
+                if self._connection is None or self._pid != os.getpid():
+                    self._open()
+                return self._mark, self._connection.execute("PRAGMA data_version").fetchone()[0]
+            except (sqlite3.Error, sa.exc.DBAPIError):  # reading will say what is wrong with the store
+                return None
+
+    def _open(self) -> None:
+        if self._connection is not None:
+            _inherited.append(self._connection)
+        pooled = self.store.engine.raw_connection()
+        self._connection, self._mark, self._pid = pooled.driver_connection, object(), os.getpid()
+        pooled.detach()
+
+    def _close(self, _engine: sa.Engine) -> None:
+        if self._pid == os.getpid() and self._connection is not None:
+            with self._lock:
+                self._connection.close()
+                self._connection = None
 
 
-def runs_frame(store: Store, query: Any) -> pd.DataFrame:
-    """The runs of a query as a wide DataFrame, in the query's order."""
-    import numpy as np
+_inherited: list[Any] = []  # a forked child must not even close its parent's connections
+
+
+def _frame(db: sa.Connection, statement: Statement, root: str) -> pd.DataFrame:
     import pandas as pd
 
-    with store.read() as db:
-        rows = db.execute(query).mappings().all()
-        seqs = [row["seq"] for row in rows]
-        place = {seq: number for number, seq in enumerate(seqs)}
-        columns: dict[str, Any] = {
-            "run_id": [r["id"] for r in rows],
-            "experiment_id": [r["experiment_id"] for r in rows],
-            "status": [r["status"] for r in rows],
-            "artifact_uri": [store.blobs.root] * len(rows),
-            "start_time": _times([r["started_at"] for r in rows]),
-            "end_time": _times([r["ended_at"] for r in rows]),
-            "run_name": [r["name"] for r in rows],
-            "experiment": [r["experiment"] for r in rows],
-            "user": [r["user"] for r in rows],
-        }
-        names = {key.id: key.name for key in db.execute(sa.select(keys))}
-        for table, prefix in ((metric_latest, "metrics."), (params, "params."), (tags, "tags.")):
-            empty: Any = np.nan if table is metric_latest else None
-            dtype: Any = float if table is metric_latest else object
-            wide: dict[int, Any] = {}
-            cells = sorted(_cells(db, table, seqs), key=itemgetter(1))
-            for key, group in itertools.groupby(cells, key=itemgetter(1)):
-                column = wide[key] = np.full(len(rows), empty, dtype)
-                for seq, _, value in group:
-                    column[place[seq]] = value
-            columns.update({prefix + names[k]: wide[k] for k in sorted(wide, key=lambda k: names[k])})
-    return pd.DataFrame(columns)
+    rows = statement.rows()
+    seqs, ids, experiment_ids, statuses, started, ended, names, experiment_names, users = (
+        map(list, zip(*rows, strict=True)) if rows else ([] for _ in _SHOWN)
+    )
+    wide: dict[str, Any] = {
+        "run_id": ids,
+        "experiment_id": experiment_ids,
+        "status": statuses,
+        "artifact_uri": [root] * len(rows),
+        "start_time": _times(started),
+        "end_time": _times(ended),
+        "run_name": names,
+        "experiment": experiment_names,
+        "user": users,
+    }
+    known = {key.id: key.name for key in db.execute(sa.select(keys))}
+    for table, prefix in ((metric_latest, "metrics."), (params, "params."), (tags, "tags.")):
+        found = columns(db, table, seqs)
+        wide.update({prefix + known[k]: found[k] for k in sorted(found, key=lambda k: known[k])})
+    return pd.DataFrame(wide)
 
 
 def _times(seconds: list[float | None]) -> Any:

@@ -23,11 +23,15 @@ _git_cache: dict[str, tuple[float, dict[str, Any] | None, bytes]] = {}
 _lock = threading.Lock()
 
 
-def source() -> dict[str, Any]:
-    """What is running here, found out without waiting: type, path, process and, in a notebook, the kernel."""
+def source(injected: str | None = None) -> dict[str, Any]:
+    """What is running here, found out without waiting: type, path, process and, in a notebook, the kernel.
+
+    Args:
+        injected: the notebook's path, where a pipeline knows it.
+    """
     facts: dict[str, Any] = {"cwd": os.getcwd(), "pid_namespace": pid_namespace()}
     kernel = kernel_id()
-    path = notebook_path()
+    path = notebook_path(injected)
     if path:
         return {"type": "notebook", "path": path, "kernel_id": kernel, **facts}
     if kernel:
@@ -38,13 +42,16 @@ def source() -> dict[str, Any]:
     return {"type": "interactive", "path": "", **facts}
 
 
-def notebook_path() -> str | None:
+def notebook_path(injected: str | None = None) -> str | None:
     """The notebook that runs here, as far as the process itself can know.
 
-    In order: the setting ``notebook`` (``NBMLOPS_NOTEBOOK``), VS Code's ``__vsc_ipynb_file__``, ``JPY_SESSION_NAME``.
+    In order: the setting ``notebook`` (``NBMLOPS_NOTEBOOK``), what a pipeline injected, VS Code's
+    ``__vsc_ipynb_file__``, ``__session__`` and ``JPY_SESSION_NAME`` of Jupyter Server.
     """
     if given := settings.value("notebook"):
         return os.path.abspath(given)
+    if injected:
+        return injected
     shell = _shell()
     if shell is None:
         return None

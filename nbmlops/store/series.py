@@ -41,43 +41,64 @@ def encode(steps: NDArray[np.int64], times_ms: NDArray[np.int64], values: NDArra
     return _HEAD.pack(1, flags, count) + body
 
 
-def decode(data: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """The steps, times (ms) and values of a chunk.
+def decode(*chunks: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """The steps, times (ms) and values of chunks, one after the other.
 
     Raises:
-        BlobCorrupt: it is not a chunk this version knows.
+        BlobCorrupt: one is not a chunk this version knows.
     """
     try:
-        version, flags, count = _HEAD.unpack_from(data)
-        if version != 1:
-            raise ValueError(f"chunk version {version}")
-        body = data[_HEAD.size :]
-        if flags & _COMPRESSED:
-            body = zstandard.ZstdDecompressor().decompress(body, max_output_size=24 * count + 64)
-        size = 8 if flags & _CONSECUTIVE else 8 * count
-        if len(body) != size + 16 * count:
-            raise ValueError(f"{len(body)} bytes for {count} points")
-        if flags & _CONSECUTIVE:
-            steps = np.arange(count, dtype=np.int64) + np.frombuffer(body[:8], "<i8")[0]
-        else:
-            steps = _from_integers(body[:size])
-        times = _from_integers(body[size : size + 8 * count])
-        return steps, times, _from_planes(body[size + 8 * count :]).view("<f8")
+        heads = [_head(data) for data in chunks]
+        total = sum(count for _, count in heads)
+        steps, times, values = np.empty(total, "<i8"), np.empty(total, "<i8"), np.empty(total, "<f8")
+        unpack = zstandard.ZstdDecompressor().decompress
+        end = 0
+        for data, (flags, count) in zip(chunks, heads, strict=True):
+            part = slice(end, end := end + count)
+            body = memoryview(data)[_HEAD.size :]
+            if flags & _COMPRESSED:
+                body = memoryview(unpack(body))
+            size = 8 if flags & _CONSECUTIVE else 8 * count
+            if flags & _CONSECUTIVE:
+                first = int(np.frombuffer(body[:8], "<i8")[0])
+                steps[part] = np.arange(count, dtype=np.int64) + first
+            else:
+                _read_integers(body[:size], steps[part])
+            _read_integers(body[size : size + 8 * count], times[part])
+            _read_planes(body[size + 8 * count :], values[part])
+        return steps, times, values
     except (struct.error, ValueError, zstandard.ZstdError) as error:
         raise BlobCorrupt(f"a metric chunk cannot be read: {error}", "restore the store from a backup") from error
+
+
+def _head(data: bytes) -> tuple[int, int]:
+    """Flags and count of a chunk, once its length agrees with them: nothing is set aside for a count gone wrong."""
+    version, flags, count = _HEAD.unpack_from(data)
+    if version != 1:
+        raise ValueError(f"chunk version {version}")
+    body = memoryview(data)[_HEAD.size :]
+    length = zstandard.frame_content_size(body) if flags & _COMPRESSED else len(body)
+    if length != (8 if flags & _CONSECUTIVE else 8 * count) + 16 * count:
+        raise ValueError(f"{length} bytes for {count} points")
+    return flags, count
 
 
 def _integers(numbers: NDArray[np.int64]) -> bytes:
     return _planes(np.diff(numbers.astype("<i8"), prepend=np.int64(0)).view("<i8"))
 
 
-def _from_integers(data: bytes) -> NDArray[np.int64]:
-    return np.cumsum(_from_planes(data).view("<i8"))
+def _read_integers(data: memoryview, out: NDArray[np.int64]) -> None:
+    _read_planes(data, out)
+    np.cumsum(out, out=out)
 
 
 def _planes(numbers: NDArray[np.generic]) -> bytes:
     return np.ascontiguousarray(numbers).view(np.uint8).reshape(-1, 8).T.tobytes()
 
 
-def _from_planes(data: bytes) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(np.frombuffer(data, np.uint8).reshape(8, -1).T).reshape(-1)
+def _read_planes(data: memoryview, out: NDArray[np.generic]) -> None:
+    if not len(out):
+        return
+    places, planes = out.view(np.uint8).reshape(-1, 8), np.frombuffer(data, np.uint8).reshape(8, -1)
+    for place, plane in enumerate(planes):  # twice as fast as the transposed copy at once
+        places[:, place] = plane

@@ -79,7 +79,7 @@ def curve_payload(history: pd.DataFrame, most: int = MOST_POINTS) -> dict[str, A
     steps = history["step"].to_numpy()
     by_step = len(steps) > 0 and bool((steps != steps[0]).any())
     x = steps if by_step else np.arange(len(y))
-    if by_step:
+    if by_step and bool((x[1:] < x[:-1]).any()):
         order = np.argsort(x, kind="stable")
         x, y = x[order], y[order]
     keep = thin(y, most)
@@ -97,10 +97,13 @@ def thin(values: np.ndarray, most: int) -> np.ndarray:
         return np.arange(len(values))
     edges = np.linspace(1, len(values) - 1, max(1, (most - 2) // 2) + 1).astype(int)
     keep = {0, len(values) - 1}
-    for low, high in itertools.pairwise(edges):
-        part = values[low:high]
-        keep.add(int(low + np.where(np.isnan(part), np.inf, part).argmin()))
-        keep.add(int(low + np.where(np.isnan(part), -np.inf, part).argmax()))
+    gaps = np.isnan(values)
+    lows = highs = values
+    if gaps.any():
+        lows, highs = np.where(gaps, np.inf, values), np.where(gaps, -np.inf, values)
+    for low, high in itertools.pairwise(edges.tolist()):
+        keep.add(low + int(lows[low:high].argmin()))
+        keep.add(low + int(highs[low:high].argmax()))
     return np.array(sorted(keep))
 
 
