@@ -307,7 +307,8 @@ def test_a_model_registered_after_its_cell_belongs_to_the_cells_run(shell: Any, 
 def test_figures_are_kept_in_a_real_kernel_whose_backend_closes_them(tmp_path: Path, ws: Any) -> None:
     cells = (
         "%load_ext nbmlops",
-        "%%mlops run drawn\nimport matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()\nplt.figure()\nplt.plot([3])\nlast = 1.5 * 2",
+        "%%mlops run drawn\nimport matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()\n"
+        "plt.figure()\nplt.plot([3])\nlast = 1.5 * 2",
     )
     notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(c) for c in cells],
