@@ -47,7 +47,7 @@ lint: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/nbstripout --verify $$(git ls-files '*.ipynb')
+	@$(BIN)/nbstripout --keep-id --verify $$(git ls-files '*.ipynb')
 
 format: $(READY)
 	@$(BIN)/ruff check --fix .

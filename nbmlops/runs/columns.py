@@ -8,28 +8,28 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from nbmlops.store.schema import keys, metric_latest, runs
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+Places = Callable[[NDArray[np.int64]], NDArray[np.int64]]  # where runs stand in the table, -1 for those that do not
+Column = Callable[[int, Places, int], Any]  # of a key; None if no run of the table has it
 PART = 900  # bound parameters of one statement
 _KEY = sa.bindparam("key", 0)
 _FEW = 200  # below this the way makes no difference
 
 
-def columns(db: sa.Connection, table: sa.Table, seqs: Sequence[int]) -> dict[int, NDArray[Any]]:
+def columns(db: sa.Connection, table: sa.Table, seqs: Sequence[int]) -> dict[int, Any]:
     """For each key that one of the runs has logged, its id and the values in the order of ``seqs``.
 
-    Metrics are floats, missing ones NaN; parameters and tags are objects, missing ones None.
+    Metrics are floats, missing ones NaN; parameters and tags are texts, missing ones what pandas has for them.
     """
     if len(seqs) > _FEW and len(seqs) * 2 >= (db.execute(sa.select(sa.func.max(runs.c.seq))).scalar() or 0):
         known = sa.exists().where(table.c.key_id == keys.c.id)
@@ -49,68 +49,77 @@ def _by_cell(db: sa.Connection, table: sa.Table, seqs: Sequence[int]) -> dict[in
     return wide
 
 
-def _by_key(db: sa.Connection, table: sa.Table, seqs: Sequence[int], ids: Sequence[int]) -> dict[int, NDArray[Any]]:
+def _by_key(db: sa.Connection, table: sa.Table, seqs: Sequence[int], ids: Sequence[int]) -> dict[int, Any]:
     order = np.array(seqs, np.int64)
     beyond = int(order.max()) + 1
     place = np.full(beyond + 1, -1)
     place[order] = np.arange(len(order))
-    read = _Numbers(db, table) if table is metric_latest else _Texts(db, table)
-    wide: dict[int, NDArray[Any]] = {}
-    for key in ids:
-        found, values = read(key)
-        at = place[np.minimum(found, beyond)]
-        if len(at) and at.min() < 0:
-            at, values = at[at >= 0], values[at >= 0]
-        if len(at) or (place[np.minimum(read.absent(key), beyond)] >= 0).any():
-            column = wide[key] = _empty(table, len(seqs))
-            column[at] = values
-    return wide
+    column = _numbers(db, table) if table is metric_latest else _texts(db, table)
+    made = ((key, column(key, lambda found: place[np.minimum(found, beyond)], len(order))) for key in ids)
+    return {key: values for key, values in made if values is not None}
+
+
+def _numbers(db: sa.Connection, table: sa.Table) -> Column:
+    """Columns of metrics. Those without a value (NaN) are asked for only where there are no others."""
+    c = table.c
+    mine = sa.select(c.run_seq).where(c.key_id == _KEY)
+    numbers = Statement(db, mine.add_columns(c.value).where(c.value.is_not(None)))
+    missing = Statement(db, mine.where(c.value.is_(None)))
+
+    def column(key: int, places: Places, count: int) -> NDArray[np.float64] | None:
+        with numbers.run(key=key) as rows:
+            both = np.fromiter(rows, [("seq", "i8"), ("value", "f8")])
+        at = places(both["seq"])
+        mine = at >= 0
+        if not mine.any():
+            with missing.run(key=key) as rows:
+                if not (places(np.fromiter((seq for (seq,) in rows), np.int64)) >= 0).any():
+                    return None
+        wide = np.full(count, math.nan)
+        wide[at[mine]] = both["value"][mine]
+        return wide
+
+    return column
+
+
+def _texts(db: sa.Connection, table: sa.Table) -> Column:
+    """Columns of parameters or tags, read as each different value with the list of its runs."""
+    c = table.c
+    # SQLite joins numbers as they are, in two thirds of the time.
+    seq: Any = c.run_seq if db.dialect.name == "sqlite" else sa.cast(c.run_seq, sa.Text)
+    lists = Statement(
+        db, sa.select(c.value, sa.func.aggregate_strings(seq, ",")).where(c.key_id == _KEY).group_by(c.value)
+    )
+
+    def column(key: int, places: Places, count: int) -> Any:
+        with lists.run(key=key) as rows:
+            found = list(rows)
+        if not found:
+            return None
+        values, runs_of = zip(*found, strict=True)
+        at = places(np.fromstring(",".join(runs_of), np.int64, sep=","))
+        mine = at >= 0
+        if not mine.any():
+            return None
+        codes = np.full(count, -1)
+        codes[at[mine]] = np.repeat(np.arange(len(values)), [text.count(",") + 1 for text in runs_of])[mine]
+        return _coded(values, codes)
+
+    return column
+
+
+def _coded(values: Sequence[str], codes: NDArray[np.int64]) -> Any:
+    """``values[code]`` for each code, -1 being missing: what pandas would make of the texts, without making them."""
+    import pandas as pd
+
+    dtype = pd.Series(values[:1]).dtype
+    if dtype == object:
+        return np.array([*values, None], object)[codes]
+    return pd.array(values, dtype=dtype).take(codes, allow_fill=True)
 
 
 def _empty(table: sa.Table, count: int) -> NDArray[Any]:
     return np.full(count, math.nan) if table is metric_latest else np.full(count, None, object)
-
-
-class _Numbers:
-    """Reads the runs and values of a metric, those without a value (NaN) apart."""
-
-    def __init__(self, db: sa.Connection, table: sa.Table) -> None:
-        c = table.c
-        mine = sa.select(c.run_seq).where(c.key_id == _KEY)
-        self.numbers = Statement(db, mine.add_columns(c.value).where(c.value.is_not(None)))
-        self.missing = Statement(db, mine.where(c.value.is_(None)))
-
-    def __call__(self, key: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        with self.numbers.run(key=key) as rows:
-            both = np.fromiter(rows, [("seq", "i8"), ("value", "f8")])
-        return both["seq"], both["value"]
-
-    def absent(self, key: int) -> NDArray[np.int64]:
-        with self.missing.run(key=key) as rows:
-            return np.fromiter((seq for (seq,) in rows), np.int64)
-
-
-class _Texts:
-    """Reads the runs and values of a parameter or tag: each different value once, with the list of its runs."""
-
-    def __init__(self, db: sa.Connection, table: sa.Table) -> None:
-        c = table.c
-        # SQLite joins numbers as they are, in two thirds of the time.
-        seq: Any = c.run_seq if db.dialect.name == "sqlite" else sa.cast(c.run_seq, sa.Text)
-        query = sa.select(c.value, sa.func.aggregate_strings(seq, ",")).where(c.key_id == _KEY)
-        self.lists = Statement(db, query.group_by(c.value))
-
-    def __call__(self, key: int) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
-        with self.lists.run(key=key) as rows:
-            found = list(rows)
-        if not found:
-            return self.absent(key), np.array([], object)
-        values, lists = zip(*found, strict=True)
-        seqs = np.fromstring(",".join(lists), np.int64, sep=",")
-        return seqs, np.repeat(np.array(values, object), [text.count(",") + 1 for text in lists])
-
-    def absent(self, _key: int) -> NDArray[np.int64]:
-        return np.array([], np.int64)
 
 
 class Statement:
@@ -150,22 +159,24 @@ class Statement:
 def cells(db: sa.Connection, table: sa.Table, seqs: Sequence[int]) -> list[tuple[Any, ...]]:
     """(run, key, value) of all logged values; NaN, which SQL keeps as NULL, is NaN again."""
     c = table.c
-    query = sa.select(c.run_seq, c.key_id, c.value)
-    if not seqs:
-        return []
-    span = max(seqs) - min(seqs) + 1
-    if len(seqs) > PART or len(seqs) * 2 >= span > 50:
-        # Most runs of a range: scanning the range beats naming each of them.
-        query = query.where(c.run_seq.between(min(seqs), max(seqs))).order_by(c.run_seq, c.key_id)
-        rows = Statement(db, query).rows()
-        if len(seqs) < span:
-            wanted = set(seqs)
-            rows = [row for row in rows if row[0] in wanted]
-    else:
-        rows = []
-        for start in range(0, len(seqs), PART):
-            part = query.where(c.run_seq.in_(seqs[start : start + PART])).order_by(c.run_seq, c.key_id)
-            rows += Statement(db, part).rows()
+    rows = of_runs(db, sa.select(c.run_seq, c.key_id, c.value).order_by(c.run_seq, c.key_id), c.run_seq, seqs)
     if table is metric_latest:
         return [(s, k, math.nan if v is None else v) for s, k, v in rows]
     return rows
+
+
+def of_runs(db: sa.Connection, query: Any, seq: Any, seqs: Sequence[int]) -> list[tuple[Any, ...]]:
+    """The rows of a query, the first of whose columns is ``seq``, for some runs."""
+    if not seqs:
+        return []
+    low, high = min(seqs), max(seqs)
+    span = high - low + 1
+    if len(seqs) > PART or len(seqs) * 2 >= span > 50:
+        # Most runs of a range: scanning the range beats naming each of them.
+        rows = Statement(db, query.where(seq.between(low, high))).rows()
+        if len(seqs) == span:
+            return rows
+        wanted = set(seqs)
+        return [row for row in rows if row[0] in wanted]
+    parts = (seqs[start : start + PART] for start in range(0, len(seqs), PART))
+    return list(itertools.chain.from_iterable(Statement(db, query.where(seq.in_(part))).rows() for part in parts))

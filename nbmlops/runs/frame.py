@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from nbmlops.runs.columns import PART, Statement, cells, columns
+from nbmlops.runs.columns import PART, Statement, cells, columns, of_runs
 from nbmlops.store import Store
 from nbmlops.store.schema import experiments, keys, metric_latest, params, runs, tags
 
@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 Values = dict[int, dict[str, Any]]
 _KEPT = 4  # tables a desk remembers
 _r = runs.c
-_SHOWN = (
-    _r.seq, _r.id, _r.experiment_id, _r.status, _r.started_at, _r.ended_at, _r.name,
-    experiments.c.name.label("experiment"), _r.user,
-)  # fmt: skip
+_SHOWN = (_r.seq, _r.id, _r.experiment_id, _r.status, _r.started_at, _r.ended_at, _r.name, _r.user)
 
 
 def logged(db: sa.Connection, seqs: Sequence[int]) -> tuple[Values, Values, Values]:
@@ -59,7 +56,7 @@ class Frames:
         """The runs of a query over ``runs`` joined with ``experiments``; the frame is the caller's own."""
         state = self._watch.state()  # before reading: what comes between makes the frame only newer than it says
         with self.store.read() as db:
-            statement = Statement(db, query.with_only_columns(*_SHOWN))
+            statement = Statement(db, query.with_only_columns(_r.seq))  # sorting whole rows takes twice as long
             if state is None or db.get_execution_options().get("nbmlops_write"):  # nobody else sees that yet
                 return _frame(db, statement, self.store.blobs.root)
             question = (statement.text, statement.bound())
@@ -126,19 +123,21 @@ _inherited: list[Any] = []  # a forked child must not even close its parent's co
 def _frame(db: sa.Connection, statement: Statement, root: str) -> pd.DataFrame:
     import pandas as pd
 
-    rows = statement.rows()
-    seqs, ids, experiment_ids, statuses, started, ended, names, experiment_names, users = (
-        map(list, zip(*rows, strict=True)) if rows else ([] for _ in _SHOWN)
+    seqs = [seq for (seq,) in statement.rows()]
+    heads = {row[0]: row for row in of_runs(db, sa.select(*_SHOWN), _r.seq, seqs)}
+    _, ids, experiment_ids, statuses, started, ended, names, users = (
+        map(list, zip(*map(heads.__getitem__, seqs), strict=True)) if seqs else ([] for _ in _SHOWN)
     )
+    titles = {row.id: row.name for row in db.execute(sa.select(experiments.c.id, experiments.c.name))}
     wide: dict[str, Any] = {
         "run_id": ids,
         "experiment_id": experiment_ids,
         "status": statuses,
-        "artifact_uri": [root] * len(rows),
+        "artifact_uri": [root] * len(seqs),
         "start_time": _times(started),
         "end_time": _times(ended),
         "run_name": names,
-        "experiment": experiment_names,
+        "experiment": [titles[i] for i in experiment_ids],
         "user": users,
     }
     known = {key.id: key.name for key in db.execute(sa.select(keys))}
