@@ -10,6 +10,8 @@ import click
 
 from nbmlops.records import Diagnosis, Finding, Flow, Lineage, MonitorReport, Promotion, Record, StageRun, plain
 
+_WIDEST, _LEAST = 40, 3
+
 
 def show(value: Any, *, as_json: bool) -> None:
     """Print a record, a list of records, or text."""
@@ -41,14 +43,34 @@ def _table(records: list[Any]) -> None:
     from nbmlops.display.listing import visible
     from nbmlops.display.shape import RIGHT, cell
 
+    console = Console()
     columns, rows = visible(*display.table_of(records))
+    texts = [[cell(value, column.kind) for value, column in zip(row, columns, strict=True)] for row in rows]
+    widths = [
+        min(_WIDEST, max(len(column.title), *(len(row[place]) for row in texts)))
+        for place, column in enumerate(columns)
+    ]
+    shown = _fitting(widths, console.width)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
+    for column, width in zip(columns[:shown], widths, strict=False):
         justify: Any = "right" if column.kind in RIGHT else "left"
-        table.add_column(Text(column.title), justify=justify, overflow="ellipsis", no_wrap=True)
-    for row in rows:
-        table.add_row(*(Text(cell(value, column.kind)) for value, column in zip(row, columns)))
-    Console().print(table)
+        table.add_column(Text(column.title), justify=justify, overflow="ellipsis", no_wrap=True, max_width=width)
+    for row in texts:
+        table.add_row(*(Text(text) for text in row[:shown]))
+    console.print(table)
+    if shown < len(columns):
+        left = ", ".join(column.title for column in columns[shown:])
+        console.print(Text(f"no room for {left}: widen the terminal, or use --json"), style="dim")
+
+
+def _fitting(widths: list[int], room: int) -> int:
+    """How many of the columns fit beside each other, two blanks apart; at least three."""
+    used = 0
+    for place, width in enumerate(widths):
+        used += width + 2
+        if used > room + 2 and place >= _LEAST:
+            return place
+    return len(widths)
 
 
 def exit_code(value: Any) -> int:

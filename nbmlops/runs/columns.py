@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import sqlalchemy as sa
@@ -22,7 +22,7 @@ from nbmlops.store.schema import keys, metric_latest, runs
 Places = Callable[[NDArray[np.int64]], NDArray[np.int64]]  # where runs stand in the table, -1 for those that do not
 Column = Callable[[int, Places, int], Any]  # of a key; None if no run of the table has it
 PART = 900  # bound parameters of one statement
-_KEY = sa.bindparam("key", 0)
+_KEY: Any = sa.bindparam("key", 0)
 _FEW = 200  # below this the way makes no difference
 
 
@@ -72,9 +72,8 @@ def _numbers(db: sa.Connection, table: sa.Table) -> Column:
         at = places(both["seq"])
         mine = at >= 0
         if not mine.any():
-            with missing.run(key=key) as rows:
-                if not (places(np.fromiter((seq for (seq,) in rows), np.int64)) >= 0).any():
-                    return None
+            if not (places(missing.numbers(key=key)) >= 0).any():
+                return None
         wide = np.full(count, math.nan)
         wide[at[mine]] = both["value"][mine]
         return wide
@@ -112,10 +111,11 @@ def _coded(values: Sequence[str], codes: NDArray[np.int64]) -> Any:
     """``values[code]`` for each code, -1 being missing: what pandas would make of the texts, without making them."""
     import pandas as pd
 
-    dtype = pd.Series(values[:1]).dtype
-    if dtype == object:
+    dtype: Any = pd.Series(values[:1]).dtype
+    if dtype.kind == "O" and isinstance(dtype, np.dtype):  # pandas 2
         return np.array([*values, None], object)[codes]
-    return pd.array(values, dtype=dtype).take(codes, allow_fill=True)
+    kinds: Any = pd.array(list(values), dtype=dtype)
+    return kinds.take(codes, allow_fill=True)
 
 
 def _empty(table: sa.Table, count: int) -> NDArray[Any]:
@@ -144,16 +144,16 @@ class Statement:
         cursor = self.db.connection.cursor()
         try:
             cursor.execute(self.text, self.bound(**values))
-            yield cursor
+            yield cast(Iterator[tuple[Any, ...]], cursor)
         except self.db.dialect.loaded_dbapi.Error as error:  # as SQLAlchemy would raise it, for the store to explain
             raise sa.exc.DBAPIError(self.text, None, error) from error
         finally:
             cursor.close()
 
-    def rows(self) -> list[tuple[Any, ...]]:
-        """All rows at once."""
-        with self.run() as found:
-            return list(found)
+    def numbers(self, **values: Any) -> NDArray[np.int64]:
+        """The only column of the rows."""
+        with self.run(**values) as rows:
+            return np.fromiter((number for (number,) in rows), np.int64)
 
 
 def cells(db: sa.Connection, table: sa.Table, seqs: Sequence[int]) -> list[tuple[Any, ...]]:
@@ -162,21 +162,21 @@ def cells(db: sa.Connection, table: sa.Table, seqs: Sequence[int]) -> list[tuple
     rows = of_runs(db, sa.select(c.run_seq, c.key_id, c.value).order_by(c.run_seq, c.key_id), c.run_seq, seqs)
     if table is metric_latest:
         return [(s, k, math.nan if v is None else v) for s, k, v in rows]
-    return rows
+    return list(rows)
 
 
-def of_runs(db: sa.Connection, query: Any, seq: Any, seqs: Sequence[int]) -> list[tuple[Any, ...]]:
+def of_runs(db: sa.Connection, query: Any, seq: Any, seqs: Sequence[int]) -> Iterator[tuple[Any, ...]]:
     """The rows of a query, the first of whose columns is ``seq``, for some runs."""
     if not seqs:
-        return []
+        return
     low, high = min(seqs), max(seqs)
     span = high - low + 1
     if len(seqs) > PART or len(seqs) * 2 >= span > 50:
         # Most runs of a range: scanning the range beats naming each of them.
-        rows = Statement(db, query.where(seq.between(low, high))).rows()
-        if len(seqs) == span:
-            return rows
-        wanted = set(seqs)
-        return [row for row in rows if row[0] in wanted]
-    parts = (seqs[start : start + PART] for start in range(0, len(seqs), PART))
-    return list(itertools.chain.from_iterable(Statement(db, query.where(seq.in_(part))).rows() for part in parts))
+        wanted = None if len(seqs) == span else set(seqs)
+        with Statement(db, query.where(seq.between(low, high))).run() as rows:
+            yield from rows if wanted is None else (row for row in rows if row[0] in wanted)
+        return
+    for start in range(0, len(seqs), PART):
+        with Statement(db, query.where(seq.in_(seqs[start : start + PART]))).run() as rows:
+            yield from rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sqlite3
 import threading
@@ -121,28 +120,29 @@ _inherited: list[Any] = []  # a forked child must not even close its parent's co
 
 
 def _frame(db: sa.Connection, statement: Statement, root: str) -> pd.DataFrame:
+    import numpy as np
     import pandas as pd
 
-    seqs = [seq for (seq,) in statement.rows()]
-    heads = {row[0]: row for row in of_runs(db, sa.select(*_SHOWN), _r.seq, seqs)}
-    _, ids, experiment_ids, statuses, started, ended, names, users = (
-        map(list, zip(*map(heads.__getitem__, seqs), strict=True)) if seqs else ([] for _ in _SHOWN)
-    )
+    seqs = statement.numbers()
+    heads = np.fromiter(of_runs(db, sa.select(*_SHOWN), _r.seq, seqs.tolist()), [(c.name, "O") for c in _SHOWN])
+    by_seq = np.argsort(heads["seq"].astype(np.int64))
+    order = by_seq[np.searchsorted(heads["seq"].astype(np.int64), seqs, sorter=by_seq)]
+    head = {name: heads[name][order].tolist() for name in heads.dtype.names or ()}
     titles = {row.id: row.name for row in db.execute(sa.select(experiments.c.id, experiments.c.name))}
     wide: dict[str, Any] = {
-        "run_id": ids,
-        "experiment_id": experiment_ids,
-        "status": statuses,
+        "run_id": head["id"],
+        "experiment_id": head["experiment_id"],
+        "status": head["status"],
         "artifact_uri": [root] * len(seqs),
-        "start_time": _times(started),
-        "end_time": _times(ended),
-        "run_name": names,
-        "experiment": [titles[i] for i in experiment_ids],
-        "user": users,
+        "start_time": _times(head["started_at"]),
+        "end_time": _times(head["ended_at"]),
+        "run_name": head["name"],
+        "experiment": [titles[i] for i in head["experiment_id"]],
+        "user": head["user"],
     }
     known = {key.id: key.name for key in db.execute(sa.select(keys))}
     for table, prefix in ((metric_latest, "metrics."), (params, "params."), (tags, "tags.")):
-        found = columns(db, table, seqs)
+        found = columns(db, table, seqs.tolist())
         wide.update({prefix + known[k]: found[k] for k in sorted(found, key=lambda k: known[k])})
     return pd.DataFrame(wide)
 
@@ -151,4 +151,4 @@ def _times(seconds: list[float | None]) -> Any:
     import numpy as np
     import pandas as pd
 
-    return pd.to_datetime(np.array([math.nan if s is None else s for s in seconds]), unit="s", utc=True)
+    return pd.to_datetime(np.array(seconds, float), unit="s", utc=True)
