@@ -71,9 +71,8 @@ def _numbers(db: sa.Connection, table: sa.Table) -> Column:
             both = np.fromiter(rows, [("seq", "i8"), ("value", "f8")])
         at = places(both["seq"])
         mine = at >= 0
-        if not mine.any():
-            if not (places(missing.numbers(key=key)) >= 0).any():
-                return None
+        if not mine.any() and not (places(missing.numbers(key=key)) >= 0).any():
+            return None
         wide = np.full(count, math.nan)
         wide[at[mine]] = both["value"][mine]
         return wide
@@ -153,7 +152,7 @@ class Statement:
     def numbers(self, **values: Any) -> NDArray[np.int64]:
         """The only column of the rows."""
         with self.run(**values) as rows:
-            return np.fromiter((number for (number,) in rows), np.int64)
+            return np.fromiter(rows, [("number", "i8")])["number"]
 
 
 def cells(db: sa.Connection, table: sa.Table, seqs: Sequence[int]) -> list[tuple[Any, ...]]:

@@ -125,8 +125,9 @@ def _frame(db: sa.Connection, statement: Statement, root: str) -> pd.DataFrame:
 
     seqs = statement.numbers()
     heads = np.fromiter(of_runs(db, sa.select(*_SHOWN), _r.seq, seqs.tolist()), [(c.name, "O") for c in _SHOWN])
-    by_seq = np.argsort(heads["seq"].astype(np.int64))
-    order = by_seq[np.searchsorted(heads["seq"].astype(np.int64), seqs, sorter=by_seq)]
+    place = np.zeros(seqs.max(initial=0) + 1, np.int64)
+    place[heads["seq"].astype(np.int64)] = np.arange(len(heads))
+    order = place[seqs]
     head = {name: heads[name][order].tolist() for name in heads.dtype.names or ()}
     titles = {row.id: row.name for row in db.execute(sa.select(experiments.c.id, experiments.c.name))}
     wide: dict[str, Any] = {
