@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 
 STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
 _ENDINGS = {"FINISHED", "FAILED", "KILLED"}
+# Built once: building a statement takes longer than executing it, and a small run consists of little else.
+_INSERT = schema.runs.insert()
+_END = (
+    schema.runs.update()
+    .where(schema.runs.c.id == sa.bindparam("run"))
+    .values({name: sa.bindparam(name) for name in ("status", "ended_at", "heartbeat_at", "error")})
+)
 
 
 class Runs:
@@ -109,7 +116,7 @@ class Runs:
             **known,
         }
         with self.store.write() as db:
-            seq = db.execute(schema.runs.insert(), row).inserted_primary_key[0]  # type: ignore[index]
+            seq = db.execute(_INSERT, row).inserted_primary_key[0]  # type: ignore[index]
         live = LiveRun(self, run_id, seq, row["name"])
         self._origins.note(run_id, here, known)
         if params:
@@ -139,10 +146,11 @@ class Runs:
         if status not in _ENDINGS:
             raise InvalidValue(f"a run cannot end with status {status!r}", f"use one of {', '.join(sorted(_ENDINGS))}")
         self._origins.wait(live.run_id)
-        values = {"status": status, "ended_at": clock.now(), "heartbeat_at": clock.now(), "error": error}
+        at = clock.now()
+        end = {"run": live.run_id, "status": status, "ended_at": at, "heartbeat_at": at, "error": error}
         with self.store.write(durable=True) as db:
             live.folder.seal(db)
-            db.execute(schema.runs.update().where(schema.runs.c.id == live.run_id).values(**values))
+            db.execute(_END, end)
         live.folder.forget()
 
     def renew(self, run_id: str) -> None:
@@ -291,18 +299,17 @@ class Runs:
         """
         import pandas as pd
 
-        from nbmlops.store import series
+        from nbmlops.runs.fold import read_points
 
         self._settle()
         seq = self._row(run_id)["seq"]
-        k, m, c = schema.keys, schema.metric_latest, schema.metric_chunks.c
+        k, m = schema.keys, schema.metric_latest
         with self.store.read() as db:
             query = sa.select(k.c.name, k.c.id).join(m, m.c.key_id == k.c.id).where(m.c.run_seq == seq)
             known = {row.name: row.id for row in db.execute(query)}
             if key not in known:
                 raise NotFound.of("metric", key, known)
-            chunks = sa.select(c.data).where(c.run_seq == seq, c.key_id == known[key]).order_by(c.chunk)
-            steps, stamps, values = series.decode(*db.scalars(chunks))
+            steps, stamps, values = read_points(db, seq, known[key])
         times = pd.DatetimeIndex(stamps.view("M8[ms]")).tz_localize("UTC")
         return pd.DataFrame({"step": steps, "timestamp": times, "value": values}, copy=False)
 

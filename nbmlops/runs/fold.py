@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from nbmlops.store import Store, journal, series
 from nbmlops.store.schema import journals, metric_chunks, metric_latest, param_history, params, tags
 
+_OFFSETS = sa.select(journals.c.name, journals.c.offset).where(journals.c.run_seq == sa.bindparam("run"))
 _GROW = 1024  # a chunk below this is rewritten with what comes; larger ones wait for the end of the run
 
 
@@ -42,8 +43,7 @@ class Folder:
 
     def fold_into(self, db: sa.Connection) -> None:
         """The same, inside an open transaction."""
-        query = sa.select(journals.c.name, journals.c.offset).where(journals.c.run_seq == self.run_seq)
-        offsets = {row.name: row.offset for row in db.execute(query)}
+        offsets = {row.name: row.offset for row in db.execute(_OFFSETS, {"run": self.run_seq})}
         fresh = not offsets  # nothing of this run is in the tables yet, and nothing need be looked up
         self._scattered |= not fresh
         for path in self._paths():
@@ -55,7 +55,7 @@ class Folder:
                     end, fresh = batch.end, False
             if end != start:
                 row = {"name": path.name, "run_seq": self.run_seq, "offset": end}
-                self.store.upsert(db, journals, [row], ["name"])
+                self.store.upsert(db, journals, [row], ["run_seq", "name"])
             self._done[path.name] = end
 
     def seal(self, db: sa.Connection) -> None:
@@ -145,9 +145,9 @@ def special(value: float) -> str | None:
 
 def _latest(run_seq: int, key: int, steps: Any, times: Any, values: Any, held: Any) -> dict[str, Any]:
     """MLflow's rule: the value of the highest step counts, the last logged among equals."""
-    place = len(steps) - 1 - int(np.argmax(steps[::-1]))
+    place = len(steps) - 1 - int(np.argmax(steps[::-1])) if len(steps) > 1 else 0
     value = float(values[place])
-    known = values[~np.isnan(values)]
+    known = values if len(values) == 1 and value == value else values[~np.isnan(values)]
     row: dict[str, Any] = {
         "run_seq": run_seq,
         "key_id": key,
@@ -220,10 +220,7 @@ def read_points(db: sa.Connection, run_seq: int, key: int) -> tuple[Any, Any, An
     """All steps, times (ms) and values of a metric, in logging order."""
     c = metric_chunks.c
     query = sa.select(c.data).where(c.run_seq == run_seq, c.key_id == key).order_by(c.chunk)
-    parts = [series.decode(data) for (data,) in db.execute(query)]
-    if not parts:
-        return np.array([], np.int64), np.array([], np.int64), np.array([], np.float64)
-    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))  # type: ignore[return-value]
+    return series.decode(*db.scalars(query))
 
 
 def _alive(pid: int) -> bool:

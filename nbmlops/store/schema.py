@@ -128,7 +128,9 @@ metric_chunks = _table(
     sa.Column("data", sa.LargeBinary, nullable=False),
     rowid=False,
 )
-journals = _table("journals", _id("name"), _int("run_seq"), _int("offset"), rowid=False)
+journals = _table(
+    "journals", _int("run_seq", key=True), sa.Column("name", Text, primary_key=True), _int("offset"), rowid=False
+)
 artifacts = _table(
     "artifacts",
     _int("run_seq", key=True),

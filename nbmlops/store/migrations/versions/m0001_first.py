@@ -157,10 +157,10 @@ def upgrade() -> None:
     )
     op.create_index(op.f('ix_flows_name'), 'flows', ['name'], unique=False)
     op.create_table('journals',
-    sa.Column('name', sa.Text(), nullable=False),
     sa.Column('run_seq', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=False, nullable=False),
+    sa.Column('name', sa.Text(), nullable=False),
     sa.Column('offset', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=False, nullable=False),
-    sa.PrimaryKeyConstraint('name', name=op.f('pk_journals')),
+    sa.PrimaryKeyConstraint('run_seq', 'name', name=op.f('pk_journals')),
     sqlite_with_rowid=False
     )
     op.create_table('keys',
