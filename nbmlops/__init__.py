@@ -58,6 +58,17 @@ _HOMES = {
     "NbmlopsError": "nbmlops.errors",
     "Workspace": "nbmlops.workspace",
 }
+# For those who write `import nbmlops as mlflow`: what to use in place of names that are not here.
+_OF_MLFLOW = {
+    "MlflowClient": "nbmlops.Workspace() has the desks .runs, .datasets, .models, .promotion and more",
+    "create_experiment": "nbmlops.set_experiment(name) names the experiment, which need not exist",
+    "get_tracking_uri": "the command `nbmlops store info` tells where the store is",
+    "models": "nbmlops.register_model takes a signature from input_example= or training_data=",
+    "pyfunc": "nbmlops.load_model(ref) gives the model, nbmlops.predict(ref, data) its predictions",
+    "set_registry_uri": "models are in the same store: set NBMLOPS_STORE, or call nbmlops.use(where)",
+    "set_tracking_uri": "set NBMLOPS_STORE, or call nbmlops.use(where)",
+    "sklearn": "use nbmlops.autolog, log_model, register_model and load_model",
+}
 
 __all__ = [*sorted(_HOMES), "__version__"]
 
@@ -105,7 +116,8 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
-        raise AttributeError(f"module 'nbmlops' has no attribute {name!r}")
+        instead = f": {_OF_MLFLOW[name]}" if name in _OF_MLFLOW else ""
+        raise AttributeError(f"module 'nbmlops' has no attribute {name!r}{instead}")
     import importlib
 
     value = getattr(importlib.import_module(home), name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import numbers
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -18,6 +19,8 @@ from nbmlops.errors import InvalidValue
 from nbmlops.records import Run
 
 _LITERALS = (str, int, float, bool, type(None))
+_SECRET = re.compile(r"passw|secret|token|api_?key|credential", re.IGNORECASE)
+_HIDDEN = "(hidden)"
 _PRINTED = 1_000_000  # characters of printed output that are kept
 
 
@@ -61,17 +64,18 @@ def run_cell(shell: Any, cell: str, options: CellOptions) -> Run | None:
         _kept_figures(shell, cell, options.auto),
         _printed() as printed,
     ):
-        fluent.log_text(cell, "cell.py")
+        hidden = secrets(cell)
+        fluent.log_text(_without(cell, hidden), "cell.py")
         # The user's own values first: they lead the list of parameters, and a cell that dies has them too.
         literals, computed = assigned(cell) if options.auto else ({}, [])
-        fluent.log_params({name: value for name, value in literals.items() if name not in options.metrics})
+        fluent.log_params({n: _HIDDEN if v in hidden else v for n, v in literals.items() if n not in options.metrics})
         outer = shell.displayhook.exec_result
         try:
             result = shell.run_cell(cell, store_history=False, cell_id=session.current_context().cell_id)
         finally:
             shell.displayhook.exec_result = outer  # the cell inside has put its own result there
             if printed.getvalue():
-                fluent.log_text(printed.getvalue()[:_PRINTED], "output.txt")
+                fluent.log_text(_without(printed.getvalue()[:_PRINTED], hidden), "output.txt")
         _capture(shell.user_ns, computed, options)
         if not result.success:
             error = result.error_in_exec or result.error_before_exec
@@ -90,6 +94,18 @@ def _capture(space: dict[str, Any], computed: list[str], options: CellOptions) -
     metrics.update({name: space[name] for name in options.metrics if name in space})
     fluent.log_params({name: space[name] for name in options.params if name in space})
     fluent.log_metrics(metrics)
+
+
+def secrets(source: str) -> list[str]:
+    """Text that the cell assigns to names such as ``password`` or ``api_key``: it must not be kept."""
+    literals, _ = assigned(source)
+    return [v for n, v in literals.items() if isinstance(v, str) and len(v) > 2 and _SECRET.search(n)]
+
+
+def _without(text: str, hidden: list[str]) -> str:
+    for secret in hidden:
+        text = text.replace(secret, _HIDDEN)
+    return text
 
 
 def is_number(value: Any) -> bool:

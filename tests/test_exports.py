@@ -78,6 +78,22 @@ def test_all_is_complete_and_sorted() -> None:
         nbmlops.nothing  # noqa: B018
 
 
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [("set_tracking_uri", "NBMLOPS_STORE"), ("sklearn", "autolog"), ("pyfunc", "load_model"), ("MlflowClient", "desks")],
+)
+def test_a_name_of_mlflow_that_is_missing_says_what_to_use(name: str, instead: str) -> None:
+    assert not hasattr(nbmlops, name)
+    with pytest.raises(AttributeError, match=f"no attribute '{name}': .*{instead}"):
+        getattr(nbmlops, name)
+
+
+def test_models_can_be_described_by_training_data() -> None:
+    for verb in (nbmlops.log_model, nbmlops.register_model):
+        parameters = inspect.signature(verb).parameters
+        assert {"input_example", "training_data"} <= set(parameters)
+
+
 def test_type_checkers_see_the_same_names() -> None:
     """The imports under TYPE_CHECKING are the only names that editors know."""
     tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))

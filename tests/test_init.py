@@ -14,12 +14,14 @@ import pytest
 import yaml
 
 from nbmlops.errors import UsageFault
+from nbmlops.settings import project_root
 from nbmlops.templates import write_project
 from nbmlops.workspace import Workspace
 
 FILES = {
     ".github/workflows/ci.yml", ".gitignore", "Dockerfile", "README.md", "notebooks/evaluate.ipynb",
     "notebooks/features.ipynb", "notebooks/train.ipynb", "pipeline.yaml", "pyproject.toml", "requirements.txt",
+    ".nbmlops/.gitignore",
 }  # fmt: skip
 
 
@@ -33,6 +35,22 @@ def test_it_writes_the_project(tmp_path: Path, cli: Callable[..., Any]) -> None:
     assert all(f"  {name}\n" in said for name in FILES)
     assert "next: cd shop && nbmlops pipeline run pipeline.yaml" in said
     assert not list(tmp_path.rglob("*.db")), "init makes no store"
+
+
+@pytest.mark.parametrize(("folder", "said"), [("my shop", "cd 'my shop' && nbmlops"), (".", "nbmlops")])
+def test_the_next_command_can_be_pasted(folder: str, said: str, cli: Callable[..., Any]) -> None:
+    assert f"next: {said} pipeline run pipeline.yaml" in cli("init", folder).out
+
+
+@pytest.mark.parametrize("place", [".", "sub"])
+def test_the_project_is_its_own_root_inside_another(place: str, tmp_path: Path) -> None:
+    (tmp_path / ".nbmlops").mkdir()
+    (tmp_path / "pyproject.toml").touch()
+    project = (tmp_path / place / "shop").resolve()
+    assert project_root(project) == tmp_path
+    write_project(project)
+    assert project_root(project / "notebooks") == project
+    assert (project / ".nbmlops" / ".gitignore").read_text() == "*\n"
 
 
 def test_nothing_that_exists_is_overwritten(tmp_path: Path) -> None:
@@ -113,4 +131,4 @@ def test_the_pipeline_brings_a_model_to_staging(tmp_path: Path) -> None:
         assert {"model", "run", "dataset", "flow"} <= kinds
     finally:
         ws.store.close()
-    assert written(project) - FILES == {n for n in written(project) if n.startswith(".nbmlops/")}
+    assert all(n.startswith(".nbmlops/") for n in written(project) - FILES)

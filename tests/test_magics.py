@@ -324,3 +324,15 @@ def test_figures_are_kept_in_a_real_kernel_whose_backend_closes_them(tmp_path: P
     assert run.metrics == {"last": 3.0}
     outputs = nbformat.read(tmp_path / "out.ipynb", 4).cells[1].outputs
     assert sum("image/png" in o.get("data", {}) for o in outputs) == 2
+
+
+def test_secrets_in_a_cell_are_not_kept(shell: Any) -> None:
+    record = shell(
+        "%%mlops run quiet\napi_key = 'sk-12345'\nPASSWORD = 'hunter2'\nmax_tokens = 5\nprint('key', api_key)"
+    )
+    assert record.params == {"api_key": "(hidden)", "PASSWORD": "(hidden)", "max_tokens": "5"}
+    store = session.workspace().store
+    for path in store.folder.rglob("*"):
+        if path.is_file():
+            assert b"sk-12345" not in path.read_bytes()
+            assert b"hunter2" not in path.read_bytes()

@@ -291,7 +291,7 @@ def test_what_does_not_exist_is_told_with_what_does(desk):
     assert "'people'" in raised.value.hint
     with pytest.raises(NotFound) as raised:
         desk.models.get("people@7")
-    assert raised.value.hint == "there are: 1"
+    assert raised.value.hint == "there is: 1"
     with pytest.raises(NotFound) as raised:
         desk.models.get("people@production")
     assert "promote" in raised.value.hint

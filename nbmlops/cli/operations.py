@@ -44,7 +44,7 @@ def serve(model_ref: str, environment: str | None, host: str, port: int, token: 
     run_server(workspace(), model_ref, environment=environment, host=host, port=port, token=token)
 
 
-@click.command()
+@click.command(context_settings={"ignore_unknown_options": True})  # an actual of -5 is no option
 @click.argument("prediction_id")
 @click.argument("actual")
 def feedback(prediction_id: str, actual: str) -> Any:
@@ -100,7 +100,9 @@ def status() -> Any:
 @json_option
 def alerts(all_: bool) -> Any:
     """Alerts that are open."""
-    return listing(workspace().monitors.alerts(open_only=not all_), "Alerts")
+    told = ("id", "name", "version", "status", "message", "at", "flow_id")
+    rows = [{k: alert[k] for k in told} for alert in workspace().monitors.alerts(open_only=not all_)]
+    return listing(rows, "Alerts")
 
 
 @monitor.command()

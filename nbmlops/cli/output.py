@@ -10,7 +10,7 @@ import click
 
 from nbmlops.records import Diagnosis, Finding, Flow, Lineage, MonitorReport, Promotion, Record, StageRun, plain
 
-_WIDEST, _LEAST = 40, 3
+_WIDEST, _LEAST, _UNCUT = 40, 3, 1_000_000
 
 
 def show(value: Any, *, as_json: bool) -> None:
@@ -33,14 +33,17 @@ def _table(records: list[Any]) -> None:
     if not records:
         click.echo(f"{getattr(records, 'title', '') or 'nothing'}: none yet")
         return
+    from nbmlops.display import plain as texts_of
+    from nbmlops.display.listing import visible
+
     if not sys.stdout.isatty():
-        click.echo(repr(display.Listing(records)))
+        columns, rows = visible(*display.table_of(records))
+        click.echo(texts_of.table(columns, rows, widest=_UNCUT))  # another program reads it: nothing is cut
         return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from nbmlops.display.listing import visible
     from nbmlops.display.shape import RIGHT, cell
 
     console = Console()

@@ -77,17 +77,12 @@ def compare(refs: tuple[str, ...], all_: bool) -> Any:
 @run.command()
 @click.argument("ref", shell_complete=complete_run)
 def delete(ref: str) -> Any:
-    """Hide a run from every list; its data stays until the store is cleaned up."""
+    """Hide a run from every list; its rows and files stay in the store."""
     record = workspace().runs.delete(ref)
     return f"deleted run {record.name} ({record.run_id})"
 
 
-@click.command()
-@click.pass_context
-@json_option
-def runs(ctx: click.Context) -> Any:
-    """Short for `run list`."""
-    return ctx.invoke(list_, experiment=(), filter_="", order_by=(), limit=50)
+runs = click.Command("runs", params=list_.params, callback=list_.callback, help="Short for `run list`.")
 
 
 @click.command()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
 from nbmlops.cli.options import json_option, listing, workspace
+from nbmlops.errors import NotFound
 
 
 @click.group()
@@ -22,7 +24,10 @@ def ledger() -> None:
 @json_option
 def show_ledger(subject: str | None, limit: int) -> Any:
     """Events, newest first; SUBJECT may be a reference such as model:churn."""
-    return listing(workspace().events(subject, limit), "Ledger")
+    events = workspace().events(subject, limit)
+    if subject and not events:
+        raise NotFound(f"no event about {subject!r}", "subjects are references such as model:churn or model:churn@3")
+    return listing(events, "Ledger")
 
 
 @ledger.command("verify")
@@ -85,7 +90,8 @@ def init(folder: str) -> Any:
     from nbmlops.templates import write_project
 
     written = write_project(Path(folder))
-    return "\n".join([*(f"  {name}" for name in written), f"next: cd {folder} && nbmlops pipeline run pipeline.yaml"])
+    there = "" if Path(folder).samefile(Path.cwd()) else f"cd {shlex.quote(folder)} && "
+    return "\n".join([*(f"  {name}" for name in written), f"next: {there}nbmlops pipeline run pipeline.yaml"])
 
 
 @click.command()

@@ -185,6 +185,8 @@ FACTS: dict[str, tuple[Column, ...]] = {
         Column("seq", "event", "count"),
         Column("type", "what"),
         Column("subject", "subject", "code"),
+        Column("environment", "environment"),
+        Column("reason", "reason"),
         _USER,
         Column("at", "at", "time"),
         Column("hash", "hash", "code", hidden=True),

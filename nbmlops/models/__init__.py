@@ -258,13 +258,19 @@ class Models:
             return self._record(dict(row), tuple(sorted(labels.scalars())))
 
     def list(self) -> Versions:
-        """The latest version of each model, by name."""
-        v = schema.model_versions
+        """The latest version of each model, and those that hold an alias, such as the one in production; by name."""
+        v, a = schema.model_versions, schema.model_aliases
         newest = sa.select(v.c.name, sa.func.max(v.c.version).label("version")).group_by(v.c.name).subquery()
         query = (
             sa.select(v)
-            .join(newest, (v.c.name == newest.c.name) & (v.c.version == newest.c.version))
-            .order_by(v.c.name)
+            .join(newest, v.c.name == newest.c.name)
+            .where(
+                sa.or_(
+                    v.c.version == newest.c.version,
+                    sa.exists().where(a.c.name == v.c.name, a.c.version == v.c.version),
+                )
+            )
+            .order_by(v.c.name, v.c.version.desc())
         )
         return self._all(query)
 
@@ -397,7 +403,8 @@ class Models:
             str(n) for n in db.execute(sa.select(v.c.version).where(v.c.name == name).order_by(v.c.version)).scalars()
         ]
         if numbers:
-            return NotFound.of(f"version of model {name!r}", str(version), (), f"there are: {', '.join(numbers[-12:])}")
+            there = f"there {'are' if len(numbers) > 1 else 'is'}: {', '.join(numbers[-10:])}"
+            return NotFound(f"model {name!r} has no version {version}", there)
         return NotFound.of("model", name, db.execute(sa.select(schema.models.c.name)).scalars())
 
 

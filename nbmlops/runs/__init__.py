@@ -424,7 +424,7 @@ def check_artifact_path(path: str) -> str:
     Raises:
         InvalidValue: absolute, empty, with ``..`` or control characters.
     """
-    clean = posixpath.normpath(str(path).replace("\\", "/"))
+    clean = posixpath.normpath(path.replace("\\", "/")) if isinstance(path, str) else ""
     inside = (
         clean not in {"", ".", ".."}
         and not clean.startswith(("/", "../"))

@@ -164,13 +164,13 @@ def _checked(entries: dict[str, Any], what: str, convert: Any) -> dict[str, Any]
 def _number(key: str, value: Any) -> float:
     """A number as a float: Python's, NumPy's, a one-element array or tensor, Decimal; never text."""
     check_key(key, "metric")
-    if isinstance(value, numbers.Real):
-        return float(value)
     try:
+        if isinstance(value, numbers.Real):
+            return float(value)
         if not isinstance(value, str | bytes) and math.prod(getattr(value, "shape", (1,))) == 1:
             return float(value.item() if hasattr(value, "item") else value)
-    except (TypeError, ValueError):
-        pass  # not a number: said below, with what it is
+    except (TypeError, ValueError, OverflowError):
+        pass  # not a number, or none that fits: said below, with what it is
     raise InvalidValue(
         f"metric {key!r} must be a number, not {type(value).__name__} ({value!r:.60})",
         "log_metric takes one number; use log_param or set_tag for text, log_table for tables",

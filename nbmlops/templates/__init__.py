@@ -58,6 +58,8 @@ def _texts() -> Iterator[tuple[str, str]]:
     for name, held in _FILES.items():
         yield name, (source / held).read_text(encoding="utf-8")
     yield "requirements.txt", _requirements()
+    # The folder makes this the root, even inside a project that has a store of its own.
+    yield ".nbmlops/.gitignore", "*\n"
 
 
 def _requirements() -> str:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from nbmlops.errors import StoreFault, StoreReadOnly, StoreTooNew
+from nbmlops.errors import BlobCorrupt, StoreFault, StoreReadOnly, StoreTooNew
 from nbmlops.store import Store, engine, migrations, open_store, schema
+from nbmlops.workspace import Workspace
 
 OPEN = "import sys; from nbmlops.store import open_store; open_store(sys.argv[1]).close()"
 
@@ -109,3 +110,21 @@ def test_backup_is_a_store(store: Store, tmp_path: Path) -> None:
     assert count == 2
     zipfile.ZipFile(tmp_path / "copy.zip").extractall(tmp_path / "restored")
     assert open_store(tmp_path / "restored").blobs.get(digest) == b"kept"
+
+
+def test_backup_of_a_damaged_store_saves_the_rest_and_says_so(ws: Workspace, tmp_path: Path) -> None:
+    import zipfile
+
+    from nbmlops.store.backup import write_backup
+
+    live = ws.runs.start(name="r")
+    artifact = live.log_artifact("a.txt", b"lost")
+    live.log_artifact("b.txt", b"kept")
+    live.end()
+    Path(ws.store.blobs.url(artifact.digest)).unlink()
+    with pytest.raises(BlobCorrupt, match="1 objects of the store are missing"):
+        write_backup(ws.store, tmp_path / "copy.zip")
+    assert any(
+        zipfile.ZipFile(tmp_path / "copy.zip").read(n) == b"kept"
+        for n in zipfile.ZipFile(tmp_path / "copy.zip").namelist()
+    )
