@@ -187,6 +187,17 @@ class Monitors:
         with self.store.read() as db:
             return [dict(row) for row in db.execute(query).mappings()]
 
+    def alert_rows(self, open_only: bool = False) -> list[dict[str, Any]]:
+        """The same for a table: ``id model status message at flow_id``, where ``model`` is a reference."""
+        return [
+            {
+                "id": alert["id"],
+                "model": f"model:{alert['name']}@{alert['version']}",
+                **{key: alert[key] for key in ("status", "message", "at", "flow_id")},
+            }
+            for alert in self.alerts(open_only)
+        ]
+
     def status(self) -> list[dict[str, Any]]:
         """The latest report of every model version that was checked: ``model status rows at report_id alert_id``."""
         waiting = {(a["name"], a["version"]): a["id"] for a in reversed(self.alerts(open_only=True))}
@@ -281,7 +292,7 @@ class Monitors:
         ref = f"model:{alert['name']}@{alert['version']}"
         flow = self._flow_of(self.models.get(ref).run_id)
         if flow is None:
-            hint = "name one: monitors.act(alert, pipeline='pipeline.yaml')"
+            hint = "name one: `nbmlops monitor retrain ALERT --pipeline FILE`, or monitors.act(alert, pipeline='FILE')"
             raise UsageFault(f"{ref} was not trained by a pipeline", hint)
         return flow["path"], {**(flow["params"] or {}), **(params or {})}
 

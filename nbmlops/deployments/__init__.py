@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from nbmlops import clock
 from nbmlops.context import ContextSource
-from nbmlops.deployments import files
+from nbmlops.deployments import files, outcomes
 from nbmlops.deployments.files import INPUT, OUTPUT, read_table
 from nbmlops.errors import InvalidValue, NotFound
 from nbmlops.records import ModelVersion, Predictions
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENTS = ("staging", "production")
 _PART = 500  # ids in one question to the database
+_SHOWN = 20  # faults in one message
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,15 @@ class Deployments:
 
         ``data`` is a frame, an array, records, the path of a ``.csv`` or ``.parquet`` file, or ``dataset:NAME``. The
         file has ``prediction_id`` and the model's outputs, in the order of the input; it appears only when it is
-        complete and the predictions are recorded. ``environment`` takes the version that stands there when ``ref``
-        names none.
+        complete and the predictions are recorded, and never in place of another file. ``environment`` takes the
+        version that stands there when ``ref`` names none.
 
         Raises:
+            UsageFault: ``out`` exists already, or is the input.
             InvalidValue: no rows, a file of another kind, or input that does not fit the model (all faults at once).
             NotFound: the model, the data set or the file does not exist.
         """
-        target = None if out is None else files.target(out)
+        target = None if out is None else files.target(out, data)
         ref, environment = in_environment(ref, environment)
         model = self.models.get(ref)
         frame = self._frame(data, model)
@@ -236,9 +238,10 @@ class Deployments:
 
         Raises:
             NotFound: names the ids that were never recorded.
-            InvalidValue: another number of values than ids, or values JSON cannot hold.
+            InvalidValue: another number of values than ids, or values that the model's output can never have, such
+                as text for a number; lists every one.
         """
-        values = [_plain(value) for value in actuals]
+        values = [outcomes.plain(value) for value in actuals]
         faults = [] if len(ids) == len(values) else [f"{len(ids)} ids and {len(values)} values"]
         faults += [
             f"the actual value of {i} is {v!r}"
@@ -247,24 +250,44 @@ class Deployments:
         ]
         if faults:
             raise InvalidValue.of("feedback", faults, "give one number, text or truth value per prediction")
-        if missing := self._unrecorded(set(ids)):
-            raise _unknown(sorted(missing))
+        values = self._fitting(ids, values)
         user, at = self.context().user, clock.now()
         rows = [{"prediction_id": i, "actual": v, "user": user, "at": at} for i, v in zip(ids, values)]
         with self.store.write() as db:
             db.execute(schema.feedback.insert(), rows)
 
-    def _unrecorded(self, ids: set[str]) -> set[str]:
+    def _fitting(self, ids: Sequence[str], values: list[Any]) -> list[Any]:
+        """The values as the outputs of the models that made these predictions."""
+        models = self._models_of(set(ids))
+        if missing := set(ids) - models.keys():
+            raise _unknown(sorted(missing))
+        signatures = {ref: self.models.get(ref).signature for ref in set(models.values())}
+        kept, faults = [], []
+        for name, value in zip(ids, values):
+            fitting, needed = outcomes.checked(value, signatures[models[name]])
+            kept.append(fitting)
+            if needed:
+                faults.append(f"{name}: {models[name]} needs {needed}, not {value!r:.60}")
+        if faults:
+            more = [f"and {len(faults) - _SHOWN:,} more"] if len(faults) > _SHOWN else []
+            hint = "give what the model predicts: a number for a number, one of its classes for a class"
+            raise InvalidValue.of("feedback", [*faults[:_SHOWN], *more], hint)
+        return kept
+
+    def _models_of(self, ids: set[str]) -> dict[str, str]:
+        """The model version behind each of the ids that were recorded."""
         import pyarrow.parquet as pq
 
-        missing = set(ids)
+        missing, found = set(ids), {}
         for batch in self._batches_around(min(ids), max(ids)) if ids else ():
             if not missing:
                 break
             if any(batch["first_id"] <= i <= batch["last_id"] for i in missing):
                 table = pq.read_table(self.store.blobs.open(batch["data"]), columns=["prediction_id"])
-                missing.difference_update(table.column(0).to_pylist())
-        return missing
+                here = missing.intersection(table.column(0).to_pylist())
+                missing -= here
+                found.update(dict.fromkeys(here, f"model:{batch['name']}@{batch['version']}"))
+        return found
 
     def _feedback(self, ids: list[str]) -> dict[str, Any]:
         """The latest feedback on each of the ids."""
@@ -323,10 +346,6 @@ def in_environment(ref: str, environment: str | None) -> tuple[str, str | None]:
 def _part(frame: pd.DataFrame, prefix: str) -> pd.DataFrame:
     names = [c for c in frame.columns if c.startswith(prefix)]
     return frame[names].rename(columns=lambda c: c.removeprefix(prefix))
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
 
 
 def _time(value: Any, what: str) -> float | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbmlops.errors import InvalidValue, NotFound, StoreFault
+from nbmlops.errors import InvalidValue, NotFound, StoreFault, UsageFault
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".csv", ".parquet")
 INPUT, OUTPUT = "input.", "output."  # prefixes of columns in the log
+_TRUTH = ("true", "false")
 _MISSING = ("", "NA", "N/A", "<NA>", "NaN", "nan", "NULL", "null", "None")  # in CSV, where the column is no text
 
 
@@ -24,7 +25,7 @@ def read_table(source: Any, signature: dict[str, Any] | None = None, suffix: str
     """A CSV or Parquet file, or a stream with its ``suffix``, as a frame.
 
     In CSV, columns that the signature calls text stay text (``007`` is no number, ``NA`` is Namibia), and an
-    empty field is missing.
+    empty field is missing. Where a number or truth value was asked for and some fields are none, only those stay text.
 
     Raises:
         InvalidValue: another kind of file, or one that cannot be read as what it claims to be.
@@ -40,15 +41,35 @@ def read_table(source: Any, signature: dict[str, Any] | None = None, suffix: str
         )
     if isinstance(source, str | os.PathLike) and not Path(source).is_file():
         raise NotFound(f"no file {shown!r}", "check the path; a data set is written dataset:NAME")
+    asked = (signature or {}).get("inputs", ())
     try:
         if suffix == ".parquet":
             return pd.read_parquet(source)
-        asked = (signature or {}).get("inputs", ())
         texts = {c["name"]: str for c in asked if _is_text(c)}
         missing = {c["name"]: [""] if c["name"] in texts else list(_MISSING) for c in asked}
-        return pd.read_csv(source, dtype=texts, keep_default_na=False, na_values=missing or list(_MISSING))
+        frame = pd.read_csv(source, dtype=texts, keep_default_na=False, na_values=missing or list(_MISSING))
     except (ValueError, OSError) as error:  # pandas' and Arrow's parsing errors are ValueErrors
         raise InvalidValue(f"{shown} cannot be read as {suffix[1:]}: {error}", "check the file") from error
+    for column in asked:
+        if column["name"] in frame.columns and column["name"] not in texts:
+            frame[column["name"]] = _as_asked(column, frame[column["name"]])
+    return frame
+
+
+def _as_asked(column: dict[str, Any], values: pd.Series) -> pd.Series:
+    """One field that is no number makes pandas read the whole column as text; the check must blame that one only."""
+    import pandas as pd
+    from pandas.api import types
+
+    if types.is_numeric_dtype(values.dtype) or types.is_datetime64_any_dtype(values.dtype):
+        return values
+    fields = values.astype(object)
+    if column["kind"] == "boolean":
+        return fields.map(lambda v: v.lower() == "true" if isinstance(v, str) and v.lower() in _TRUTH else v)
+    if column["kind"] == "numeric" or _is_number(column):
+        numbers = pd.to_numeric(fields.astype(str), errors="coerce")
+        return fields.where(numbers.isna(), numbers.astype(object))
+    return values
 
 
 def _is_text(column: dict[str, Any]) -> bool:
@@ -57,12 +78,23 @@ def _is_text(column: dict[str, Any]) -> bool:
     )
 
 
-def target(out: str | os.PathLike[str]) -> Path:
+def _is_number(column: dict[str, Any]) -> bool:
+    known = column.get("categories") or []
+    return bool(known) and all(isinstance(c, int | float) and not isinstance(c, bool) for c in known)
+
+
+def target(out: str | os.PathLike[str], source: Any = None) -> Path:
+    """The path to write to; nothing may stand there, least of all the ``source``."""
     path = Path(out)
     if path.suffix.lower() not in SUFFIXES:
         raise InvalidValue(f"cannot write predictions to {out}", f"name a file that ends in {' or '.join(SUFFIXES)}")
     if not path.parent.is_dir():
         raise NotFound(f"there is no folder {path.parent}", "make it first, or choose another")
+    if path.exists() and isinstance(source, str | os.PathLike) and Path(source).exists():
+        if path.samefile(source):
+            raise UsageFault(f"{out} is the input, and would be overwritten", "name another file for the predictions")
+    if os.path.lexists(path):
+        raise UsageFault(f"{out} exists already", "name another file for the predictions, or remove that one first")
     return path
 
 

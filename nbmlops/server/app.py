@@ -56,7 +56,7 @@ def create_app(
         environment: ``staging`` or ``production``, if ``ref`` does not say it; kept with every prediction.
         token: what clients must send as bearer token; None lets everybody in.
         trusted: further types to allow when the model is loaded.
-        capacity: rows that may wait to be recorded before new ones are dropped.
+        capacity: rows that may wait to be recorded; one request may have no more.
 
     Raises:
         NotFound: there is no such model.
@@ -110,6 +110,13 @@ async def _json(request: Request) -> Any:
 
 
 async def _predicted(serving: Serving, metrics: Metrics, columns: inputs.Columns) -> Answer:
+    rows, most = len(next(iter(columns.values()), ())), serving.recorder.capacity
+    if rows > most:  # they could never be recorded, and an id that leads nowhere is worse than no answer
+        raise fault(
+            413,
+            f"the request has {rows:,} rows, and at most {most:,} can be recorded at once",
+            "send several requests, or use `nbmlops predict` on a file",
+        )
     answer = await serving.predict(columns)
     metrics.predictions.labels(answer.version.name, answer.version.version).inc(len(answer.ids))
     return answer
@@ -193,7 +200,7 @@ def _v2_infer(app: FastAPI, serving: Serving, metrics: Metrics) -> None:
                 "model_name": answer.version.name,
                 "model_version": str(answer.version.version),
                 "id": str(body.get("id") or clock.new_id()),
-                "parameters": {"prediction_ids": answer.ids},
+                "parameters": {"prediction_ids": answer.ids, "recorded": answer.recorded},
                 "outputs": inputs.to_v2(answer.outputs, answer.types, wanted),
             }
         )
@@ -257,7 +264,8 @@ def _mlflow(app: FastAPI, serving: Serving, metrics: Metrics) -> None:
         answer = await _predicted(serving, metrics, columns)
         chosen = [values for name, values in answer.outputs.items() if name.startswith("prediction")]
         values = chosen[0] if len(chosen) == 1 else [list(row) for row in zip(*chosen, strict=True)]
-        return reply({"predictions": values, "prediction_ids": answer.ids, "model": answer.version.ref})
+        said = {"prediction_ids": answer.ids, "recorded": answer.recorded, "model": answer.version.ref}
+        return reply({"predictions": values, **said})
 
 
 # -- feedback and metrics ------------------------------------------------------------------------------------------

@@ -161,7 +161,9 @@ def _rows(data: Any, key: str, signature: Mapping[str, Any]) -> Columns:
     """A list of records, or of rows of numbers in the order of the signature."""
     names = [c["name"] for c in signature["inputs"]]
     hint = f'send "{key}": [{{"{names[0] if names else "column"}": value, …}}, …]'
-    if not isinstance(data, list) or not data:
+    if data == []:
+        raise InvalidValue(f"{key} is empty: there are no rows to predict", hint)
+    if not isinstance(data, list):
         raise InvalidValue(f"{key} is no list of rows", hint)
     if all(isinstance(row, Mapping) for row in data):
         return _records(data, signature, hint)

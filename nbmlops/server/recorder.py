@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +24,7 @@ EVERY_SECONDS = 1.0
 EVERY_ROWS = 1_000
 CAPACITY = 100_000  # rows; about 100 MB with fifty numeric columns
 _LONGEST_WAIT = 30.0
+_WARN_SECONDS = 1.0  # a full queue is said once a second, not once a request
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,13 @@ class Recorder:
     """Writes pieces through :meth:`Deployments.record` every second or thousand rows.
 
     What the store refuses is kept and tried again, with growing pauses up to 30 s. When ``capacity`` rows wait, new
-    ones are dropped and counted: memory stays bounded, and the answers go on.
+    ones are refused, counted and said in the log: memory stays bounded, and the answers go on.
     """
 
     def __init__(self, deployments: Deployments, capacity: int = CAPACITY) -> None:
         self._deployments = deployments
-        self._capacity = capacity
+        self.capacity = capacity
+        self._warned = -math.inf
         self._waiting: deque[Piece] = deque()
         self._rows = 0
         self._change = threading.Condition()
@@ -61,13 +65,13 @@ class Recorder:
         """Rows that are not stored yet."""
         return self._rows
 
-    def add(self, piece: Piece) -> None:
-        """Take a piece, or drop it if the queue is full. Returns at once."""
+    def add(self, piece: Piece) -> bool:
+        """Take a piece; False if the queue has no room for it, and it will never be stored. Returns at once."""
         rows = len(piece.ids)
         with self._change:
-            if self._closing or self._rows + rows > self._capacity:
-                self.dropped += rows
-                return
+            if self._closing or self._rows + rows > self.capacity:
+                self._drop(rows)
+                return False
             self._waiting.append(piece)
             self._rows += rows
             if self._thread is None:
@@ -75,6 +79,17 @@ class Recorder:
                 self._thread.start()
             if self._rows >= EVERY_ROWS:
                 self._change.notify()
+        return True
+
+    def _drop(self, rows: int) -> None:
+        self.dropped += rows
+        now = time.monotonic()
+        if now - self._warned >= _WARN_SECONDS:
+            self._warned = now
+            log.warning(
+                "%d predictions are not recorded: %d rows wait already; %d were dropped since the start",
+                *(rows, self._rows, self.dropped),
+            )
 
     def flush(self) -> bool:
         """Write what waits now; False if the store refused it."""

@@ -39,12 +39,16 @@ class Served:
 
 @dataclass(frozen=True)
 class Answer:
-    """Predictions for one request: output columns with their dtypes, ids, and the version that made them."""
+    """Predictions for one request: output columns with their dtypes, ids, and the version that made them.
+
+    ``recorded`` is False if the log has no room for them: then no id will ever be found.
+    """
 
     outputs: Columns
     types: dict[str, str]
     ids: list[str]
     version: ModelVersion
+    recorded: bool
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,7 @@ class Serving:
                 return [result for request in requests for result in self._together(served, [request])]
             return [error if isinstance(error, NbmlopsError) else _model_fault(served, error, rows)]
         ids = [clock.new_id() for _ in range(len(rows))]
-        self.recorder.add(Piece(served.version, self.environment, ids, rows, outputs, clock.now()))
+        recorded = self.recorder.add(Piece(served.version, self.environment, ids, rows, outputs, clock.now()))
         answers: list[Answer | Exception] = []
         values = {str(name): outputs[name].tolist() for name in outputs.columns}
         types = {str(name): str(dtype) for name, dtype in outputs.dtypes.items()}
@@ -159,7 +163,7 @@ class Serving:
         for request in requests:
             stop = start + request.rows
             part = {name: column[start:stop] for name, column in values.items()}
-            answers.append(Answer(part, types, ids[start:stop], served.version))
+            answers.append(Answer(part, types, ids[start:stop], served.version, recorded))
             start = stop
         return answers
 

@@ -62,17 +62,15 @@ def write_backup(store: Store, target: Path) -> tuple[int, int]:
 
 def _copy_database(source: Path, copy: Path) -> None:
     """A consistent copy, whatever others are writing meanwhile; of a read-only store as well."""
-    read_only = not os.access(source.parent, os.W_OK)
-    with (
-        contextlib.closing(
-            sqlite3.connect(f"file:{source}{'?immutable=1' if read_only else ''}", uri=True)
-        ) as database,
-        contextlib.closing(sqlite3.connect(copy)) as target,
-    ):
-        try:
+    url = f"file:{quote(str(source))}" + ("" if os.access(source.parent, os.W_OK) else "?immutable=1")
+    try:
+        with (
+            contextlib.closing(sqlite3.connect(url, uri=True)) as database,
+            contextlib.closing(sqlite3.connect(copy)) as target,
+        ):
             database.backup(target)
-        except sqlite3.Error as error:
-            raise StoreReadOnly(f"the database {source} cannot be copied: {error}", "run `nbmlops doctor`") from error
+    except sqlite3.Error as error:
+        raise StoreFault(f"the database {source} cannot be copied: {error}", "run `nbmlops doctor`") from error
 
 
 def _copy_blobs(store: Store, archive: zipfile.ZipFile) -> tuple[set[str], int, set[bytes], set[str]]:

@@ -122,9 +122,7 @@ def test_backup_of_a_damaged_store_saves_the_rest_and_says_so(ws: Workspace, tmp
     live.log_artifact("b.txt", b"kept")
     live.end()
     Path(ws.store.blobs.url(artifact.digest)).unlink()
-    with pytest.raises(BlobCorrupt, match="1 objects of the store are missing"):
+    with pytest.raises(BlobCorrupt, match="1 objects are missing"):
         write_backup(ws.store, tmp_path / "copy.zip")
-    assert any(
-        zipfile.ZipFile(tmp_path / "copy.zip").read(n) == b"kept"
-        for n in zipfile.ZipFile(tmp_path / "copy.zip").namelist()
-    )
+    with zipfile.ZipFile(tmp_path / "copy.zip") as saved:
+        assert b"kept" in [saved.read(name) for name in saved.namelist()]
