@@ -10,6 +10,7 @@ import sqlite3
 import tempfile
 import zipfile
 from pathlib import Path
+from urllib.parse import quote
 
 from nbmlops.errors import BlobCorrupt, NotFound, StoreFault, UsageFault
 from nbmlops.store.engine import Store
