@@ -15,7 +15,8 @@
         ├── Untrusted     a file holds types the loader does not trust
         └── Tampered      the ledger or a stored object is not what was written
 
-Each carries a one-line ``message`` (what happened) and a one-line ``hint`` (what to do). The hint travels as an
+Each carries a one-line ``message`` (what happened) and a one-line ``hint`` (what to do); several faults of one request
+are one line each where they are shown. The hint travels as an
 exception note, so plain Python, IPython and papermill all print it.
 """
 
@@ -68,17 +69,26 @@ class UsageFault(NbmlopsError):
 
 
 class InvalidValue(UsageFault):
-    """One or more values are wrong. ``faults`` lists every one of them, not only the first."""
+    """One or more values are wrong. ``faults`` lists every one of them, not only the first; ``what`` has them."""
 
-    def __init__(self, message: str, hint: str = "", faults: Sequence[str] = ()) -> None:
+    def __init__(self, message: str, hint: str = "", faults: Sequence[str] = (), what: str = "") -> None:
         super().__init__(message, hint)
         self.faults = tuple(faults)
+        self.what = what
 
     @classmethod
     def of(cls, what: str, faults: Sequence[str], hint: str) -> InvalidValue:
         """All faults in one message: ``parameters of train.ipynb: 2 faults: …; …``."""
         count = f"{len(faults)} faults: " if len(faults) > 1 else ""
-        return cls(f"{what}: {count}{'; '.join(faults)}", hint, faults)
+        return cls(f"{what}: {count}{'; '.join(faults)}", hint, faults, what)
+
+    def lines(self) -> tuple[str, str]:
+        """As for every error; several faults stand on lines of their own within the first text."""
+        head, hint = super().lines()
+        if self.what and len(self.faults) > 1:
+            faults = "".join(f"\n  - {' '.join(fault.split())}" for fault in self.faults)
+            head = f"{type(self).__name__}: {self.what}: {len(self.faults)} faults{faults}"
+        return head, hint
 
 
 class MissingLibrary(UsageFault):

@@ -392,16 +392,6 @@ class Event(Record):
     def ref(self) -> str:
         return f"event:{self.seq}"
 
-    @property
-    def reason(self) -> str:
-        """Why, where somebody gave a reason."""
-        return str(self.data.get("reason") or "")
-
-    @property
-    def environment(self) -> str:
-        """The environment the event is about, if any."""
-        return str(self.data.get("environment") or self.data.get("to") or "")
-
 
 @dataclass(frozen=True)
 class LineageNode(Record):

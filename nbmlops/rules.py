@@ -13,6 +13,7 @@ is compared, blocks. A comparison with production passes while there is nothing 
 from __future__ import annotations
 
 import ast
+import difflib
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -71,6 +72,23 @@ def check(rules: Iterable[object]) -> list[str]:
     if faults:
         raise InvalidValue.of("rules", faults, "a rule is a comparison such as metrics.roc_auc >= 0.65")
     return [str(rule) for rule in found]
+
+
+def unknown_facts(rule: str, known: Iterable[str]) -> list[str]:
+    """What a rule names that is neither one of the ``known`` facts nor below one; empty for one that cannot be read.
+
+    Facts below are not asked for: which metrics a model will have is known only once it is there.
+    """
+    if _grammar_fault(rule):
+        return []
+    names = list(known)
+    faults: dict[str, None] = {}
+    for node in ast.walk(ast.parse(rule.strip(), mode="eval")):
+        if isinstance(node, ast.Name) and node.id not in (*names, *_FUNCTIONS):
+            close = difflib.get_close_matches(node.id, names, n=1)
+            near = f" (did you mean {close[0]!r}?)" if close else ""
+            faults[f"there is no fact {node.id!r}{near}; there are {', '.join(names)}"] = None
+    return list(faults)
 
 
 def judge(rules: Sequence[str], facts: Mapping[str, Any]) -> list[Finding]:

@@ -12,7 +12,8 @@ from sklearn.preprocessing import OneHotEncoder
 from nbmlops import clock
 from nbmlops.deployments import Deployments, in_environment
 from nbmlops.deployments.files import read_table
-from nbmlops.errors import InvalidValue, NotFound, StoreFault
+from nbmlops.deployments.outcomes import checked
+from nbmlops.errors import InvalidValue, NotFound, StoreFault, UsageFault
 
 
 @pytest.fixture
@@ -53,6 +54,39 @@ def test_files_in_and_out(ws, model, frame, tmp_path, suffix):
     assert list(written["prediction_id"]) == list(done.frame["prediction_id"])
     np.testing.assert_allclose(written["probability_1"], done.frame["probability_1"])
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == sorted([source.name, out.name])
+
+
+def test_no_file_is_overwritten_and_the_input_least_of_all(ws, model, frame, tmp_path):
+    source, link, old = tmp_path / "in.csv", tmp_path / "link.csv", tmp_path / "old.csv"
+    frame.to_csv(source, index=False)
+    link.symlink_to(source)
+    old.write_text("precious")
+    before = source.read_bytes()
+    for out in (source, link, tmp_path / ".." / tmp_path.name / "in.csv"):
+        with pytest.raises(UsageFault, match="is the input"):
+            ws.deployments.predict("churn", str(source), out)
+    for data in (source, frame):
+        with pytest.raises(UsageFault, match="exists already"):
+            ws.deployments.predict("churn", data, old)
+    assert (source.read_bytes(), old.read_text()) == (before, "precious")
+    assert len(ws.deployments.window("churn")) == 0
+
+
+def test_a_field_that_is_no_number_is_blamed_and_no_other(ws, model, tmp_path):
+    (tmp_path / "in.csv").write_text("age,income\n2,1\ntwo,2.5\n3,\n")
+    with pytest.raises(InvalidValue, match=r"age: row 1 has 'two' \(text\), and a number"):
+        ws.deployments.predict("churn", tmp_path / "in.csv")
+
+
+def test_csv_fields_become_what_was_asked_for_one_by_one(tmp_path):
+    kinds = {"n": ("numeric", None), "yes": ("boolean", None), "grade": ("categorical", [1, 2])}
+    asked = {"inputs": [{"name": n, "kind": k, "categories": c} for n, (k, c) in kinds.items()]}
+    (tmp_path / "in.csv").write_text("n,yes,grade\n1,True,1\nx,false,2\n,perhaps,b\n")
+    found = read_table(tmp_path / "in.csv", asked)
+    assert found["n"].tolist()[:2] == [1, "x"]
+    assert pd.isna(found["n"][2])
+    assert found["yes"].tolist() == [True, False, "perhaps"]
+    assert found["grade"].tolist() == [1, 2, "b"]
 
 
 def test_predict_a_dataset(ws, model, frame):
@@ -117,7 +151,7 @@ def test_feedback_latest_counts_and_window_joins_it(ws, model, frame):
     ids = list(done.frame["prediction_id"])
     ws.deployments.feedback(ids[3], 0)
     ws.deployments.feedback(f"prediction:{ids[3]}", np.int64(1))
-    ws.deployments.feedback_many(ids[5:8], [True, "no", 0.5])
+    ws.deployments.feedback_many(ids[5:8], [True, 2, 0.0])
     assert ws.deployments.prediction(ids[3])["actual"] == 1
     window = ws.deployments.window("churn")
     assert list(window.columns) == [
@@ -125,7 +159,7 @@ def test_feedback_latest_counts_and_window_joins_it(ws, model, frame):
         *("prediction", "probability_0", "probability_1", "actual"),
     ]
     assert list(window["prediction_id"]) == ids
-    assert [window["actual"][i] for i in (3, 4, 5, 6, 7)] == [1, None, True, "no", 0.5]
+    assert [window["actual"][i] for i in (3, 4, 5, 6, 7)] == [1, None, True, 2, 0.0]
 
 
 def test_feedback_to_unknown_ids_and_bad_values_records_nothing(ws, model, frame):
@@ -139,6 +173,41 @@ def test_feedback_to_unknown_ids_and_bad_values_records_nothing(ws, model, frame
     assert len(caught.value.faults) == 3
     with pytest.raises(NotFound):
         ws.deployments.prediction("nope")
+    assert ws.deployments.window("churn")["actual"].isna().all()
+
+
+def outputs(kind, dtype, *classes):
+    found = [{"name": "prediction", "kind": kind, "type": dtype}]
+    return {"outputs": found + [{"name": f"probability_{c}", "kind": "numeric", "type": "float64"} for c in classes]}
+
+
+@pytest.mark.parametrize(
+    ("signature", "good", "bad"),
+    [
+        (outputs("numeric", "float64"), [1, -2.5], ["abc", "", "1", True, float("inf"), 10**400]),
+        (outputs("numeric", "int64", 0, 1), [0, 1.0, True, 7], ["yes", "1", 0.5]),
+        (outputs("numeric", "int64"), [3, 0.5], ["3"]),
+        (outputs("boolean", "bool", False, True), [True, 0], ["yes", 2]),
+        (outputs("text", "object", "no", "yes"), ["yes", "other"], ["", " ", 1, True]),
+        ({"outputs": []}, ["anything", 1], []),
+    ],
+)
+def test_outcomes_fit_what_the_model_gives(signature, good, bad):
+    assert [checked(v, signature) for v in good] == [(v, None) for v in good]
+    assert all(checked(v, signature)[1] for v in bad)
+
+
+def test_classes_that_look_like_json_are_found():
+    assert checked(1, outputs("text", "object", "1", "2")) == ("1", None)
+    assert checked(True, outputs("text", "object", "true", "false")) == ("true", None)
+    assert checked("False", outputs("boolean", "bool")) == (False, None)
+
+
+def test_nonsense_as_feedback_is_refused_at_once(ws, model, frame):
+    ids = list(ws.deployments.predict("churn", frame).frame["prediction_id"])
+    with pytest.raises(InvalidValue, match=r"2 faults.*a number, like 0, 1, not 'abc'") as caught:
+        ws.deployments.feedback_many(ids[:3], [1, "abc", ""])
+    assert [f.partition(":")[0] for f in caught.value.faults] == ids[1:3]
     assert ws.deployments.window("churn")["actual"].isna().all()
 
 

@@ -80,7 +80,12 @@ def test_all_is_complete_and_sorted() -> None:
 
 @pytest.mark.parametrize(
     ("name", "instead"),
-    [("set_tracking_uri", "NBMLOPS_STORE"), ("sklearn", "autolog"), ("pyfunc", "load_model"), ("MlflowClient", "desks")],
+    [
+        ("set_tracking_uri", "NBMLOPS_STORE"),
+        ("sklearn", "autolog"),
+        ("pyfunc", "load_model"),
+        ("MlflowClient", "desks"),
+    ],
 )
 def test_a_name_of_mlflow_that_is_missing_says_what_to_use(name: str, instead: str) -> None:
     assert not hasattr(nbmlops, name)
@@ -88,10 +93,18 @@ def test_a_name_of_mlflow_that_is_missing_says_what_to_use(name: str, instead: s
         getattr(nbmlops, name)
 
 
-def test_models_can_be_described_by_training_data() -> None:
-    for verb in (nbmlops.log_model, nbmlops.register_model):
-        parameters = inspect.signature(verb).parameters
-        assert {"input_example", "training_data"} <= set(parameters)
+def test_models_can_be_described_by_training_data(nb: Any) -> None:
+    import pandas
+    from sklearn.linear_model import LinearRegression
+
+    x = pandas.DataFrame({"size": [float(n) for n in range(30)]})
+    y = pandas.Series(range(30), name="price")
+    model = LinearRegression().fit(x, y)
+    with nb.start_run():
+        kept = nb.log_model(model, "houses", training_data=(x, y))
+    for version in (kept, nb.register_model(model, "houses", training_data=(x, y))):
+        assert version.profile is not None, "monitoring has something to compare with"
+        assert [column["name"] for column in version.signature["inputs"]] == ["size"]
 
 
 def test_type_checkers_see_the_same_names() -> None:

@@ -121,7 +121,10 @@ def test_drift_is_an_alert_with_its_event(ws, model):
 def test_an_open_alert_is_not_opened_twice(ws, model):
     first, second = alerted(ws, model), ws.monitors.check("m")
     assert first.alert_id == second.alert_id
-    assert len(ws.monitors.alerts()) == 1
+    (alert,) = ws.monitors.alerts()
+    (row,) = ws.monitors.alert_rows(open_only=True)
+    assert list(row) == ["id", "model", "status", "message", "at", "flow_id"]
+    assert (row["id"], row["model"], row["message"]) == (alert["id"], "model:m@1", alert["message"])
     assert len(ws.monitors.reports()) == 2
     assert ws.monitors.reports("other") == []
     (line,) = ws.monitors.status()
@@ -234,8 +237,10 @@ def test_a_failed_or_blocked_retraining_leaves_the_alert_open(ws, model):
 
 def test_act_without_a_pipeline_or_alert(ws, model):
     report = alerted(ws, model)
-    with pytest.raises(UsageFault, match="not trained by a pipeline"):
+    with pytest.raises(UsageFault, match="not trained by a pipeline") as caught:
         desk(ws, FakePipelines()).act(report.alert_id)
+    assert "--pipeline FILE" in caught.value.hint
+    assert "pipeline='FILE'" in caught.value.hint
     assert ws.monitors.alerts()[0]["status"] == "open"
     with pytest.raises(NotFound, match="nope"):
         desk(ws, FakePipelines()).act("nope")

@@ -343,3 +343,32 @@ def test_slow_and_failing_models_are_found(desk, monkeypatch):
 def test_a_small_example_is_enough_for_the_trials(desk):
     desk.models.register(LogisticRegression().fit(FRAME, Y), "m", input_example=FRAME.head(2))
     assert all(f.ok for f in findings(desk).values())
+
+
+def test_approving_what_one_asked_for_is_a_warning(desk):
+    desk.register()
+    desk.promotion.promote("m@1", "staging", "good")
+    desk.promotion.promote("m@1", "production", "wanted")
+    done = desk.promotion.approve("m@1", "production", "agreed")
+    (warning,) = [f for f in done.findings if f.check == "approver"]
+    assert (done.status, warning.level, warning.hint) == ("approved", "warn", "have somebody else approve")
+    assert warning.seen == "the person who approves is the one who asked: tester"
+    assert ledger.get(desk.store, done.event).data["findings"][-1]["check"] == "approver"
+
+
+def test_a_card_lists_what_is_not_well_and_counts_what_passed():
+    passed = [Finding(f"check {n}", "pass", "asked", "seen") for n in range(6)]
+    warned = Finding("approver", "warn", "another person", "the same", "have somebody else approve")
+    outcome = Promotion_("m", 1, "production", "approved", "r", "u", findings=(*passed, warned))
+    shown = display.text(outcome)
+    assert "have somebody else approve" in shown
+    assert "6 passed: check 0, check 1, check 2, check 3, check 4, check 5" in shown
+    decision = {"status": "blocked", "at": 1795201620.4, "findings": [plain(warned), plain(passed[0])], "message": "m"}
+    shown = display.text(Flow("id", "x", "p.yaml", "BLOCKED", decision=decision))
+    assert "1 passed: check 0" in shown
+    assert "1795201620" not in shown
+    assert "{" not in shown
+
+
+def test_the_names_of_facts_are_those_that_rules_get(desk):
+    assert tuple(desk.promotion.facts(desk.register())) == desk.promotion.fact_names()

@@ -132,3 +132,10 @@ def test_all_faulty_rules_are_listed():
     with pytest.raises(InvalidValue, match="2 faults") as raised:
         rules.check(["metrics.f1 >= 1", "eval('1')", "1 +"])
     assert len(raised.value.faults) == 2
+
+
+def test_unknown_facts_are_named_before_there_is_a_model():
+    assert rules.unknown_facts("max(metrics.a, production.metrics.a) > abs(-1)", FACTS) == []
+    (fault,) = rules.unknown_facts("metric.auc > 1 or metric.f1 > 1", FACTS)
+    assert fault.startswith("there is no fact 'metric' (did you mean 'metrics'?); there are metrics, ")
+    assert rules.unknown_facts("metrics.auc >=", FACTS) == []

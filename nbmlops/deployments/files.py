@@ -90,9 +90,9 @@ def target(out: str | os.PathLike[str], source: Any = None) -> Path:
         raise InvalidValue(f"cannot write predictions to {out}", f"name a file that ends in {' or '.join(SUFFIXES)}")
     if not path.parent.is_dir():
         raise NotFound(f"there is no folder {path.parent}", "make it first, or choose another")
-    if path.exists() and isinstance(source, str | os.PathLike) and Path(source).exists():
-        if path.samefile(source):
-            raise UsageFault(f"{out} is the input, and would be overwritten", "name another file for the predictions")
+    given = Path(source) if isinstance(source, str | os.PathLike) else None
+    if given and given.exists() and path.exists() and path.samefile(given):
+        raise UsageFault(f"{out} is the input, and would be overwritten", "name another file for the predictions")
     if os.path.lexists(path):
         raise UsageFault(f"{out} exists already", "name another file for the predictions, or remove that one first")
     return path

@@ -21,6 +21,9 @@ from nbmlops.display.sections import (
     told,
 )
 from nbmlops.display.shape import Block, Card, Column, number
+from nbmlops.records import Finding
+
+MOST_PASSED = 5  # findings that passed and are listed in a promotion's card; of more only the names are told
 
 
 def card(record: Any) -> Card:
@@ -156,7 +159,13 @@ def _promotion(x: Any) -> Card:
         ("approval", x.approval_id, "code"),
         ("event", x.event, "text"),
     )
-    return Card("promotion", f"{x.model}@{x.version} → {x.environment}", x.status, facts, findings(x.findings))
+    return Card(
+        "promotion",
+        f"{x.model}@{x.version} → {x.environment}",
+        x.status,
+        facts,
+        findings(x.findings, most_passed=MOST_PASSED),
+    )
 
 
 def _stage(x: Any) -> Card:
@@ -184,19 +193,29 @@ def _flow(x: Any) -> Card:
         ("wrote", [f"{name}@{version}" for name, version in x.outputs.items()], "code"),
         ("id", x.flow_id, "code"),
     )
-    promoted: Sections = ()
     if x.promotion is not None:
         inner = _promotion(x.promotion)
         facts = (*facts, ("promotion", f"{inner.name}: {inner.status}", "text"))
-        promoted = findings(x.promotion.findings, "gates")
     sections = (
         *error_block(x.error),
         *grid("stages", STAGE_COLUMNS, stage_rows(x.stages)),
-        *promoted,
-        *pairs("decision", x.decision or {}),
+        *_decision(x),
         *pairs("params", x.params),
     )
     return Card("flow", x.name, x.status, facts, sections)
+
+
+def _decision(x: Any) -> Sections:
+    """What became of the promotion that a flow asked for; the message of a refusal is what its findings say."""
+    decision = dict(x.decision or {})
+    kept = [Finding(**f) for f in decision.pop("findings", ())]
+    found = x.promotion.findings if x.promotion is not None else kept
+    if found:
+        decision.pop("message", None)
+    if decision.get("at") is not None:
+        decision["at"] = clock.local(decision["at"])
+    said = {name: value for name, value in decision.items() if value is not None}
+    return (*pairs("decision", said), *findings(found, "gates", most_passed=0))
 
 
 def _planned(x: Any) -> Card:

@@ -69,6 +69,8 @@ def table_of(records: Sequence[Any]) -> tuple[list[Column], Rows]:
 
 
 def _value(record: Any, key: str) -> Any:
+    if key.startswith("data."):
+        return record.data.get(key.removeprefix("data."))
     value = getattr(record, key)
     return len(value) if key in {"stages", "findings"} else value
 
@@ -185,8 +187,8 @@ FACTS: dict[str, tuple[Column, ...]] = {
         Column("seq", "event", "count"),
         Column("type", "what"),
         Column("subject", "subject", "code"),
-        Column("environment", "environment"),
-        Column("reason", "reason"),
+        Column("data.environment", "environment"),
+        Column("data.reason", "reason"),
         _USER,
         Column("at", "at", "time"),
         Column("hash", "hash", "code", hidden=True),

@@ -48,9 +48,14 @@ def error_block(error: Mapping[str, Any] | None) -> Sections:
     return (Block("error", trace if trace and head in trace else f"{trace}\n{head}".strip()),)
 
 
-def findings(found: Sequence[Any], title: str = "findings") -> Sections:
-    """Findings as a section: those that block first."""
+def findings(found: Sequence[Any], title: str = "findings", most_passed: int | None = None) -> Sections:
+    """Findings as a section: those that block first. More passes than ``most_passed`` are only counted and named."""
     rank = {"block": 0, "warn": 1}
+    passed = [f for f in found if f.level == "pass"]
+    if most_passed is not None and len(passed) > most_passed:
+        rest = findings([f for f in found if f.level != "pass"], title)
+        names = ", ".join(dict.fromkeys(str(f.check) for f in passed))
+        return (*rest, Block("" if rest else title, f"{len(passed)} passed: {names}"))
     rows = [(f.level, f.check, f.asked, f.seen, f.hint) for f in sorted(found, key=lambda f: rank.get(f.level, 2))]
     columns = [
         Column("level", "", "status"),
@@ -97,16 +102,20 @@ def stage_rows(stages: Iterable[Any]) -> list[tuple[Any, ...]]:
     """One line per stage: name, status, notebook, cells, duration, writes, metrics."""
     return [
         (
-            s.stage + (f" ({', '.join(f'{k}={short(v, 40)}' for k, v in s.params.items())})" if s.params else ""),
+            s.stage + (f" ({', '.join(f'{k}={_figure(v)}' for k, v in s.params.items())})" if s.params else ""),
             s.status,
             s.notebook,
             f"{s.cells_done}/{s.cells}" if s.cells else "",
             s.duration,
             list(s.outputs),
-            ", ".join(f"{k} {short(v)}" for k, v in list(s.metrics.items())[:3]),
+            ", ".join(f"{k} {_figure(v)}" for k, v in list(s.metrics.items())[:3]),
         )
         for s in stages
     ]
+
+
+def _figure(value: Any) -> str:
+    return number(short(value, 40))
 
 
 STAGE_COLUMNS = (

@@ -20,6 +20,7 @@ from nbmlops.pipelines import plan as plans
 from nbmlops.pipelines import progress as displays
 from nbmlops.pipelines import rows
 from nbmlops.pipelines.flow import Desks, FlowRun, next_event, stage_failed
+from nbmlops.pipelines.outside import Outside
 from nbmlops.pipelines.spec import seconds
 from nbmlops.pipelines.stage import StageRunner, Work
 from nbmlops.records import Flow, Plan, StageRun
@@ -46,15 +47,17 @@ class Pipelines:
         self.context = context
         self.runs = runs
         self._desks = Desks(store, runs, datasets, models, promotion)
+        self._outside = Outside(datasets, models, promotion)
 
     def plan(self, path: str | os.PathLike[str], params: Mapping[str, Any] | None = None) -> Plan:
         """The stages in the order in which they would run. Nothing runs, and everything that can be checked is.
 
         Raises:
-            InvalidValue: listing every fault of the file, the values and the notebooks' parameters.
+            InvalidValue: listing every fault of the file, the values and the notebooks' parameters, what is read and
+                does not exist, an unknown environment, and facts that no rule can know.
             NotFound: there is no such file.
         """
-        return plans.prepare(os.fspath(path), params).record()
+        return plans.prepare(os.fspath(path), params, outside=self._outside).record()
 
     def run(
         self,
@@ -80,7 +83,7 @@ class Pipelines:
             InvalidValue: listing every fault; nothing was started.
             StageFailed: a stage ended with an error. The flow is recorded, and the executed notebook kept.
         """
-        pipeline = plans.prepare(os.fspath(path), params, only)
+        pipeline = plans.prepare(os.fspath(path), params, only, self._outside)
         with displays.showing(progress) as shown:
             flow = FlowRun(self._desks, self.context(), pipeline, shown, dict(trigger or {"type": "user"}))
             flow.run(_workers(workers))

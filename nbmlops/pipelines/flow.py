@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbmlops import clock
 from nbmlops.context import Context
-from nbmlops.errors import Blocked, InvalidValue, NotFound, StageFailed
+from nbmlops.errors import Blocked, StageFailed
 from nbmlops.notebook.job import Stop
 from nbmlops.pipelines.plan import Pipeline
 from nbmlops.pipelines.spec import Select, Stage
@@ -64,37 +64,11 @@ class FlowRun:
         self.stop = Stop()
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.runner = StageRunner(desks.store, context, desks.runs, self.events.put, self.stop)
-        self.pins, self.own = self._pin_external()
+        self.pins, self.own = pipeline.pins.latest, pipeline.pins.named
         self.outputs: dict[str, int] = {}
         self.sweeps: dict[str, _Sweep] = {}
         self.failed: list[tuple[str, StageRun]] = []
         self.trigger = {**trigger, "host": context.host, "pid": os.getpid(), "pid_namespace": pid_namespace()}
-
-    def _pin_external(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Versions of what is read and not written here: those meant without a version, and those named by one.
-
-        Raises:
-            InvalidValue: naming every one that does not exist.
-        """
-        latest: dict[str, int] = {}
-        named: dict[str, int] = {}
-        faults = []
-        own = {thing for stage in self.pipeline.stages.values() for thing in stage.writes}
-        for ref in self.pipeline.external:
-            desk = self.desks.datasets if ref.kind == "dataset" else self.desks.models
-            key, fixed = f"{ref.kind}:{ref.name}", ref.version is not None or ref.alias is not None
-            try:
-                version = desk.get(str(ref)).version
-            except NotFound as error:
-                if fixed or key not in own:
-                    faults.append(f"{ref} is read and no stage to run writes it: {error.message}")
-                continue
-            (named if fixed else latest)[str(ref) if fixed else key] = version
-        if faults:
-            raise InvalidValue.of(
-                self.pipeline.spec.path, faults, "make these first, or add the stage that writes them"
-            )
-        return latest, named
 
     # -- the whole flow --------------------------------------------------------------------------------------------
     def run(self, workers: int) -> str:

@@ -1,4 +1,4 @@
-"""From a pipeline file to what will run: order, values, candidates. Nothing is executed and no store is asked."""
+"""From a pipeline file to what will run: order, values, candidates, pinned versions. Nothing is executed."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from nbmlops.notebook import types
 from nbmlops.notebook.parameters import suggestion
 from nbmlops.notebook.types import Mismatch, Text
 from nbmlops.pipelines import spec as specs
+from nbmlops.pipelines.faults import Faults
+from nbmlops.pipelines.outside import Outside, Pins
 from nbmlops.pipelines.spec import Spec, Stage
 
 _REFERENCE = re.compile(r"\$\{\s*params\.([^}\s]+)\s*\}")
@@ -39,7 +41,7 @@ class Candidate:
 class Pipeline:
     """A pipeline ready to run: stages in an order that works, what each waits for, and the executions it means.
 
-    ``external`` are the references that are read and that no stage to run writes.
+    ``external`` are the references that are read and that no stage to run writes; ``pins`` the versions they mean.
     """
 
     spec: Spec
@@ -48,6 +50,7 @@ class Pipeline:
     needs: dict[str, tuple[str, ...]]
     candidates: dict[str, tuple[Candidate, ...]]
     external: tuple[Any, ...]
+    pins: Pins = field(default_factory=Pins)
 
     def record_params(self) -> dict[str, Any]:
         """The flow's values as JSON can carry them."""
@@ -73,8 +76,13 @@ class Pipeline:
         )
 
 
-def prepare(path: str | Path, params: Mapping[str, Any] | None = None, only: Iterable[str] | None = None) -> Pipeline:
-    """Read, check and order a pipeline; ``only`` keeps the named stages.
+def prepare(
+    path: str | Path,
+    params: Mapping[str, Any] | None = None,
+    only: Iterable[str] | None = None,
+    outside: Outside | None = None,
+) -> Pipeline:
+    """Read, check and order a pipeline; ``only`` keeps the named stages, ``outside`` is asked what the store has.
 
     Raises:
         InvalidValue: listing every fault of the file, of the values given and of the notebooks' parameters.
@@ -87,23 +95,26 @@ def prepare(path: str | Path, params: Mapping[str, Any] | None = None, only: Ite
     order = _order(needs, faults)
     wanted = {only} if isinstance(only, str) else set(only or spec.stages)
     for name in sorted(wanted - set(spec.stages)):
-        faults.append(f"there is no stage {name!r}{suggestion(name, spec.stages)}; there are {', '.join(spec.stages)}")
-    if faults:
-        raise InvalidValue.of(
-            str(path), list(dict.fromkeys(faults)), "mend the pipeline file or the values; no kernel was started"
-        )
+        near = suggestion(name, spec.stages)
+        faults.add((), f"there is no stage {name!r}{near}; there are {', '.join(spec.stages)}")
     order = [name for name in order if name in wanted]
     kept = {name: tuple(n for n in needs[name] if n in wanted) for name in order}
     stages = {name: replace(spec.stages[name]) for name in order}
-    return Pipeline(spec, values, stages, kept, {n: candidates[n] for n in order}, _external(stages))
+    external, pins = _external(stages), Pins()
+    if outside is not None:
+        pins = outside.pins(stages, external, faults)
+        outside.request(spec.promote, faults)
+    if found := faults.texts():
+        raise InvalidValue.of(str(path), found, "mend the pipeline file or the values; no kernel was started")
+    return Pipeline(spec, values, stages, kept, {n: candidates[n] for n in order}, external, pins)
 
 
-def _flow_values(spec: Spec, given: Mapping[str, Any], faults: list[str]) -> dict[str, Any]:
+def _flow_values(spec: Spec, given: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
     """The flow's values: text from a command line takes the type of the file's default where it can."""
     for name in given:
         if name not in spec.params:
             known = f"; the pipeline takes {', '.join(spec.params)}" if spec.params else "; the pipeline takes none"
-            faults.append(f"unknown parameter {name!r}{suggestion(name, spec.params)}{known}")
+            faults.add((), f"unknown parameter {name!r}{suggestion(name, spec.params)}{known}")
     return {
         name: _flow_value(given[name], default) if name in given else default for name, default in spec.params.items()
     }
@@ -118,7 +129,7 @@ def _flow_value(value: Any, default: Any) -> Any:
         return types.convert(types.ANY, value)
 
 
-def _candidates(stage: Stage, values: dict[str, Any], faults: list[str]) -> tuple[Candidate, ...]:
+def _candidates(stage: Stage, values: dict[str, Any], faults: Faults) -> tuple[Candidate, ...]:
     """The cells of the matrix, each with typed values; one candidate without a matrix."""
     here: list[str] = []
     fixed = {name: substitute(value, values, here, name) for name, value in stage.params.items()}
@@ -130,8 +141,18 @@ def _candidates(stage: Stage, values: dict[str, Any], faults: list[str]) -> tupl
         typed, wrong = stage.declared.check({**fixed, **chosen}) if stage.path else ({}, [])
         here += [fault for fault in wrong if fault.partition(":")[0] not in unset]
         found.append(Candidate(typed, {name: typed.get(name, value) for name, value in chosen.items()}))
-    faults += [f"stage {stage.name}: {fault}" for fault in dict.fromkeys(here)]
+    for fault in dict.fromkeys(here):
+        faults.add(_value_place(stage, fault), fault)
     return tuple(found)
+
+
+def _value_place(stage: Stage, fault: str) -> tuple[object, ...]:
+    """Where a fault of a stage's values is: they start with the parameter's name, or name it as unknown."""
+    for part, names in (("params", stage.params), ("matrix", stage.matrix)):
+        for name in names:
+            if fault.startswith((f"{name}:", f"unknown parameter {name!r}")):
+                return ("stages", stage.name, part, name)
+    return ("stages", stage.name)
 
 
 def substitute(value: Any, values: Mapping[str, Any], faults: list[str], where: str) -> Any:
@@ -154,23 +175,24 @@ def substitute(value: Any, values: Mapping[str, Any], faults: list[str], where: 
     return _REFERENCE.sub(lambda match: str(values.get(match[1])), value)
 
 
-def _needs(spec: Spec, faults: list[str]) -> dict[str, tuple[str, ...]]:
+def _needs(spec: Spec, faults: Faults) -> dict[str, tuple[str, ...]]:
     """What each stage waits for: those named in ``needs`` and those that write what it reads."""
     writers: dict[str, str] = {}
     for name, stage in spec.stages.items():
         for thing in stage.writes:
             if thing in writers:
-                faults.append(f"stages {writers[thing]} and {name} both write {thing}; one thing has one writer")
+                text = f"stages {writers[thing]} and {name} both write {thing}; one thing has one writer"
+                faults.add(("stages", name, "writes"), text)
             writers.setdefault(thing, name)
     found = {}
     for name, stage in spec.stages.items():
-        for other in stage.needs:
+        for index, other in enumerate(stage.needs):
+            place = ("stages", name, "needs", index)
             if other not in spec.stages:
-                faults.append(
-                    f"stage {name}: needs {other!r}, and there is no such stage{suggestion(other, spec.stages)}"
-                )
+                near = suggestion(other, spec.stages)
+                faults.add(place, f"needs {other!r}, and there is no such stage{near}")
             elif other == name:
-                faults.append(f"stage {name}: needs itself")
+                faults.add(place, "needs itself")
         read = [
             writers[key]
             for ref in stage.reads
@@ -181,12 +203,12 @@ def _needs(spec: Spec, faults: list[str]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _order(needs: dict[str, tuple[str, ...]], faults: list[str]) -> list[str]:
+def _order(needs: dict[str, tuple[str, ...]], faults: Faults) -> list[str]:
     """An order in which everything comes after what it waits for; otherwise as in the file."""
     try:
         return list(graphlib.TopologicalSorter(needs).static_order())
     except graphlib.CycleError as error:
-        faults.append(f"the stages wait for each other in a circle: {' -> '.join(reversed(error.args[1]))}")
+        faults.add((), f"the stages wait for each other in a circle: {' -> '.join(reversed(error.args[1]))}")
         return list(needs)
 
 

@@ -12,6 +12,7 @@ import yaml
 from nbmlops.errors import InvalidValue, NbmlopsError, NotFound, StoreFault
 from nbmlops.notebook import parameters
 from nbmlops.notebook.parameters import Parameters, suggestion
+from nbmlops.pipelines.faults import Faults
 from nbmlops.refs import Ref, check_name
 from nbmlops.refs import parse as parse_ref
 from nbmlops.rules import check as check_rules
@@ -71,7 +72,7 @@ class Spec:
     promote: Promote | None = None
 
 
-def read(path: str | Path) -> tuple[Spec, list[str]]:
+def read(path: str | Path) -> tuple[Spec, Faults]:
     """Read a pipeline file and the notebooks it names; faults are listed, not raised.
 
     Raises:
@@ -112,8 +113,8 @@ class _Reader:
 
     def __init__(self, source: bytes, path: Path) -> None:
         self.source, self.path = source, path
-        self.faults: list[str] = []
         self.lines: dict[tuple[Any, ...], int] = {}
+        self.faults = Faults(self.lines)
         try:
             node = yaml.compose(source, yaml.SafeLoader)
             if node is not None:
@@ -138,7 +139,7 @@ class _Reader:
                 place = (*at, key.value)
                 if place in self.lines:
                     line, first = key.start_mark.line + 1, self.lines[place]
-                    self.faults.append(f"line {line}: {key.value!r} is given twice (first in line {first})")
+                    self.faults.add_at_line(line, f"{key.value!r} is given twice (first in line {first})")
                     continue
                 self.lines[place] = key.start_mark.line + 1
                 self._note(value, place)
@@ -149,9 +150,7 @@ class _Reader:
 
     def fault(self, at: tuple[Any, ...], text: str) -> None:
         """A fault with the nearest line known and the stage it is in."""
-        line = next((self.lines[at[:n]] for n in range(len(at), 0, -1) if at[:n] in self.lines), None)
-        stage = f"stage {at[1]}: " if at[:1] == ("stages",) and len(at) > 1 else ""
-        self.faults.append((f"line {line}: " if line else "") + stage + text)
+        self.faults.add(at, text)
 
     def mapping(self, value: Any, at: tuple[Any, ...], known: tuple[str, ...] | None = None) -> dict[str, Any]:
         """A mapping with text keys; with ``known``, other keys are faults."""
@@ -288,6 +287,9 @@ class _Reader:
         return value
 
     def timeout(self, value: Any, at: tuple[Any, ...]) -> float | None:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            self.fault(at, f"timeout: {value!r} has no unit; write {value}s, {value}m or {value}h")
+            return None
         try:
             return None if value is None else seconds(value)
         except ValueError as error:
@@ -310,11 +312,11 @@ class _Reader:
             return None
         model = model.removeprefix("model:")
         rules = self.texts(given.get("rules"), ("promote", "rules"))
-        try:
-            check_rules(rules)
-        except InvalidValue as error:
-            for fault in error.faults:
-                self.fault(("promote", "rules"), f"rule {fault}")
+        for index, rule in enumerate(rules):
+            try:
+                check_rules([rule])
+            except InvalidValue as error:
+                self.fault(("promote", "rules", index), f"rule {error.faults[0]}")
         written = [w.removeprefix("model:") for s in stages.values() for w in s.writes if w.startswith("model:")]
         if model not in written:
             self.fault(("promote", "model"), f"promote: no stage writes model:{model}{suggestion(model, written)}")

@@ -24,6 +24,7 @@ from nbmlops.store import Store, ledger, schema
 from nbmlops.store.engine import lock_ledger
 
 CERTIFICATE_TAG = "nbmlops.certificate"
+FACTS = ("metrics", "params", "tags", "certificate", "flavor", "version")
 ROLLED_BACK = "model.rolled-back"
 
 
@@ -95,7 +96,8 @@ class Promotion:
         with self.store.write() as db:
             lock_ledger(db)
             row = self._opened(version, to)
-            outcome = self._moved(db, version, to, "approved", reason, _findings(row["findings"]), row)
+            told = [*_findings(row["findings"]), *self._same_person(row)]
+            outcome = self._moved(db, version, to, "approved", reason, told, row)
             self._decide(db, row, "approved", reason)
             return outcome
 
@@ -172,6 +174,10 @@ class Promotion:
             for r in rows
         ]
 
+    def fact_names(self) -> tuple[str, ...]:
+        """The first names that rules may use: the keys of :meth:`facts`."""
+        return (*FACTS, *self.environments)
+
     def facts(self, version: ModelVersion) -> dict[str, Any]:
         """What rules may speak of; an environment where no model stands is None."""
         run = self.runs.find(version.run_id) if version.run_id else None
@@ -232,6 +238,15 @@ class Promotion:
         with self.store.read() as db:
             row = db.execute(query).mappings().first()
         return dict(row) if row else None
+
+    def _same_person(self, row: dict[str, Any]) -> list[Finding]:
+        """A warning where one person asks and approves: it does not block, as a team may consist of one."""
+        user = self.context().user
+        if row["user"] != user:
+            return []
+        asked = "another person approves than the one who asked"
+        seen = f"the person who approves is the one who asked: {user}"
+        return [Finding("approver", "warn", asked, seen, "have somebody else approve")]
 
     def _opened(self, version: ModelVersion, to: str) -> dict[str, Any]:
         if row := self._find_open(version, to):

@@ -294,6 +294,11 @@ class Register:
 class Gate:
     """Stands in for the promotion desk: refuses."""
 
+    environments = ("staging",)
+
+    def fact_names(self) -> tuple[str, ...]:
+        return ("metrics",)
+
     def promote(self, ref: str, to: str, reason: str, rules: Any = ()) -> Any:
         self.asked = (ref, to, reason, tuple(rules))
         raise Blocked("no", "train more", [Finding("rule", "block", "auc >= 2", "auc = 1")])

@@ -12,6 +12,7 @@ import pytest
 from nbmlops.errors import InvalidValue, NotFound
 from nbmlops.notebook.types import Text
 from nbmlops.pipelines import plan, spec
+from nbmlops.workspace import Workspace
 
 
 def make(folder: Path, text: str, **notebooks: str) -> Path:
@@ -195,6 +196,55 @@ def test_substitution_keeps_types_and_goes_deep() -> None:
 def test_candidates_are_checked_one_by_one(tmp_path: Path) -> None:
     text = "stages: {a: {notebook: n.ipynb, matrix: {x: [1, two, 3.5], y: [a, b]}}}"
     assert faults(make(tmp_path, text, n="x: int = 1\ny = 'q'")) == (
-        "stage a: x: 'two' is not an int",
-        "stage a: x: 3.5 is not an int",
+        "line 1: stage a: x: 'two' is not an int",
+        "line 1: stage a: x: 3.5 is not an int",
     )
+
+
+def test_what_only_the_store_knows_is_told_with_the_rest(ws: Workspace, tmp_path: Path) -> None:
+    path = make(
+        tmp_path,
+        """\
+        name: x
+        stages:
+          train:
+            notebook: n.ipynb
+            params: {n: many}
+            reads: [dataset:tumours-tran]
+            writes: [model:m]
+            timeout: 5
+          report: {notebook: n.ipynb, writes: [dataset:tumours-train]}
+        promote:
+          model: m
+          to: prod
+          rules:
+            - metric.roc_auc >= 0.95
+            - "metrics.auc >="
+        """,
+        n="n: int = 1",
+    )
+    with pytest.raises(InvalidValue) as planned:
+        ws.pipelines.plan(path)
+    found = planned.value.faults
+    for fault, start in zip(
+        found,
+        (
+            "line 5: stage train: n: 'many' is not an int",
+            "line 6: stage train: dataset:tumours-tran is read",
+            "line 8: stage train: timeout: 5 has no unit; write 5s, 5m or 5h",
+            "line 12: promote: there is no environment 'prod'; there are staging, production",
+            "line 14: rule 'metric.roc_auc >= 0.95': there is no fact 'metric' (did you mean 'metrics'?)",
+            "line 15: rule 'metrics.auc >=': it cannot be read",
+        ),
+        strict=True,
+    ):
+        assert fault.startswith(start)
+    assert "did you mean 'tumours-train'?" in found[1]
+    head, hint = planned.value.lines()
+    assert head.splitlines() == [f"InvalidValue: {path}: 6 faults", *(f"  - {fault}" for fault in found)]
+    assert hint.startswith("  -> ")
+    assert "\n" not in planned.value.message
+    with pytest.raises(InvalidValue) as ran:
+        ws.pipelines.run(path, progress=False)
+    assert ran.value.faults == found
+    assert ws.runs.search() == []

@@ -124,6 +124,26 @@ def test_a_body_too_large(client, chunked, monkeypatch):
     fails(client.post(INFER, content=content), 413, "1 MiB")
 
 
+def test_more_rows_than_can_ever_be_recorded(ws, model, tensors):
+    app = create_app(ws, "churn", capacity=2)
+    with TestClient(app) as client:
+        fails(client.post(INFER, json={"inputs": tensors}), 413, "3 rows", "at most 2", "nbmlops predict")
+    assert app.state.recorder.dropped == 0
+
+
+def test_an_answer_that_is_not_recorded_says_so(ws, model, tensors, people, monkeypatch):
+    app = create_app(ws, "churn", capacity=4)
+    monkeypatch.setattr(app.state.recorder, "flush", lambda: False)  # a store that refuses
+    rows = json.loads(people.head(3).to_json(orient="records"))
+    with TestClient(app) as client:
+        assert client.post(INFER, json={"inputs": tensors}).json()["parameters"]["recorded"] is True
+        assert client.post(INFER, json={"inputs": tensors}).json()["parameters"]["recorded"] is False
+        assert client.post("/invocations", json={"dataframe_records": rows}).json()["recorded"] is False
+        monkeypatch.undo()
+        assert app.state.recorder.flush()
+        assert client.post("/invocations", json={"dataframe_records": rows}).json()["recorded"] is True
+
+
 def test_mlflow_shapes_agree(client, ws, people):
     rows = json.loads(people.head(2).to_json(orient="records"))
     split = {"columns": list(people.columns), "data": [list(row.values()) for row in rows]}
@@ -146,6 +166,8 @@ def test_mlflow_shapes_agree(client, ws, people):
 
 def test_mlflow_faults(client, people):
     rows = json.loads(people.head(2).to_json(orient="records"))
+    for key in ("dataframe_records", "instances", "inputs"):
+        fails(client.post("/invocations", json={key: []}), 400, f"{key} is empty")
     fails(
         client.post("/invocations", json={"dataframe_split": {"columns": ["a"], "data": [[1], [1, 2], 3]}}),
         400,

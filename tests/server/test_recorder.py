@@ -59,10 +59,11 @@ def test_pieces_of_one_version_become_one_batch(desk, recorder):
     assert (recorder.waiting, recorder.recorded, recorder.dropped) == (0, 6, 0)
 
 
-def test_a_full_queue_drops_and_counts(desk, recorder):
+def test_a_full_queue_drops_counts_and_says_so(desk, recorder, caplog):
     desk.broken = True
-    for name in "abcdefg":
-        recorder.add(piece(name))
+    with caplog.at_level("WARNING"):
+        assert [recorder.add(piece(name)) for name in "abcdefg"] == [True] * 5 + [False] * 2
+    assert [r.message for r in caplog.records if "not recorded: 10 rows wait" in r.message]
     assert (recorder.waiting, recorder.dropped) == (10, 4)
 
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from nbmlops.errors import UsageFault
-from nbmlops.server import is_loopback, serve
+from nbmlops.server import is_loopback, listening, serve
 
 
 @pytest.mark.parametrize(
@@ -23,14 +23,32 @@ def test_loopback(host, loopback):
     assert is_loopback(host) is loopback
 
 
-def test_other_hosts_need_a_token(ws, model, monkeypatch):
+def test_other_hosts_need_a_token(ws, model, monkeypatch, capsys):
     with pytest.raises(UsageFault, match=r"0\.0\.0\.0"):
         serve(ws, "churn", host="0.0.0.0")
     started = {}
-    monkeypatch.setattr("uvicorn.run", lambda app, **options: started.update(options))
+
+    def run(self, sockets):
+        self.started = True
+        started["at"] = sockets[0].getsockname()
+
+    monkeypatch.setattr("uvicorn.Server.run", run)
     monkeypatch.setenv("NBMLOPS_TOKEN", "t")
-    serve(ws, "churn", host="0.0.0.0", port=1)
-    assert started["host"] == "0.0.0.0"
+    serve(ws, "churn", host="0.0.0.0", port=0)
+    assert started["at"][0] == "0.0.0.0"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"serving model:churn@1 at http://0.0.0.0:{started['at'][1]}")
+    assert "/docs" in line
+    assert "Ctrl-C" in line
+
+
+def test_a_port_in_use_and_a_strange_host():
+    with listening("127.0.0.1", 0) as door:
+        port = door.getsockname()[1]
+        with pytest.raises(UsageFault, match=rf"port {port} of 127\.0\.0\.1 is in use"):
+            listening("127.0.0.1", port)
+    with pytest.raises(UsageFault, match="cannot listen"):
+        listening("192.0.2.1", 0)
 
 
 def test_a_server_answers_and_writes_before_it_ends(ws, model, tensors, tmp_path):
