@@ -13,7 +13,7 @@ from nbmlops.cli.options import assignments, complete_model, json_option, listin
 @click.argument("model_ref", shell_complete=complete_model)
 @click.argument("input")
 @click.option(
-    "--out", required=True, type=click.Path(dir_okay=False), help="Where the predictions go: .csv or .parquet."
+    "--out", required=True, type=click.Path(dir_okay=False), help="A new file for the predictions: .csv or .parquet."
 )
 @json_option
 def predict(model_ref: str, input: str, out: str) -> Any:
@@ -100,9 +100,7 @@ def status() -> Any:
 @json_option
 def alerts(all_: bool) -> Any:
     """Alerts that are open."""
-    told = ("id", "name", "version", "status", "message", "at", "flow_id")
-    rows = [{k: alert[k] for k in told} for alert in workspace().monitors.alerts(open_only=not all_)]
-    return listing(rows, "Alerts")
+    return listing(workspace().monitors.alert_rows(open_only=not all_), "Alerts")
 
 
 @monitor.command()
