@@ -11,10 +11,13 @@ from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from nbmlops import display
 from nbmlops.context import Context
 from nbmlops.errors import Blocked, InvalidValue, NotFound, UsageFault
 from nbmlops.models import Models
 from nbmlops.promotion import CERTIFICATE_TAG, Promotion, trials
+from nbmlops.records import Finding, Flow, plain
+from nbmlops.records import Promotion as Promotion_
 from nbmlops.runs import Runs
 from nbmlops.store import ledger
 
