@@ -54,7 +54,7 @@ format: $(READY)
 	@$(BIN)/ruff format .
 
 lab: $(READY)
-	@$(BIN)/jupyter lab notebooks/flights/quickstart.ipynb
+	@$(BIN)/jupyter lab $$([ "$$(id -u)" = 0 ] && echo --allow-root) notebooks/flights/quickstart.ipynb
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
