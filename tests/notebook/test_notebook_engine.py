@@ -104,12 +104,12 @@ def test_a_killed_kernel_is_not_a_success(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cell", ["import time\ntime.sleep(60)", STUBBORN])
 def test_a_time_limit_ends_it(cell: str, tmp_path: Path) -> None:
-    done = engine.execute(notebook(cell, "1"), Job(cwd=str(tmp_path), timeout=1.5, grace=0.5))
+    done = engine.execute(notebook(cell, "1"), Job(cwd=str(tmp_path), timeout=5, grace=0.5))
     assert (done.status, done.cell) == ("TIMEOUT", 1)
     assert states(done) == ["completed", "failed", "pending"]
     assert done.error is not None
-    assert done.error["message"] == "the notebook was not finished after 1.5 s"
-    assert done.duration < 10
+    assert done.error["message"] == "the notebook was not finished after 5.0 s"
+    assert done.duration < 55  # the limit has ended it, not the sleep of 60 s
 
 
 def test_a_cell_time_limit(tmp_path: Path) -> None:
