@@ -240,7 +240,7 @@ class Monitors:
         self._claim(alert)
         try:
             flow = self.pipelines.run(path, values, force=True, trigger={"type": "alert", "ref": alert["id"]})
-        except BaseException:
+        except BaseException:  # Ctrl-C too: the alert stays open, and it is raised again
             self._settle(alert, {"status": "open"}, None)
             raise
         closed = flow.status == "FINISHED"

@@ -64,7 +64,7 @@ class Blobs:
             os.chmod(name, 0o444)
             os.replace(name, target)
             _sync_folder(target.parent)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: no half-written file may stay; raised again
             Path(name).unlink(missing_ok=True)
             raise
         return f"sha256:{digest}"

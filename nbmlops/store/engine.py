@@ -179,7 +179,7 @@ def open_store(url: str | os.PathLike[str] | None = None, artifacts: str | None 
     store = _open_server(where, artifacts) if "://" in where else _open_folder(Path(where), artifacts)
     try:
         migrations.upgrade(store)
-    except BaseException:
+    except BaseException:  # the caller gets no store to close, so it is closed here, and raised again
         store.close()
         raise
     return store
