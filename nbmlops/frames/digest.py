@@ -14,7 +14,7 @@ equal. Parquet bytes change with every writer. So the definition is our own, ``n
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -37,25 +37,43 @@ def table_digest(table: pa.Table, manifest: Mapping[str, Any] | None = None) -> 
     """The digest of a whole table, ``blake3:…``, and the hex digest of each column in order."""
     with ThreadPoolExecutor(2) as pool:
         columns = list(pool.map(column_digest, table.columns))
+    return whole(table.schema, table.num_rows, manifest or {}, columns), columns
+
+
+def whole(schema: pa.Schema, rows: int, manifest: Mapping[str, Any], columns: Sequence[str]) -> str:
+    """The digest of a table from what is known of it: its fields, rows, dtype manifest and column digests."""
     head = {
-        "rows": table.num_rows,
-        "fields": [[f.name, logical_type(f.type), f.nullable] for f in table.schema],
-        "manifest": _meaning(manifest or {}),
+        "rows": rows,
+        "fields": [[f.name, logical_type(f.type), f.nullable] for f in schema],
+        "manifest": _meaning(manifest),
     }
     hasher = blake3(VERSION.encode())
     hasher.update(json.dumps(head, sort_keys=True, separators=(",", ":")).encode())
     for digest in columns:
         hasher.update(bytes.fromhex(digest))
-    return f"blake3:{hasher.hexdigest()}", columns
+    return f"blake3:{hasher.hexdigest()}"
 
 
 def column_digest(column: pa.ChunkedArray | pa.Array) -> str:
     """The hex digest of one column's type and values."""
-    hasher = blake3(f"{VERSION}|{logical_type(column.type)}|{len(column)}".encode())
+    return of_blocks(column.type, len(column), blocks(column))
+
+
+def blocks(column: pa.ChunkedArray | pa.Array) -> list[bytes]:
+    """The digests of a column's blocks of 65,536 rows, in order; equal blocks hold equal values."""
+    found = []
     for start in range(0, len(column), BLOCK):
         block = blake3()
         _feed(block, contiguous(column.slice(start, BLOCK)))
-        hasher.update(block.digest())
+        found.append(block.digest())
+    return found
+
+
+def of_blocks(kind: pa.DataType, rows: int, found: Sequence[bytes]) -> str:
+    """The hex digest of a column from its type, its number of rows and :func:`blocks`."""
+    hasher = blake3(f"{VERSION}|{logical_type(kind)}|{rows}".encode())
+    for block in found:
+        hasher.update(block)
     return hasher.hexdigest()
 
 

@@ -106,6 +106,12 @@ class Blobs:
         """The bytes as a seekable stream, verified before it is handed over."""
         return io.BytesIO(self.get(digest))
 
+    def reader(self, digest: str) -> Any:
+        """A seekable file of the bytes, not verified."""
+        import pyarrow as pa
+
+        return pa.memory_map(self.url(digest)) if self._local else self._fs.open(self.url(digest), "rb")
+
     def has(self, digest: str) -> bool:
         key = _key(_hex(digest))
         return (self._folder / key).exists() if self._local else bool(self._fs.exists(f"{self._prefix}/{key}"))
