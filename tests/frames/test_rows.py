@@ -37,7 +37,9 @@ VALUES = {
     pa.struct([("a", pa.int64()), ("b", pa.string())]): st.fixed_dictionaries(
         {"a": st.none() | st.integers(0, 2), "b": st.sampled_from(["", "a", None])}
     ),
-    pa.map_(pa.string(), pa.int64()): st.lists(st.tuples(st.text("ab", min_size=1, max_size=2), st.integers(0, 2)), max_size=2),
+    pa.map_(pa.string(), pa.int64()): st.lists(
+        st.tuples(st.text("ab", min_size=1, max_size=2), st.integers(0, 2)), max_size=2
+    ),
     pa.null(): st.none(),
 }  # fmt: skip
 

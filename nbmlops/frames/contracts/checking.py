@@ -140,9 +140,9 @@ class _Judge:
                 tally.look(values[name], self.rows)
         for names, kept in self.keys.items():
             kept.append(digests(chunk, names))
-        for names, tally in self.checks:
-            if all(n in values for n in names):
-                tally.look(_Rows({n: values[n] for n in names}), self.rows)
+        for named, tally in self.checks:
+            if all(n in values for n in named):
+                tally.look(_Rows({n: values[n] for n in named}), self.rows)
         self.rows += chunk.num_rows
 
     def _begin(self, schema: pa.Schema) -> None:
