@@ -139,7 +139,8 @@ def test_a_warning_does_not_refuse(flights):
 @given(st.data())
 def test_chunks_do_not_matter(data):
     values = data.draw(st.lists(st.none() | st.integers(0, 9), max_size=30))
-    table = pa.table({"a": pa.array(values, pa.int64()), "s": pa.array([None if v is None else str(v) for v in values], pa.string())})  # fmt: skip
+    texts = pa.array([None if v is None else str(v) for v in values], pa.string())
+    table = pa.table({"a": pa.array(values, pa.int64()), "s": texts})
     contract = load_contract(
         {
             "columns": {
@@ -450,14 +451,15 @@ def test_a_draft_of_an_indexed_frame():
 # --- pandera ----------------------------------------------------------------------------------------------------------
 SCHEMAS = """
 import pandera.pandas as pandera
-import pandera.polars
+import pandera.polars as quick
 
 class Flights(pandera.DataFrameModel):
     flight: int = pandera.Field(ge=1)
     carrier: str = pandera.Field(isin=["AA", "UA"])
 
-schema = pandera.DataFrameSchema({"flight": pandera.Column(int, pandera.Check.ge(1), unique=True), "gone": pandera.Column(int)})
-fast = pandera.polars.DataFrameSchema({"flight": pandera.polars.Column(int, pandera.Check.ge(1))})
+flight = pandera.Column(int, pandera.Check.ge(1), unique=True)
+schema = pandera.DataFrameSchema({"flight": flight, "gone": pandera.Column(int)})
+fast = quick.DataFrameSchema({"flight": quick.Column(int, pandera.Check.ge(1))})
 number = 3
 """
 
@@ -479,7 +481,8 @@ def test_pandera_schemas_and_models(schemas):
         ("carrier", 1, (1,)),
     }
     assert check(model, pa.Table.from_pandas(frame)).violations == report.violations
-    assert check(model, iter([pa.Table.from_pandas(frame.iloc[:2]), pa.Table.from_pandas(frame.iloc[2:])])).violations == report.violations  # fmt: skip
+    halves = [pa.Table.from_pandas(part) for part in (frame.iloc[:2], frame.iloc[2:])]
+    assert check(model, iter(halves)).violations == report.violations
     schema = check(load_contract(f"{schemas}:schema", on_violation="warn"), frame)
     assert schema.status == "warn"
     assert any("gone" in v.line() for v in schema.violations)
@@ -489,10 +492,10 @@ def test_pandera_schemas_and_models(schemas):
 
 
 def test_python_files_that_hold_no_schema(schemas, tmp_path):
-    with pytest.raises(NotFound, match="no schema in .* 'Flight'") as caught:
+    with pytest.raises(NotFound, match=r"no schema in .* 'Flight'") as caught:
         load_contract(f"{schemas}:Flight")
     assert "Flights" in caught.value.hint
-    with pytest.raises(InvalidValue, match="number in .* is no pandera schema"):
+    with pytest.raises(InvalidValue, match=r"number in .* is no pandera schema"):
         load_contract(f"{schemas}:number")
     with pytest.raises(NotFound, match="no file"):
         load_contract(f"{tmp_path}/none.py:x")

@@ -82,7 +82,7 @@ class Contract:
     rows: Range | None = None
     checks: tuple[str, ...] = ()
     on_violation: str = "refuse"
-    name: str = "contract"
+    name: str = field(default="contract", compare=False)
     schema: Any = field(default=None, compare=False)
     note: str = field(default="", compare=False)
 

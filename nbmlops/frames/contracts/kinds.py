@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable
+from datetime import UTC, date, datetime, time
 
 import pyarrow as pa
 
@@ -97,10 +98,24 @@ def scalar(value: object, kind: pa.DataType) -> pa.Scalar:
     if isinstance(value, int | float):
         if not (_T.is_integer(kind) or _T.is_floating(kind) or _T.is_decimal(kind) or _T.is_boolean(kind)):
             raise TypeError(f"{value!r} is not comparable with {word(kind)}")
-        return pa.scalar(value)
+        return pa.scalar(value, pa.uint64()) if 2**63 <= value < 2**64 and isinstance(value, int) else pa.scalar(value)
+    if _T.is_timestamp(kind):
+        return _moment(value, kind)
     if isinstance(value, str) and not (is_text(kind) or _T.is_temporal(kind) or _T.is_decimal(kind)):
         raise TypeError(f"{value!r} is not comparable with {word(kind)}")
     if not isinstance(value, str) and is_text(kind):
         raise TypeError(f"{value!r} is no text")
     found = pa.scalar(value)
     return found if is_text(kind) else found.cast(kind)
+
+
+def _moment(value: object, kind: pa.TimestampType) -> pa.Scalar:
+    """ISO text, a date or a time as a timestamp of this type; in UTC, and said to be so where the type has a zone."""
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    if isinstance(moment, date) and not isinstance(moment, datetime):
+        moment = datetime.combine(moment, time())
+    if not isinstance(moment, datetime):
+        raise TypeError(f"{value!r} is no time")
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    return pa.scalar(moment, pa.timestamp("us")).cast(kind, safe=kind.unit == "ns")

@@ -21,11 +21,9 @@ _SIMPLE = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint
 
 def recognised(given: Any) -> Any:
     """A pandera schema, also of a model; None for anything else. Nothing is imported to find out."""
-    if isinstance(given, type):
-        models = [m for m in given.__mro__ if m.__name__ == "DataFrameModel" and m.__module__.startswith("pandera")]
-        return given.to_schema() if models else None  # type: ignore[attr-defined]
-    schemas = [c for c in type(given).__mro__ if c.__name__ == "DataFrameSchema" and c.__module__.startswith("pandera")]
-    return given if schemas else None
+    if isinstance(given, type) and _is_pandera(given, "DataFrameModel"):
+        return given.to_schema()  # type: ignore[attr-defined]
+    return given if _is_pandera(type(given), "DataFrameSchema") else None
 
 
 def from_file(path: Path, name: str) -> Any:
@@ -59,7 +57,13 @@ def from_file(path: Path, name: str) -> Any:
 
 
 def _is_schema(value: Any) -> bool:
-    return getattr(value, "__module__", "") != "pandera.pandas" and recognised(value) is not None
+    return _is_pandera(type(value), "DataFrameSchema") or (
+        isinstance(value, type) and _is_pandera(value, "DataFrameModel")
+    )
+
+
+def _is_pandera(kind: type, name: str) -> bool:
+    return any(c.__name__ == name and c.__module__.startswith("pandera") for c in kind.__mro__)
 
 
 def violations(schema: Any, data: Any) -> tuple[int, int, list[Violation]]:
