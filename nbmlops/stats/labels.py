@@ -137,7 +137,7 @@ class _Work:
             faults.append(f"classes lacks {', '.join(map(repr, unknown[:5]))}")
         if faults:
             raise InvalidValue.of("probabilities", faults, "give predict_proba's result and the estimator's classes_")
-        return found[np.ix_(self.kept, [places[v] for v in self.values])]
+        return found[self.kept][:, [places[v] for v in self.values]]
 
     def predicted(self, features: pd.DataFrame) -> tuple[np.ndarray, str]:
         """Out-of-fold probabilities, and the model they are from."""
@@ -165,8 +165,8 @@ class _Work:
         picked = prune(self.y, p, joint)
         counts = np.bincount(self.y, minlength=len(self.values))
         noise = 1 - np.diag(joint) / counts
-        chosen = [int(self.y[row]) for row, _ in picked]
-        suspected = np.bincount(np.array(chosen, np.int64), minlength=len(counts))
+        suspected = np.zeros_like(counts)
+        np.add.at(suspected, [self.y[row] for row, _ in picked], 1)
         return LabelReport(
             subject,
             self.name,

@@ -31,22 +31,21 @@ def precision_and_recall(report, wrong: set[int]) -> tuple[float, float]:
 
 
 def test_planted_errors_are_found():
-    features, labels, wrong = planted(3000)
+    features, labels, wrong = planted(1500)
     report = suspect_labels(features, labels, subject="dataset:flights@1")
     precision, recall = precision_and_recall(report, wrong)
     assert precision >= 0.8
     assert recall >= 0.85
     assert 0.03 <= report.noise <= 0.08
     assert report.model == "gradient boosted trees"
-    assert (report.label, report.rows, report.examined) == ("arrival", 3000, 3000)
+    assert (report.label, report.rows, report.examined) == ("arrival", 1500, 1500)
     first = report.suspects[0]
     assert first["row"] in wrong
     assert first["given"] == labels[first["row"]] != first["suggested"]
     assert sum(c["suspects"] for c in report.classes) == len(report.suspects)
-    assert sum(c["rows"] for c in report.classes) == 3000
+    assert sum(c["rows"] for c in report.classes) == 1500
     json.dumps(report.to_dict())
     assert "arrival" in display.text(report)
-    assert suspect_labels(features, labels, subject="dataset:flights@1") == report
 
 
 def test_texts_and_keys():
@@ -95,6 +94,8 @@ def test_probabilities_and_estimators_of_ones_own():
     own = suspect_labels(features, labels, options=LabelCheck(folds=3, estimator=LogisticRegression(max_iter=500)))
     assert own.model == "LogisticRegression"
     assert own.folds == 3
+    again = LabelCheck(folds=3, estimator=LogisticRegression(max_iter=500))
+    assert suspect_labels(features, labels, options=again) == own, "the seed decides"
     classes = ["on time", "late", "early"]
     p = np.full((600, 3), 0.05)
     for i, name in enumerate(labels):
