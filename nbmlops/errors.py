@@ -11,6 +11,7 @@
     │   └── BlobCorrupt
     └── CheckFailed       everything worked, and the answer is no (exit 1, HTTP 409)
         ├── Blocked       a gate refused a promotion
+        ├── ContractViolated  data are not what their contract asks for
         ├── StageFailed   a notebook stage ended with an error
         ├── Untrusted     a file holds types the loader does not trust
         └── Tampered      the ledger or a stored object is not what was written
@@ -174,3 +175,26 @@ class Untrusted(CheckFailed):
 
 class Tampered(CheckFailed):
     """The ledger or a stored object is not what was written."""
+
+
+class ContractViolated(CheckFailed):
+    """Data are not what their contract asks for, and nothing was kept. ``violations`` has one line for each."""
+
+    def __init__(self, message: str, hint: str = "", violations: Sequence[str] = (), what: str = "") -> None:
+        super().__init__(message, hint)
+        self.violations = tuple(violations)
+        self.what = what
+
+    @classmethod
+    def of(cls, what: str, violations: Sequence[str], hint: str) -> ContractViolated:
+        """All violations in one message: ``flights.yaml on dataset:flights: 2 violations: …; …``."""
+        count = f"{len(violations)} violation{'s' if len(violations) != 1 else ''}"
+        return cls(f"{what}: {count}: {'; '.join(violations)}", hint, violations, what)
+
+    def lines(self) -> tuple[str, str]:
+        """As for every error; several violations stand on lines of their own within the first text."""
+        head, hint = super().lines()
+        if len(self.violations) > 1:
+            said = "".join(f"\n  - {' '.join(v.split())}" for v in self.violations)
+            head = f"{type(self).__name__}: {self.what}: {len(self.violations)} violations{said}"
+        return head, hint

@@ -125,6 +125,9 @@ DATASET = r.DatasetVersion(
     T,
     ("gold",),
 )
+VIOLATION = r.Violation(
+    EVIL, "max", "at most 24", "3 rows are above", 3, 0.1, ({"row": 7, "value": EVIL}, {"row": 9}), "mend it"
+)
 REPORT = r.MonitorReport("01REP", "churn", 3, "alert", 5000, T - 86400, T, FINDINGS, DRIFT, {"auc": 0.6}, "01AL", T)
 
 ALL: dict[str, r.Record] = {
@@ -199,5 +202,22 @@ ALL: dict[str, r.Record] = {
             ({"setting": "user", "value": EVIL, "origin": "default"},),
         ),
         r.Diagnosis(FINDINGS, "3.11.9", "0.1.0", T),
+        VIOLATION,
+        r.ContractReport(EVIL, "dataset:flights@3", "block", 1000, 12, (VIOLATION, VIOLATION)),
+        r.Duplicates("dataset:flights@3", 1000, 12, 5, (EVIL,), ((1, 7), (2, 3, 4))),
+        r.Leakage("train", EVIL, 80, 20, 3, 1, ("a",), "y", {EVIL: QUOTES}, ((1, 2),), ((3, 4),)),
+        r.LabelReport(
+            "dataset:flights@3",
+            "late",
+            1000,
+            900,
+            5,
+            0.91,
+            0.04,
+            ({"row": 7, "given": EVIL, "suggested": "no", "confidence": 0.98},),
+            ({"label": EVIL, "rows": 300, "suspects": 1, "noise": 0.04},),
+            "gradient boosting",
+            (EVIL,),
+        ),
     )
 }

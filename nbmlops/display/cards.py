@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbmlops import clock
+from nbmlops.display import quality
 from nbmlops.display.plain import tree
 from nbmlops.display.sections import (
     STAGE_COLUMNS,
@@ -330,4 +331,9 @@ BUILDERS: dict[str, Callable[[Any], Card]] = {
     "Lineage": _lineage,
     "StoreInfo": _store,
     "Diagnosis": _diagnosis,
+    "ContractReport": quality.contract_report,
+    "Violation": quality.violation,
+    "Duplicates": quality.duplicates,
+    "Leakage": quality.leakage,
+    "LabelReport": quality.label_report,
 }
