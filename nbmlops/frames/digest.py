@@ -45,7 +45,7 @@ def whole(schema: pa.Schema, rows: int, manifest: Mapping[str, Any], columns: Se
     head = {
         "rows": rows,
         "fields": [[f.name, logical_type(f.type), f.nullable] for f in schema],
-        "manifest": _meaning(manifest),
+        "manifest": meaning(manifest),
     }
     hasher = blake3(VERSION.encode())
     hasher.update(json.dumps(head, sort_keys=True, separators=(",", ":")).encode())
@@ -131,11 +131,11 @@ def is_list(kind: pa.DataType) -> bool:
     return pa.types.is_list(kind) or pa.types.is_large_list(kind) or any(v is not None and v(kind) for v in views)
 
 
-def _meaning(value: Any) -> Any:
+def meaning(value: Any) -> Any:
     """The manifest without the keys that only encode what others say."""
     if isinstance(value, Mapping):
-        return {k: _meaning(v) for k, v in value.items() if k not in ENCODED}
-    return [_meaning(v) for v in value] if isinstance(value, list | tuple) else value
+        return {k: meaning(v) for k, v in value.items() if k not in ENCODED}
+    return [meaning(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def _plain(array: pa.Array) -> pa.Array:
