@@ -1,8 +1,7 @@
 """How a frame or a folder lies in blobs: data, a manifest that lists it, and a profile.
 
 The manifest is JSON. Of a frame: ``{"format": "parquet-1", "schema", "frame": dtype manifest, "digests": {field: hex},
-"files": [{"digest", "rows", "bytes"}]}``. Of a folder:
-``{"format": "files-1", "files": [{"path", "digest", "bytes"}]}``.
+"files": [{"digest", "rows", "bytes"}]}``. Of a folder: see ``frames.folders.manifest``.
 A later format may cut rows into other files; the content digest does not depend on it.
 """
 
@@ -12,12 +11,12 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from nbmlops.frames import arrow, parquet, profile, tree
+from nbmlops.frames import arrow, folders, parquet, profile
 
 if TYPE_CHECKING:
     from nbmlops.store.blobs import Blobs
 
-FRAME_FORMAT, FILES_FORMAT = "parquet-1", "files-1"
+FRAME_FORMAT = "parquet-1"
 
 
 def keep_frame(blobs: Blobs, packed: arrow.Packed, content: str, digests: Sequence[str]) -> dict[str, Any]:
@@ -44,20 +43,25 @@ def keep_frame(blobs: Blobs, packed: arrow.Packed, content: str, digests: Sequen
     }
 
 
-def keep_folder(blobs: Blobs, entries: Sequence[tree.Entry], content: str) -> dict[str, Any]:
+def keep_folder(
+    blobs: Blobs, entries: Sequence[folders.Entry], content: str, labels: folders.Labels | None = None
+) -> dict[str, Any]:
     """Write the list of a folder's files, which are blobs already; in what its row says, files count as rows."""
     total = sum(e["bytes"] for e in entries)
-    summary = {"files": len(entries), "bytes": total, "suffixes": tree.suffixes(entries)}
+    summary = {"files": len(entries), "bytes": total, "suffixes": folders.suffixes(entries)}
+    if labels is not None:
+        summary["labels"] = labels.summary()
+    note = None if labels is None else folders.put_labels(blobs, labels)
     return {
         "kind": "files",
-        "format": FILES_FORMAT,
+        "format": folders.FORMAT,
         "digest": content,
-        "manifest": blobs.put(_json({"format": FILES_FORMAT, "files": list(entries)})),
+        "manifest": folders.put_manifest(blobs, entries, note),
         "profile": blobs.put(_json(summary)),
         "rows": len(entries),
         "columns": 0,
         "bytes": total,
-        "schema": [],
+        "schema": [] if labels is None else labels.packed.schema(),
     }
 
 
