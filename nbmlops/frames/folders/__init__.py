@@ -1,7 +1,7 @@
 """Folders of files as immutable content: scanned, packed, listed, labelled, viewed and written out again.
 
-A desk calls :func:`scan`, then :func:`put_tree`, :func:`folder_digest` and :func:`put_manifest`; to read, :func:`get_entries`
-and :class:`FolderView`.
+A desk calls :func:`scan`, then :func:`put_tree`, :func:`folder_digest` and :func:`put_manifest`; to read,
+:func:`get_entries` and :class:`FolderView`.
 """
 
 from nbmlops.frames.folders.check import verify_folder

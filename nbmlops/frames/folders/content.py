@@ -135,5 +135,5 @@ def _slice(blobs: Blobs, digest: str, offset: int, length: int) -> bytes:
 def _corrupt(blobs: Blobs, entry: Entry) -> BlobCorrupt:
     return BlobCorrupt(
         f"the stored content of {entry['path']!r} is not what was kept",
-        f"restore {blobs.url(entry.get('pack', entry['digest']))} from a backup, or take the snapshot again",
+        f"restore {blobs.url(str(entry.get('pack', entry['digest'])))} from a backup, or take the snapshot again",
     )

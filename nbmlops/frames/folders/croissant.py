@@ -22,34 +22,10 @@ CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
 _LISTED = 1000
 Node: TypeAlias = dict[str, Any]
 
-_CR = [
-    "citeAs",
-    "column",
-    "containedIn",
-    "examples",
-    "extract",
-    "field",
-    "fileProperty",
-    "fileObject",
-    "fileSet",
-    "format",
-    "includes",
-    "isLiveDataset",
-    "jsonPath",
-    "key",
-    "md5",
-    "parentField",
-    "path",
-    "recordSet",
-    "references",
-    "regex",
-    "repeated",
-    "replace",
-    "separator",
-    "source",
-    "subField",
-    "transform",
-]
+_TERMS = """
+    citeAs column extract field fileProperty fileObject fileSet format includes isLiveDataset jsonPath key md5
+    parentField path recordSet references regex repeated replace separator source subField transform
+"""
 _CONTEXT: Node = {
     "@language": "en",
     "@vocab": "https://schema.org/",
@@ -61,7 +37,7 @@ _CONTEXT: Node = {
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "examples": {"@id": "cr:examples", "@type": "@json"},
-    **{name: f"cr:{name}" for name in _CR if name not in {"examples", "containedIn"}},
+    **{name: f"cr:{name}" for name in _TERMS.split()},
 }
 _PARQUET = "application/vnd.apache.parquet"
 _TYPES = (

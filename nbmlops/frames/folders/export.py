@@ -63,13 +63,14 @@ def export_folder(blobs: Blobs, manifest: Mapping[str, Any], folder: Path, about
     """
     entries = get_entries(blobs, manifest)
     beside: dict[str, bytes] = {}
-    labels, schema = None, ()
+    labels: dict[str, Any] | None = None
+    schema: list[dict[str, Any]] = []
     if note := manifest.get("labels"):
         table = get_table(blobs, note)
         data = parquet.write(table).to_pybytes()
         name = _free(croissant.LABELS_NAME, {e["path"].casefold() for e in entries})
         labels = {"path": name, "digest": f"sha256:{hashlib.sha256(data).hexdigest()}", "bytes": len(data)}
-        schema = tuple({"name": f.name, "type": str(f.type), "nullable": f.nullable} for f in table.schema)
+        schema = [{"name": f.name, "type": str(f.type), "nullable": f.nullable} for f in table.schema]
         beside[name] = data
     beside[croissant.FILE_NAME] = croissant.to_bytes(croissant.folder_metadata(about, entries, labels, schema))
     return export(blobs, entries, folder, beside)
@@ -78,9 +79,8 @@ def export_folder(blobs: Blobs, manifest: Mapping[str, Any], folder: Path, about
 def _free(name: str, taken: set[str]) -> str:
     """The name, or with a number the first that no file has."""
     stem, dot, ending = name.rpartition(".")
-    return next(
-        n for n in itertools.chain([name], (f"{stem}-{i}{dot}{ending}" for i in itertools.count(1))) if n not in taken
-    )
+    numbered = (f"{stem}-{i}{dot}{ending}" for i in itertools.count(1))
+    return next(n for n in itertools.chain([name], numbered) if n not in taken)
 
 
 def write_file(blobs: Blobs, entry: Entry, target: Path) -> None:
@@ -112,9 +112,12 @@ def unsafe(paths: Sequence[str]) -> list[str]:
     faults = []
     seen: set[str] = set()
     for path in paths:
-        parts = path.split("/") if isinstance(path, str) else []
-        if not parts or not is_valid_text(path) or "\0" in path:
+        if not isinstance(path, str) or not is_valid_text(path) or "\0" in path:
             faults.append(f"{path!a} is not a path")
+            continue
+        parts = path.split("/")
+        if parts == [""]:
+            faults.append("'' is not a path")
         elif {"", ".", ".."} & set(parts) or _DRIVE.match(path) or (os.sep == "\\" and re.search(r"[\\:]", path)):
             faults.append(f"{path!r} leads out of the folder")
         elif path in seen:
@@ -128,11 +131,13 @@ def _check(folder: Path, paths: Sequence[str]) -> None:
     if faults := unsafe(paths):
         raise InvalidValue.of(f"the list of files for {folder}", shortened(faults), "nbmlops did not write this list")
     inside = sorted({p[:i] for p in paths for i, c in enumerate(p) if c == "/"})
-    if links := [
-        p for p in inside if (folder / p).is_symlink() or ((folder / p).exists() and not (folder / p).is_dir())
-    ]:
+    if links := [p for p in inside if os.path.lexists(folder / p) and not _is_real_folder(folder / p)]:
         faults = [f"{str(folder / p)!r} is a link or a file, not a folder" for p in links]
         raise InvalidValue.of(f"the folder {folder}", shortened(faults), "choose an empty folder")
     if there := [str(folder / p) for p in paths if os.path.lexists(folder / p)]:
         more = f" and {len(there) - 5} more" if len(there) > 5 else ""
         raise InvalidValue(f"these files exist already: {', '.join(there[:5])}{more}", "choose an empty folder")
+
+
+def _is_real_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()

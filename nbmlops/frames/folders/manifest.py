@@ -1,10 +1,10 @@
 """The list of a folder's files as blobs: format ``files-2``, and how ``files-1`` is read.
 
-``files-2`` is ``{"format", "files", "bytes", "pages": [digest …], "labels"}``. A page is JSON of some hundred files next to
-each other in path order, column by column: ``paths``, ``sha256`` (base64 of 32 bytes each), ``bytes``, ``blob`` (index into
-``blobs``; -1: the file is the blob of its own digest) and ``offset``. Pages end where the CRC-32 of a path says so: a changed file costs its page, not the list.
-Every blob that a version needs stands in the manifest or in a page as ``sha256:…``, a file in a pack does not: that is
-how clean-up and backup tell what is in use.
+``files-2`` is ``{"format", "files", "bytes", "pages": [digest …], "labels"}``. A page is JSON of some hundred files
+next to each other in path order, column by column: ``paths``, ``sha256`` (base64 of 32 bytes each), ``bytes``, ``blob``
+(index into ``blobs``; -1: the file is the blob of its own digest) and ``offset``. Pages end where the CRC-32 of a path
+says so: a changed file costs its page, not the list. Every blob that a version needs stands in the manifest or in a
+page as ``sha256:…``, a file in a pack does not: that is how clean-up and backup tell what is in use.
 
 ``files-1`` lists ``{"path", "digest", "bytes"}`` in the manifest, each file a blob.
 """
@@ -120,7 +120,7 @@ def _unpage(page: dict[str, Any]) -> Iterator[Entry]:
 
 def references(blobs: Blobs, manifest: Mapping[str, Any]) -> set[str]:
     """The digests of all blobs that a folder's manifest needs, its pages and label table included."""
-    used = {e.get("pack", e["digest"]) for e in get_entries(blobs, manifest)}
+    used = {str(e.get("pack", e["digest"])) for e in get_entries(blobs, manifest)}
     used.update(manifest.get("pages", ()))
     return used | {f["digest"] for f in (manifest.get("labels") or {}).get("files", ())}
 

@@ -1,7 +1,7 @@
 """Reading the files of a folder that others may be writing: each content is whole, as it was at one moment.
 
-A file is compared with itself before and after it is read and read again if it was touched meanwhile. The bytes that are
-hashed are the bytes that are stored.
+A file is compared with itself before and after it is read and read again if it was touched meanwhile. The bytes that
+are hashed are the bytes that are stored.
 """
 
 from __future__ import annotations

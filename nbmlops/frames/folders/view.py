@@ -26,7 +26,7 @@ _SHOWN = 10
 
 
 class FolderView:
-    """The files of a version, by path: ``len``, iteration, ``in``, ``bytes``, ``open``, ``labels``, ``select`` and more.
+    """The files of a version, by path: ``len``, iteration, ``in``, ``bytes``, ``open``, ``labels``, ``select``, ….
 
     Nothing is read before it is asked for, and every content is verified when it is read. A view can be pickled, so
     that the workers of a data loader or of Dask can read from it.
@@ -40,7 +40,7 @@ class FolderView:
         labels: Mapping[str, Any] | None = None,
         cache: Path | None = None,
     ) -> None:
-        """A view; ``labels`` is what the manifest says of them, ``cache`` a folder where :meth:`local` may keep copies."""
+        """A view; ``labels`` is what the manifest says of them, ``cache`` a folder where :meth:`local` keeps copies."""
         self._blobs = blobs
         self._entries = {e["path"]: e for e in entries}
         self._title = title
@@ -61,10 +61,9 @@ class FolderView:
 
     def _repr_html_(self) -> str:
         total = sum(e["bytes"] for e in self._entries.values())
-        ends = ", ".join(
-            f"{n:,} {s or '(no ending)'}" for s, n in list(suffixes(list(self._entries.values())).items())[:5]
-        )
         shown = list(self._entries.values())[:_SHOWN]
+        counts = suffixes(list(self._entries.values()))
+        ends = ", ".join(f"{n:,} {ending or '(no ending)'}" for ending, n in list(counts.items())[:5])
         rows = "".join(
             f"<tr><td>{escape(ascii(e['path'])[1:-1] if not e['path'].isprintable() else e['path'])}</td>"
             f"<td style='text-align:right'>{e['bytes']:,}</td></tr>"
@@ -165,11 +164,8 @@ class FolderView:
         labels = get_labels(self._blobs, self._labels, "pandas")
         column = self._labels["column"]
         if column not in labels.columns:
-            labels = labels.rename_axis("path").reset_index()
-            column = "path"
-        said = labels.rename(
-            columns={column: "path", "bytes": "bytes_label"} if column != "path" else {"bytes": "bytes_label"}
-        )
+            labels = (labels if column in labels.index.names else labels.rename_axis(column)).reset_index()
+        said = labels.rename(columns={"bytes": "bytes_label", column: "path"})
         return frame.merge(said, on="path", how="left", sort=False)
 
     def glob(self, pattern: str) -> list[str]:
