@@ -18,7 +18,7 @@ from nbmlops.errors import BlobCorrupt
 from nbmlops.frames.folders import statcache
 from nbmlops.frames.folders.packs import Packs, Place
 from nbmlops.frames.folders.reading import SMALL, Fault, Keep, read_files
-from nbmlops.frames.folders.scan import Found, Rooted, Stat, Tree, raise_faults
+from nbmlops.frames.folders.walk import Found, Rooted, Stat, Tree, raise_faults
 
 if TYPE_CHECKING:
     from nbmlops.store.blobs import Blobs

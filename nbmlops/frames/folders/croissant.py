@@ -5,10 +5,13 @@ See http://mlcommons.org/croissant/1.0. Paths are relative to the file, ``croiss
 
 from __future__ import annotations
 
+import glob
 import json
 import mimetypes
 import re
-from collections.abc import Mapping, Sequence
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, TypeAlias
@@ -19,12 +22,12 @@ FILE_NAME = "croissant.json"
 LABELS_NAME = "labels.parquet"
 CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
 # Every file with its checksum up to this many; of larger folders only the sets of files, by ending.
-_LISTED = 1000
+_LISTED, _ENDINGS = 1000, 30
 Node: TypeAlias = dict[str, Any]
 
 _TERMS = """
-    citeAs column extract field fileProperty fileObject fileSet format includes isLiveDataset jsonPath key md5
-    parentField path recordSet references regex repeated replace separator source subField transform
+    citeAs column equivalentProperty extract field fileProperty fileObject fileSet format includes isLiveDataset jsonPath key md5
+    parentField path recordSet references regex repeated replace samplingRate separator source subField transform
 """
 _CONTEXT: Node = {
     "@language": "en",
@@ -39,13 +42,15 @@ _CONTEXT: Node = {
     "examples": {"@id": "cr:examples", "@type": "@json"},
     **{name: f"cr:{name}" for name in _TERMS.split()},
 }
-_PARQUET = "application/vnd.apache.parquet"
+_PARQUET = "application/x-parquet"  # as mlcroissant spells it
 _TYPES = (
     (re.compile(r"u?int\d+$"), "sc:Integer"),
     (re.compile(r"halffloat$|float$|double$|decimal"), "sc:Float"),
     (re.compile(r"bool$"), "sc:Boolean"),
     (re.compile(r"date\d|timestamp"), "sc:Date"),
 )
+# The kinds of files whose content a loader understands by itself, and what it makes of it.
+_CONTENT = {"image": "sc:ImageObject", "audio": "sc:AudioObject", "text": "sc:Text"}
 _LIST = re.compile(r"(?:large_)?(?:list|list_view|fixed_size_list)<[^:<>]*: (.*?)(?: not null)?>(?:\[\d+\])?$")
 
 
@@ -75,7 +80,7 @@ def frame_metadata(about: About, files: Sequence[Mapping[str, Any]], schema: Seq
     if len(parts) > 1:
         pattern = str(PurePosixPath(files[0]["path"]).parent / "part-*.parquet")
         distribution.append(_file_set("parts", pattern, _PARQUET))
-        source = {"fileSet": {"@id": "parts"}}
+        source = {"fileSet": {"@id": _id("set", "parts")}}
     return _dataset(about, distribution, [_record_set("rows", schema, source)])
 
 
@@ -95,15 +100,15 @@ def folder_metadata(
     """
     distribution: list[Node] = []
     records: list[Node] = []
-    for ending, kind in _endings(files).items():
-        name = f"files{ending}" if ending else "files without ending"
-        distribution.append(_file_set(name, f"**/*{ending}", kind))
-        records.append(_files_of(name, ending, kind))
+    for name, includes, kind in _sets(files):
+        distribution.append(_file_set(name, includes, kind))
+        if kind.partition("/")[0] in _CONTENT:
+            records.append(_files_of(name, kind))
     if len(files) <= _LISTED:
         distribution += [_file_object(f["path"], f, _kind(f["path"])) for f in files]
     if labels is not None:
         distribution.append(_file_object(labels["path"], labels, _PARQUET))
-        records.append(_record_set("labels", schema, {"fileObject": {"@id": labels["path"]}}))
+        records.append(_record_set("labels", schema, {"fileObject": {"@id": _id("file", labels["path"])}}))
     return _dataset(about, distribution, records)
 
 
@@ -129,10 +134,17 @@ def _dataset(about: About, distribution: list[Node], records: list[Node]) -> Nod
     return {key: value for key, value in made.items() if value is not None}
 
 
+def _id(*parts: str) -> str:
+    """An ``@id`` that is unique within the file; readers refuse white space in it, even when it is escaped."""
+    name = "/".join(parts)
+    safe = re.sub(r"[^\w./-]", "_", name)
+    return safe if safe == name else f"{safe}-{zlib.crc32(name.encode()):08x}"
+
+
 def _file_object(path: str, file: Mapping[str, Any], kind: str) -> Node:
     return {
         "@type": "cr:FileObject",
-        "@id": path,
+        "@id": _id("file", path),
         "name": path,
         "contentUrl": path,
         "contentSize": f"{file['bytes']} B",
@@ -141,8 +153,8 @@ def _file_object(path: str, file: Mapping[str, Any], kind: str) -> Node:
     }
 
 
-def _file_set(name: str, includes: str, kind: str) -> Node:
-    return {"@type": "cr:FileSet", "@id": name, "name": name, "encodingFormat": kind, "includes": includes}
+def _file_set(name: str, includes: str | list[str], kind: str) -> Node:
+    return {"@type": "cr:FileSet", "@id": _id("set", name), "name": name, "encodingFormat": kind, "includes": includes}
 
 
 def _record_set(name: str, schema: Sequence[Mapping[str, Any]], source: Node) -> Node:
@@ -151,8 +163,8 @@ def _record_set(name: str, schema: Sequence[Mapping[str, Any]], source: Node) ->
         kind, repeated = _data_type(str(column["type"]))
         made = {
             "@type": "cr:Field",
-            "@id": f"{name}/{column['name']}",
-            "name": f"{name}/{column['name']}",
+            "@id": _id(name, column["name"]),
+            "name": column["name"],
             "description": f"Arrow type {column['type']}" + ("" if column.get("nullable", True) else ", never null"),
             "dataType": kind,
             "source": {**source, "extract": {"column": column["name"]}},
@@ -161,23 +173,21 @@ def _record_set(name: str, schema: Sequence[Mapping[str, Any]], source: Node) ->
     return {"@type": "cr:RecordSet", "@id": name, "name": name, "field": fields}
 
 
-def _files_of(name: str, ending: str, kind: str) -> Node:
+def _files_of(name: str, kind: str) -> Node:
     """One record for each file of a set: its path and its content."""
-    records = f"records of {name}"
-    shown = {"image": "sc:ImageObject", "audio": "sc:AudioObject"}.get(kind.partition("/")[0], "sc:Text")
-    fields = [("path", "sc:Text", "fullpath"), ("content", shown, "content")]
+    fields = [("path", "sc:Text", "fullpath"), ("content", _CONTENT[kind.partition("/")[0]], "content")]
     return {
         "@type": "cr:RecordSet",
-        "@id": records,
-        "name": records,
-        "description": f"The files that end with {ending}." if ending else "The files without an ending.",
+        "@id": _id("records", name),
+        "name": name,
+        "description": "The path and the content of each file.",
         "field": [
             {
                 "@type": "cr:Field",
-                "@id": f"{records}/{what}",
-                "name": f"{records}/{what}",
+                "@id": _id("records", name, what),
+                "name": what,
                 "dataType": data_type,
-                "source": {"fileSet": {"@id": name}, "extract": {"fileProperty": part}},
+                "source": {"fileSet": {"@id": _id("set", name)}, "extract": {"fileProperty": part}},
             }
             for what, data_type, part in fields
         ],
@@ -195,9 +205,12 @@ def _kind(path: str) -> str:
     return mimetypes.guess_type(path, strict=False)[0] or "application/octet-stream"
 
 
-def _endings(files: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for file in files:
-        ending = PurePosixPath(file["path"]).suffix
-        found.setdefault(ending, _kind(f"x{ending}"))
-    return dict(sorted(found.items()))
+def _sets(files: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str | list[str], str]]:
+    """Name, patterns and kind of each set of files: one for each of the frequent endings, one for all others."""
+    paths = [f["path"] for f in files]
+    counts = Counter(PurePosixPath(p).suffix for p in paths)
+    frequent = {e for e, _ in counts.most_common(_ENDINGS) if e and e == glob.escape(e)}
+    for ending in sorted(frequent):
+        yield f"files{ending}", f"**/*{ending}", _kind(f"x{ending}")
+    if rest := [glob.escape(p) for p in paths if PurePosixPath(p).suffix not in frequent]:
+        yield "other-files", rest, "application/octet-stream"

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from nbmlops.errors import InvalidValue
 from nbmlops.frames import arrow, digest, files, parquet
-from nbmlops.frames.folders.scan import Tree, shortened
+from nbmlops.frames.folders.walk import Tree, shortened
 
 if TYPE_CHECKING:
     from nbmlops.store.blobs import Blobs

@@ -99,7 +99,7 @@ def get_entries(blobs: Blobs, manifest: Mapping[str, Any]) -> list[Entry]:
     for digest in manifest["pages"]:
         try:
             entries += _unpage(json.loads(blobs.get(digest)))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise BlobCorrupt(
                 f"the list of files {digest[:19]}… cannot be understood", "restore the store from a backup"
             ) from error
@@ -108,14 +108,27 @@ def get_entries(blobs: Blobs, manifest: Mapping[str, Any]) -> list[Entry]:
 
 def _unpage(page: dict[str, Any]) -> Iterator[Entry]:
     digests = base64.b64decode(page["sha256"], validate=True).hex()
+    columns = [page[name] for name in ("paths", "bytes", "blob", "offset")]
+    if not _makes_sense(columns, len(page["blobs"])) or len(digests) != 64 * len(columns[0]):
+        raise ValueError("columns of other types or lengths than were written")
     blobs = page["blobs"]
-    for i, (path, size, blob, offset) in enumerate(
-        zip(page["paths"], page["bytes"], page["blob"], page["offset"], strict=True)
-    ):
+    for i, (path, size, blob, offset) in enumerate(zip(*columns, strict=True)):
         entry: Entry = {"path": path, "digest": f"sha256:{digests[64 * i : 64 * i + 64]}", "bytes": size}
         if blob >= 0:
             entry["pack"], entry["offset"] = blobs[blob], offset
         yield entry
+
+
+def _makes_sense(columns: Sequence[Any], blobs: int) -> bool:
+    paths, sizes, indexes, offsets = columns
+    return (
+        all(type(column) is list for column in columns)
+        and {type(path) for path in paths} <= {str}
+        and {type(n) for column in (sizes, indexes, offsets) for n in column} <= {int}
+        and min(sizes, default=0) >= 0
+        and min(offsets, default=0) >= 0
+        and all(-1 <= i < blobs for i in indexes)
+    )
 
 
 def references(blobs: Blobs, manifest: Mapping[str, Any]) -> set[str]:

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from itertools import groupby
 from typing import BinaryIO, NamedTuple
 
-from nbmlops.frames.folders.scan import Found, Rooted, Stat, open_file, stat_of
+from nbmlops.frames.folders.walk import Found, Rooted, Stat, open_file, stat_of
 
 SMALL = 1 << 20
 _TRIES = 5

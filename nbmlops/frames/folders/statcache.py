@@ -20,7 +20,7 @@ from typing import TypeAlias
 import numpy as np
 from blake3 import blake3
 
-from nbmlops.frames.folders.scan import Stat
+from nbmlops.frames.folders.walk import Stat
 
 Remembered: TypeAlias = dict[str, tuple[Stat, str]]
 

@@ -17,7 +17,7 @@ from nbmlops.frames.folders import croissant
 from nbmlops.frames.folders.content import Entry, write_content
 from nbmlops.frames.folders.labels import get_table
 from nbmlops.frames.folders.manifest import get_entries
-from nbmlops.frames.folders.scan import shortened
+from nbmlops.frames.folders.walk import shortened
 
 if TYPE_CHECKING:
     from nbmlops.store.blobs import Blobs
