@@ -103,7 +103,9 @@ class Datasets:
         table = None if labels is None else folders.read_labels(labels, tree)
         if table is not None and table.unlabelled:
             shown = ", ".join(map(repr, table.unlabelled[:5]))
-            warnings.warn(f"{len(table.unlabelled)} files of {path} have no label: {shown}", stacklevel=4)
+            warnings.warn(
+                f"{len(table.unlabelled)} of {len(tree.files)} files of {path} without label: {shown}", stacklevel=4
+            )
         latest = self._latest(name)
         known = self._entries(latest) if latest is not None and latest.kind == "files" else ()
         entries = folders.put_tree(blobs, tree, known, own / "cache" / "stat" if own else None)

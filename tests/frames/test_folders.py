@@ -159,7 +159,10 @@ def test_names_that_differ_in_case_or_composition_are_two_files(blobs, tmp_path)
 
 
 def test_the_digest_is_what_it_was():
-    entries = [{"path": "b", "digest": "sha256:" + "1" * 64, "bytes": 3}, {"path": "ä", "digest": "sha256:2", "bytes": 0}]
+    entries = [
+        {"path": "b", "digest": "sha256:" + "1" * 64, "bytes": 3},
+        {"path": "ä", "digest": "sha256:2", "bytes": 0},
+    ]
     digest = folders.folder_digest(entries)
     assert digest == "blake3:fe4d4e7ebec6f49b0e7b5ccb2535c747b952a8cb5147db79489b35a4e1263bf0"
     moved = [{**entries[1], "pack": "sha256:3", "offset": 7}, entries[0]]

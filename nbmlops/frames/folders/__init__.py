@@ -6,11 +6,11 @@ A desk calls :func:`scan`, then :func:`put_tree`, :func:`folder_digest` and :fun
 
 from nbmlops.frames.folders.check import verify_folder
 from nbmlops.frames.folders.content import Entry, get_content, put_tree
-from nbmlops.frames.folders.writing import export, export_folder
 from nbmlops.frames.folders.labels import Labels, put_labels, read_labels
 from nbmlops.frames.folders.manifest import FORMAT, folder_digest, get_entries, put_manifest, references, suffixes
-from nbmlops.frames.folders.walk import Tree, scan
 from nbmlops.frames.folders.view import FolderView
+from nbmlops.frames.folders.walk import Tree, scan
+from nbmlops.frames.folders.writing import export, export_folder
 
 __all__ = [
     "FORMAT",

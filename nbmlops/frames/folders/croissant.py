@@ -26,8 +26,9 @@ _LISTED, _ENDINGS = 1000, 30
 Node: TypeAlias = dict[str, Any]
 
 _TERMS = """
-    citeAs column equivalentProperty extract field fileProperty fileObject fileSet format includes isLiveDataset jsonPath key md5
-    parentField path recordSet references regex repeated replace samplingRate separator source subField transform
+    citeAs column equivalentProperty extract field fileProperty fileObject fileSet format includes isLiveDataset
+    jsonPath key md5 parentField path recordSet references regex repeated replace samplingRate separator source
+    subField transform
 """
 _CONTEXT: Node = {
     "@language": "en",

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from nbmlops.errors import InvalidValue, NotFound
 from nbmlops.frames.folders.content import Entry, get_content
-from nbmlops.frames.folders.writing import export, unsafe, write_file
 from nbmlops.frames.folders.labels import get_labels, get_table, paths_where
 from nbmlops.frames.folders.manifest import suffixes
 from nbmlops.frames.folders.walk import shortened
+from nbmlops.frames.folders.writing import export, unsafe, write_file
 
 if TYPE_CHECKING:
     import pandas as pd

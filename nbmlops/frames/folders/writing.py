@@ -42,9 +42,10 @@ def export(
         BlobCorrupt: a content is not what was kept; that file is not left there.
     """
     paths = [e["path"] for e in entries]
+    _check_paths(folder, paths)
     taken = {p.casefold() for p in paths}
     more = {name: data for name, data in (beside or {}).items() if name.casefold() not in taken}
-    _check(folder, [*paths, *more])
+    _check_folder(folder, [*paths, *more])
     folder.mkdir(parents=True, exist_ok=True)
     for entry in entries:
         write_file(blobs, entry, folder / entry["path"])
@@ -112,24 +113,25 @@ def unsafe(paths: Sequence[str]) -> list[str]:
     faults = []
     seen: set[str] = set()
     for path in paths:
-        if not isinstance(path, str) or not is_valid_text(path) or "\0" in path:
+        parts = path.split("/") if isinstance(path, str) else [""]
+        if parts == [""] or not is_valid_text(path) or "\0" in path:
             faults.append(f"{path!a} is not a path")
-            continue
-        parts = path.split("/")
-        if parts == [""]:
-            faults.append("'' is not a path")
         elif {"", ".", ".."} & set(parts) or _DRIVE.match(path) or (os.sep == "\\" and re.search(r"[\\:]", path)):
             faults.append(f"{path!r} leads out of the folder")
         elif path in seen:
             faults.append(f"{path!r} is there twice")
-        seen.add(path)
+        else:
+            seen.add(path)
     above = {path[:i] for path in seen for i, c in enumerate(path) if c == "/"}
     return faults + [f"{p!r} is a file and a folder" for p in sorted(above & seen)]
 
 
-def _check(folder: Path, paths: Sequence[str]) -> None:
+def _check_paths(folder: Path, paths: Sequence[str]) -> None:
     if faults := unsafe(paths):
         raise InvalidValue.of(f"the list of files for {folder}", shortened(faults), "nbmlops did not write this list")
+
+
+def _check_folder(folder: Path, paths: Sequence[str]) -> None:
     inside = sorted({p[:i] for p in paths for i, c in enumerate(p) if c == "/"})
     if links := [p for p in inside if os.path.lexists(folder / p) and not _is_real_folder(folder / p)]:
         faults = [f"{str(folder / p)!r} is a link or a file, not a folder" for p in links]
