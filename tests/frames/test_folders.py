@@ -106,7 +106,7 @@ def test_large_files_are_blobs_of_their_own(blobs, tmp_path, monkeypatch):
     by_path = {e["path"]: e for e in entries}
     assert "pack" not in by_path["big"]
     assert by_path["small"]["offset"] == by_path["small copy"]["offset"]
-    assert sorted(stored(blobs).values()) == [2, 5000]
+    assert sorted(stored(blobs).values()) == [len(packs.HEAD) + 2, 5000]
 
 
 def test_packs_are_filled_up_to_a_size_and_the_same_each_time(tmp_path, monkeypatch):
@@ -141,6 +141,20 @@ def test_renames_copies_and_touches_write_nothing(blobs, tree, monkeypatch):
     long_ago(tree / "copy")
     assert [e["path"] for e in keep(blobs, tree, before)] == ["copy", "large too", "sub/deep/c", "z.txt"]
     assert stored(blobs) == known
+
+
+def test_a_lost_pack_is_written_again(blobs, tree, tmp_path, settled):
+    cache = tmp_path / "cache"
+    before = keep(blobs, tree, cache=cache)
+    Path(blobs.url(before[0]["pack"])).unlink()
+    assert keep(blobs, tree, before, cache) == before
+    assert len(stored(blobs)) == 1
+
+
+def test_a_pack_does_not_look_like_its_first_file(blobs, tmp_path):
+    tree = make(tmp_path / "t", {"a.json": b'{"of": "sha256:' + b"0" * 64 + b'"}', "b": b""})
+    pack = blobs.get(keep(blobs, tree)[0]["pack"])
+    assert pack.startswith(b"nbmlops pack 1\n{")
 
 
 def test_an_empty_folder(blobs, tmp_path):

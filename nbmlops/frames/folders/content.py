@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
@@ -34,7 +35,7 @@ def put_tree(blobs: Blobs, tree: Tree, known: Iterable[Entry] = (), cache: Path 
         blobs: where contents go: files up to 1 MB into packs, larger ones as blobs of their own.
         tree: what :func:`scan` found.
         known: entries whose contents are kept already, of the previous version for instance; they are not written
-            again, whatever their path.
+            again, whatever their path, unless a blob of them is lost.
         cache: a local folder for the stat cache; files that it knows unchanged are not opened.
 
     Raises:
@@ -42,7 +43,7 @@ def put_tree(blobs: Blobs, tree: Tree, known: Iterable[Entry] = (), cache: Path 
         StoreFault: the store cannot be written; contents already copied stay, and are found when it is repeated.
     """
     started = time.time_ns()
-    held = {e["digest"]: e for e in known}
+    held = _held(blobs, known)
     places: dict[str, Place] = {digest: _place(e) for digest, e in held.items()}
     kept_at = statcache.cache_file(cache, tree.folder) if cache else None
     remembered = statcache.load(kept_at)
@@ -63,6 +64,15 @@ def put_tree(blobs: Blobs, tree: Tree, known: Iterable[Entry] = (), cache: Path 
     return [_entry(found.path, *read[found.path], places) for found in tree.files]
 
 
+def _held(blobs: Blobs, known: Iterable[Entry]) -> dict[str, Entry]:
+    """What is really kept, by digest. Asking also keeps clean-up away from it until the new version is recorded."""
+    held = {e["digest"]: e for e in known}
+    used = {str(e.get("pack", e["digest"])) for e in held.values()}
+    ask = getattr(blobs, "missing", None)
+    lost = ask(used) if ask else {digest for digest in used if not blobs.has(digest)}
+    return {d: e for d, e in held.items() if e.get("pack", d) not in lost} if lost else held
+
+
 def _place(entry: Entry) -> Place:
     return {"pack": entry["pack"], "offset": entry["offset"]} if "pack" in entry else {}
 
@@ -76,8 +86,8 @@ def _copy(blobs: Blobs, tree: Tree, todo: list[Found], places: dict[str, Place],
     keep = Keep(frozenset(places), large, blobs.put)
     read: _Read = {}
     faults: list[str] = []
-    with Rooted(tree.folder) as root, Packs(blobs) as packs:
-        for one in read_files(root, todo, keep):
+    with Rooted(tree.folder) as root, Packs(blobs) as packs, closing(read_files(root, todo, keep)) as contents:
+        for one in contents:
             if isinstance(one, Fault):
                 faults.append(f"{one.path!r}: {one.why}")
                 continue
@@ -113,9 +123,8 @@ def write_content(blobs: Blobs, entry: Entry, out: BinaryIO) -> None:
     if "pack" in entry or entry["bytes"] <= SMALL:
         out.write(get_content(blobs, entry))
         return
-    blobs.size(entry["digest"])  # says clearly when it is missing
     hasher = hashlib.sha256()
-    with fsspec.open(blobs.url(entry["digest"]), "rb") as stream:
+    with _stream(blobs, entry["digest"]) as stream:
         while part := stream.read(1 << 20):
             hasher.update(part)
             out.write(part)
@@ -126,10 +135,16 @@ def write_content(blobs: Blobs, entry: Entry, out: BinaryIO) -> None:
 def _slice(blobs: Blobs, digest: str, offset: int, length: int) -> bytes:
     if ranged := getattr(blobs, "read", None):
         return bytes(ranged(digest, offset, length))
-    blobs.size(digest)  # says clearly when it is missing
-    with fsspec.open(blobs.url(digest), "rb") as stream:
+    with _stream(blobs, digest) as stream:
         stream.seek(offset)
         return bytes(stream.read(length))
+
+
+def _stream(blobs: Blobs, digest: str) -> Any:
+    if unverified := getattr(blobs, "stream", None):
+        return unverified(digest)
+    blobs.size(digest)  # says clearly when it is missing
+    return fsspec.open(blobs.url(digest), "rb")
 
 
 def _corrupt(blobs: Blobs, entry: Entry) -> BlobCorrupt:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import groupby
@@ -47,7 +47,7 @@ class Keep(NamedTuple):
     put: Callable[[BinaryIO], str]
 
 
-def read_files(root: Rooted, files: Sequence[Found], keep: Keep) -> Iterator[Content | Fault]:
+def read_files(root: Rooted, files: Sequence[Found], keep: Keep) -> Generator[Content | Fault, None, None]:
     """The contents in the order of ``files``, read and hashed by a few threads; at most 24 MB wait at a time."""
     waiting: deque[Future[list[Content | Fault]]] = deque()
     with ThreadPoolExecutor(_THREADS) as pool:
