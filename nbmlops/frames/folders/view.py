@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from html import escape
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from nbmlops.store.blobs import Blobs
 
 _SHOWN = 10
+_COMPARED = 2000  # names that are compared for one that comes close: a few hundredths of a second
 
 
 class FolderView:
@@ -224,7 +226,11 @@ class FolderView:
 
     def _missing(self, paths: list[str]) -> NotFound:
         if len(paths) == 1:
-            return NotFound.of("file", paths[0], self._entries)
+            asked = str(paths[0])
+            parent, _, name = asked.rpartition("/")
+            near = (p for p in self._entries if p.rpartition("/")[0] == parent or p.endswith(name))
+            likely = list(islice(near if len(self) > _COMPARED else self._entries, _COMPARED))
+            return NotFound.of("file", asked, likely)
         return NotFound(f"{self._title} has no files {', '.join(shortened([repr(p) for p in paths]))}", "see glob()")
 
 
