@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -19,7 +20,8 @@ import sqlalchemy as sa
 from nbmlops import clock, refs
 from nbmlops.context import Context, ContextSource
 from nbmlops.errors import InvalidValue, NbmlopsError, NotFound
-from nbmlops.frames import arrow, diff, digest, files, parquet, stored, tree
+from nbmlops.frames import arrow, diff, digest, files, folders, parquet, stored
+from nbmlops.frames.folders import croissant
 from nbmlops.records import DatasetDiff, DatasetVersion, Finding
 from nbmlops.store import Store, schema
 
@@ -45,7 +47,12 @@ class Datasets:
 
     # --- writing ------------------------------------------------------------------------------------------------
     def snapshot(
-        self, data: Any, name: str, message: str | None = None, source: dict[str, Any] | None = None
+        self,
+        data: Any,
+        name: str,
+        message: str | None = None,
+        source: dict[str, Any] | None = None,
+        labels: Any = None,
     ) -> DatasetVersion:
         """Keep a frame, a CSV or Parquet file, or a folder as a version of a data set.
 
@@ -56,6 +63,7 @@ class Datasets:
             name: the data set's name.
             message: why this version was made.
             source: facts about where it came from; added to what the context knows.
+            labels: of a folder, a table with a column of paths, or ``"folders"``; see ``frames.folders.labels``.
 
         Raises:
             InvalidValue: the name is not allowed, or the data cannot be kept exactly; all faults are named.
@@ -74,8 +82,10 @@ class Datasets:
             }
             facts = {k: v for k, v in facts.items() if v is not None}
             if path.is_dir():
-                return self._snapshot_folder(path, name, message, facts, context)
+                return self._snapshot_folder(path, labels, (name, message, facts, context))
             data = files.read_file(path)
+        if labels is not None:
+            raise InvalidValue("only a folder has labels beside it", "put the labels of a frame into a column")
         packed = arrow.pack(data)
         content, columns = digest.table_digest(packed.table, packed.manifest)
         values = self._known(name, content)
@@ -85,23 +95,33 @@ class Datasets:
         return self._add(name, values, message, facts, context)
 
     def _snapshot_folder(
-        self, folder: Path, name: str, message: str | None, facts: dict[str, Any], context: Context
+        self, path: Path, labels: Any, about: tuple[str, str | None, dict[str, Any], Context]
     ) -> DatasetVersion:
+        name, message, facts, context = about
+        blobs, own = self._store.blobs, self._store.folder
+        tree = folders.scan(path, [own] if own else [])
+        table = None if labels is None else folders.read_labels(labels, tree)
+        if table is not None and table.unlabelled:
+            shown = ", ".join(map(repr, table.unlabelled[:5]))
+            warnings.warn(
+                f"{len(table.unlabelled)} of {len(tree.files)} files of {path} without label: {shown}", stacklevel=4
+            )
         latest = self._latest(name)
-        known = (
-            {e["path"]: e for e in self._manifest(latest)["files"]}
-            if latest is not None and latest.kind == "files"
-            else {}
-        )
-        own = [self._store.folder] if self._store.folder else []
-        entries, links = tree.put_folder(self._store.blobs, folder, known, own)
-        if links:
-            facts = {**facts, "symlinks_left_out": len(links)}
-        content = tree.folder_digest(entries)
+        known = self._entries(latest) if latest is not None and latest.kind == "files" else ()
+        entries = folders.put_tree(blobs, tree, known, own / "cache" / "stat" if own else None)
+        content = folders.folder_digest(entries, table.meaning() if table else None)
         values = self._known(name, content)
         if values is None:
-            values = stored.keep_folder(self._store.blobs, entries, content)
-        return self._add(name, values, message, facts, context)
+            values = stored.keep_folder(blobs, entries, content, table)
+        return self._add(name, values, message, {**facts, **tree.left_out()}, context)
+
+    def _entries(self, version: Any) -> list[folders.Entry]:
+        return folders.get_entries(self._store.blobs, self._manifest(version))
+
+    def _view(self, version: DatasetVersion, manifest: dict[str, Any]) -> folders.FolderView:
+        entries = folders.get_entries(self._store.blobs, manifest)
+        cache = self._store.folder / "cache" / "files" if self._store.folder else None
+        return folders.FolderView(self._store.blobs, entries, version.ref, manifest.get("labels"), cache)
 
     def _known(self, name: str, content: str) -> dict[str, Any] | None:
         """The stored content of an earlier version with this digest, to be used again."""
@@ -162,7 +182,7 @@ class Datasets:
             if columns is not None:
                 raise InvalidValue(f"{version.ref} is a folder of files; it has no columns", "leave columns out")
             self._used(version.name, version.version, "read", self._context())
-            return tree.FolderView(self._store.blobs, manifest["files"], version.ref)
+            return self._view(version, manifest)
         if isinstance(columns, str):
             columns = [columns]
         columns = None if columns is None else list(dict.fromkeys(columns))
@@ -238,7 +258,11 @@ class Datasets:
         """Local paths or URLs of the stored files, in row order: plain Parquet, whatever their names end with."""
         version = self.get(v)
         self._used(version.name, version.version, "read", self._context())
-        return [self._store.blobs.url(f["digest"]) for f in self._manifest(version)["files"]]
+        manifest = self._manifest(version)
+        if version.kind == "files":  # small files lie in packs: what has a path is a copy
+            view = self._view(version, manifest)
+            return [str(view.local(path)) for path in view]
+        return [self._store.blobs.url(f["digest"]) for f in manifest["files"]]
 
     def diff(self, a: Reference, b: Reference) -> DatasetDiff:
         """What changed from ``a`` to ``b``; of folders, files count as rows.
@@ -254,10 +278,10 @@ class Datasets:
         known = {"before": before.ref, "after": after.ref, "rows_before": before.rows, "rows_after": after.rows}
         if before.digest == after.digest:
             return DatasetDiff(same=True, **known)  # type: ignore[arg-type]
-        old, new = self._manifest(before), self._manifest(after)
         if before.kind == "files":
-            was, now = ({(e["path"], e["digest"]) for e in m["files"]} for m in (old, new))
+            was, now = ({(e["path"], e["digest"]) for e in self._entries(v)} for v in (before, after))
             return DatasetDiff(same=False, rows_added=len(now - was), rows_removed=len(was - now), **known)  # type: ignore[arg-type]
+        old, new = self._manifest(before), self._manifest(after)
         tables = self._table(old), self._table(new)
         profiles = self.profile(before)["columns"], self.profile(after)["columns"]
         return DatasetDiff(same=False, **known, **diff.frame_changes(tables, (old, new), profiles))  # type: ignore[arg-type]
@@ -269,10 +293,15 @@ class Datasets:
             InvalidValue: one of the files exists; nothing is overwritten.
         """
         version = self.get(ref)
-        entries = self._manifest(version)["files"]
+        manifest = self._manifest(version)
+        about = croissant.About(version.name, version.version, version.message, version.user, version.created_at)
         if version.kind == "frame":
-            entries = [{**e, "path": f"part-{i:05}.parquet"} for i, e in enumerate(entries)]
-        written = tree.export(self._store.blobs, entries, Path(folder))
+            parts = [{**e, "path": f"part-{i:05}.parquet"} for i, e in enumerate(manifest["files"])]
+            metadata = croissant.frame_metadata(about, parts, version.schema)
+            beside = {croissant.FILE_NAME: croissant.to_bytes(metadata)}
+            written = folders.export(self._store.blobs, parts, Path(folder), beside)
+        else:
+            written = folders.export_folder(self._store.blobs, manifest, Path(folder), about)
         self._used(version.name, version.version, "read", self._context())
         return written
 
@@ -290,9 +319,7 @@ class Datasets:
             self.profile(version)
             manifest = self._manifest(version)
             if version.kind == "files":
-                for entry in manifest["files"]:
-                    self._store.blobs.get(entry["digest"])
-                found = tree.folder_digest(manifest["files"])
+                found = folders.verify_folder(self._store.blobs, manifest)
             else:
                 found, _ = digest.table_digest(self._table(manifest), manifest["frame"])
         except NbmlopsError as error:

@@ -1,8 +1,8 @@
 """How a frame or a folder lies in blobs: data, a manifest that lists it, and a profile.
 
 A frame's manifest is described in ``chunks.layout``; stores of the first release hold ``parquet-1`` manifests, with
-whole files ``[{"digest", "rows", "bytes"}]``. A folder's is ``{"format": "files-1", "files": [{"path", "digest",
-"bytes"}]}``. The content digest does not depend on any of this.
+whole files ``[{"digest", "rows", "bytes"}]``. Those of folders are described in ``folders.manifest``. The content
+digest does not depend on any of this.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from nbmlops.frames import arrow, digest, encode, profile, tree
+from nbmlops.frames import arrow, digest, encode, folders, profile
 from nbmlops.frames.chunks import layout
 from nbmlops.frames.chunks.reader import WORKERS, Reader
 from nbmlops.frames.chunks.writer import Writer
@@ -21,7 +21,6 @@ from nbmlops.frames.stream import Stream
 if TYPE_CHECKING:
     from nbmlops.store.blobs import Blobs
 
-FILES_FORMAT = "files-1"
 AT_ONCE = 1 << 17  # rows up to which the profile is made with the snapshot; larger ones when first asked for
 
 Blocks = dict[str, list[bytes]]
@@ -93,20 +92,25 @@ def _frame(
     }
 
 
-def keep_folder(blobs: Blobs, entries: Sequence[tree.Entry], content: str) -> dict[str, Any]:
+def keep_folder(
+    blobs: Blobs, entries: Sequence[folders.Entry], content: str, labels: folders.Labels | None = None
+) -> dict[str, Any]:
     """Write the list of a folder's files, which are blobs already; in what its row says, files count as rows."""
     total = sum(e["bytes"] for e in entries)
-    summary = {"files": len(entries), "bytes": total, "suffixes": tree.suffixes(entries)}
+    summary = {"files": len(entries), "bytes": total, "suffixes": folders.suffixes(entries)}
+    if labels is not None:
+        summary["labels"] = labels.summary()
+    note = None if labels is None else folders.put_labels(blobs, labels)
     return {
         "kind": "files",
-        "format": FILES_FORMAT,
+        "format": folders.FORMAT,
         "digest": content,
-        "manifest": blobs.put(_json({"format": FILES_FORMAT, "files": list(entries)})),
+        "manifest": folders.put_manifest(blobs, entries, note),
         "profile": blobs.put(_json(summary)),
         "rows": len(entries),
         "columns": 0,
         "bytes": total,
-        "schema": [],
+        "schema": [] if labels is None else labels.packed.schema(),
     }
 
 
