@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from nbmlops.frames.digest import contiguous, logical_type
 from nbmlops.frames.encode import plain
-from nbmlops.frames.profile import numbers
+from nbmlops.frames.sketches.measured import numbers
 
 Profile = Mapping[str, Any]
 _POINTS = 100_000
