@@ -259,8 +259,7 @@ class Datasets:
             was, now = ({(e["path"], e["digest"]) for e in m["files"]} for m in (old, new))
             return DatasetDiff(same=False, rows_added=len(now - was), rows_removed=len(was - now), **known)  # type: ignore[arg-type]
         tables = self._table(old), self._table(new)
-        profiles = self.profile(before)["columns"], self.profile(after)["columns"]
-        return DatasetDiff(same=False, **known, **diff.frame_changes(tables, (old, new), profiles))  # type: ignore[arg-type]
+        return DatasetDiff(same=False, **known, **diff.frame_changes(tables, (old, new)))  # type: ignore[arg-type]
 
     def export(self, ref: Reference, folder: str | os.PathLike[str]) -> Paths:
         """Write a version as ``part-00000.parquet`` …, or as the tree of files it is; returns the paths.

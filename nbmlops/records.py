@@ -182,7 +182,13 @@ class DatasetVersion(Record):
 
 @dataclass(frozen=True)
 class DatasetDiff(Record):
-    """What changed between two versions: schema, row counts, and per column the change of its distribution."""
+    """What changed between two versions: schema, rows, and per column the change of its distribution.
+
+    Rows added and removed are those of a multiset, or with a ``key`` those whose key is only in one version.
+    ``rows_changed`` and ``cells_changed`` (column -> changed values) are of rows with one key, else of rows that stand
+    at one place; ``examples`` show some, as ``{"change", "key" or "row", "before", "after"}``. ``renamed`` columns (old
+    name -> new name) are not among those added and removed. ``columns_moved``: their order is another.
+    """
 
     before: str
     after: str
@@ -195,6 +201,12 @@ class DatasetDiff(Record):
     rows_added: int = 0
     rows_removed: int = 0
     columns_changed: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rows_changed: int = 0
+    key: tuple[str, ...] = ()
+    renamed: dict[str, str] = field(default_factory=dict)
+    columns_moved: bool = False
+    cells_changed: dict[str, int] = field(default_factory=dict)
+    examples: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
