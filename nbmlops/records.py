@@ -5,50 +5,18 @@ Records that can fetch more (a data set's frame, a run's artifact) carry the des
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from nbmlops import clock
+from nbmlops.record import Record as Record
+from nbmlops.record import Timed as _Timed
+from nbmlops.record import plain as plain
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON can carry it: records become dicts, NaN and infinities the strings ``nan``, ``inf``, ``-inf``."""
-    if isinstance(value, Record):
-        return value.to_dict()
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
-
-
-@dataclass(frozen=True)
-class Record:
-    """Base of all records: ``to_dict()`` gives JSON-ready data, ``ref`` the reference that finds it again."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The public fields as plain, JSON-ready values."""
-        return {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.repr}
-
-
-@dataclass(frozen=True)
-class _Timed(Record):
-    """A record with ``started_at`` and ``ended_at``."""
-
-    @property
-    def duration(self) -> float | None:
-        """Seconds from start to end; None while it runs."""
-        times = vars(self)
-        return None if times["ended_at"] is None else times["ended_at"] - times["started_at"]
 
 
 @dataclass(frozen=True)
@@ -159,9 +127,15 @@ class DatasetVersion(Record):
         return f"dataset:{self.name}@{self.version}"
 
     @property
-    def profile(self) -> dict[str, Any]:
+    def profile(self) -> DatasetProfile | dict[str, Any]:
         """Per column: counts, nulls, distinct, min, max, mean, quantiles, histogram or top values."""
         return self._desk.profile(self)
+
+    @property
+    def known_profile(self) -> DatasetProfile | dict[str, Any] | None:
+        """The profile if it is at hand; None if it would have to be made first."""
+        find = getattr(self._desk, "known_profile", None)
+        return None if find is None else find(self)
 
     def files(self) -> list[str]:
         """Paths or URLs of plain Parquet files, in row order, that any engine reads."""
@@ -178,6 +152,18 @@ class DatasetVersion(Record):
     def diff(self, other: DatasetVersion | str) -> DatasetDiff:
         """What changed from this version to ``other``."""
         return self._desk.diff(self, other)
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetProfile(dict[str, Any], Record):
+    """What a version's columns hold, see ``frames.profile``; a dict too, with the keys ``rows`` and ``columns``."""
+
+    rows: int
+    columns: dict[str, dict[str, Any]]
+    dataset: str = ""
+
+    def __post_init__(self) -> None:
+        self.update(rows=self.rows, columns=self.columns)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,41 @@
+"""What every record can do: become plain data, and say how long it took."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can carry it: records become dicts, NaN and infinities the strings ``nan``, ``inf``, ``-inf``."""
+    if isinstance(value, Record):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+@dataclass(frozen=True)
+class Record:
+    """Base of all records: ``to_dict()`` gives JSON-ready data, ``ref`` the reference that finds it again."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The public fields as plain, JSON-ready values."""
+        return {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.repr}
+
+
+@dataclass(frozen=True)
+class Timed(Record):
+    """A record with ``started_at`` and ``ended_at``."""
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from start to end; None while it runs."""
+        times = vars(self)
+        return None if times["ended_at"] is None else times["ended_at"] - times["started_at"]
