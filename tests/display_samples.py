@@ -130,6 +130,42 @@ VIOLATION = r.Violation(
 )
 REPORT = r.MonitorReport("01REP", "churn", 3, "alert", 5000, T - 86400, T, FINDINGS, DRIFT, {"auc": 0.6}, "01AL", T)
 
+PROFILE = r.DatasetProfile(
+    1000,
+    {
+        "n": {
+            "type": "double",
+            "kind": "numeric",
+            "count": 990,
+            "nulls": 10,
+            "distinct": 500,
+            "min": -1.5,
+            "max": 2.0,
+            "mean": 0.25,
+            "histogram": {"edges": [-1.5, 0.0, 2.0], "counts": [1, 989]},
+            "approximate": {"distinct": 0.023, "rank": 0.01},
+        },
+        "at": {
+            "type": "timestamp[s]",
+            "kind": "datetime",
+            "count": 5,
+            "nulls": 995,
+            "distinct": 5,
+            "coverage": {"first": "2024-01-01T00:00:00", "last": "2024-01-02T00:00:00", "span": 86400.0},
+        },
+        EVIL: {
+            "type": "string",
+            "kind": "text",
+            "count": 1000,
+            "nulls": 0,
+            "distinct": 2,
+            "top": [[EVIL, 900], ["b", 100]],
+        },
+        "none": {"type": "null", "kind": "empty", "count": 0, "nulls": 1000, "distinct": 0},
+    },
+    "dataset:flights@3",
+)
+
 ALL: dict[str, r.Record] = {
     x.__class__.__name__: x
     for x in (
@@ -159,7 +195,17 @@ ALL: dict[str, r.Record] = {
             3,
             1,
             {"y": {"mean": [1.0, 2.0], "psi": 0.3}},
+            2,
+            ("id",),
+            {"was": EVIL},
+            True,
+            {"y": 2},
+            (
+                {"change": "changed", "key": {"id": EVIL}, "before": {"y": 1.0}, "after": {"y": None}},
+                {"change": "added", "row": 3, "after": {"y": EVIL}},
+            ),
         ),
+        PROFILE,
         MODEL,
         FINDINGS[2],
         PROMOTION,

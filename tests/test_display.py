@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import json
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -54,7 +56,8 @@ def test_card_is_escaped_and_balanced(name):
     html = display.html(samples.ALL[name])
     tags = parsed(html)
     assert not tags.seen & {"script", "img", "iframe", "link"}
-    assert tags.attributes <= {"class"}
+    drawn = {"width", "height", "viewbox", "role", "aria-label", "d"} if "svg" in tags.seen else set()
+    assert tags.attributes <= {"class", *drawn}
     assert "window.hacked=1</script>" not in html
 
 
@@ -78,6 +81,41 @@ def test_run_card_says_what_matters():
         assert part in html
     text = display.text(samples.run(1))
     assert text.startswith("run run-1  [FAILED]")
+
+
+class _Desk:
+    def __init__(self, known):
+        self.known = known
+
+    def known_profile(self, version):
+        return self.known
+
+
+def test_a_data_set_shows_its_profile_once_that_is_known():
+    version = dataclasses.replace(samples.DATASET, _desk=_Desk(samples.PROFILE))
+    html, text = display.html(version), display.text(version)
+    assert "<svg" in html
+    assert "&lt;script&gt;" in html
+    for part in ("≈ 500", "0.25", "▁█", "2024-01-02T00:00:00", "24 h", "(90%)"):
+        assert part in text
+    for unknown in (samples.DATASET, dataclasses.replace(version, _desk=_Desk(None))):
+        assert "never null" in display.text(unknown)
+        assert "<svg" not in display.html(unknown)
+
+
+def test_a_profile_is_a_dict_and_a_record():
+    profile = samples.PROFILE
+    assert profile["columns"]["n"]["mean"] == profile.columns["n"]["mean"] == 0.25
+    assert json.loads(json.dumps(profile)) == profile == {"rows": 1000, "columns": profile.columns}
+    assert profile != records.DatasetProfile(1, {})
+    assert set(profile.to_dict()) == {"rows", "columns", "dataset"}
+    assert "ranks of quantiles within 1.0%" in display.text(profile)
+
+
+def test_a_difference_says_what_became_of_rows():
+    text = display.text(samples.ALL["DatasetDiff"])
+    for part in ("rows changed", "key", "was → ", "y=1", "y=None", "row 3", "mean 1 → 2"):
+        assert part in text
 
 
 def test_lineage_text_keeps_the_tree():

@@ -115,7 +115,9 @@ class Catalogue:
         version = self.get(ref)
         wrong = [repr(k) for k in tags if not isinstance(k, str) or not k.strip() or len(k) > 250]
         if wrong:
-            raise InvalidValue(f"these tags have no usable name: {', '.join(wrong)}", "name them with up to 250 letters")
+            raise InvalidValue(
+                f"these tags have no usable name: {', '.join(wrong)}", "name them with up to 250 letters"
+            )
         kept = {k: str(v) for k, v in tags.items() if v is not None}
         place = {"name": version.name, "version": version.version}
         with self._store.write() as db:
@@ -141,14 +143,23 @@ class Catalogue:
         )
         with self._store.read() as db:
             found = [
-                DatasetUse(version.ref, f"run:{r.run_id}", "wrote" if r.mode == "write" else "read", r.name, r.user, r.at)
+                DatasetUse(
+                    version.ref, f"run:{r.run_id}", "wrote" if r.mode == "write" else "read", r.name, r.user, r.at
+                )
                 for r in db.execute(query)
             ]
             # JSON differs between databases; the text filter only narrows what is looked at.
             like = sa.cast(models.c.datasets, sa.Text).contains(json.dumps(version.ref)[1:-1], autoescape=True)
             rows = db.execute(sa.select(models).where(like).order_by(models.c.created_at)).mappings().all()
         found += [
-            DatasetUse(version.ref, f"model:{m['name']}@{m['version']}", "trained", m["description"], m["user"], m["created_at"])
+            DatasetUse(
+                version.ref,
+                f"model:{m['name']}@{m['version']}",
+                "trained",
+                m["description"],
+                m["user"],
+                m["created_at"],
+            )
             for m in rows
             if version.ref in m["datasets"]
         ]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbmlops import clock
-from nbmlops.display import quality
+from nbmlops.display import data, quality
 from nbmlops.display.plain import tree
 from nbmlops.display.sections import (
     STAGE_COLUMNS,
@@ -21,7 +21,7 @@ from nbmlops.display.sections import (
     stage_rows,
     told,
 )
-from nbmlops.display.shape import Block, Card, Column, number
+from nbmlops.display.shape import Block, Card, Column
 from nbmlops.records import Finding
 
 MOST_PASSED = 5  # findings that passed and are listed in a promotion's card; of more only the names are told
@@ -81,51 +81,6 @@ def _run(x: Any) -> Card:
         *grid("artifacts", columns, files),
     )
     return Card("run", x.name or x.run_id, x.status, facts, sections)
-
-
-def _dataset(x: Any) -> Card:
-    facts = told(
-        ("rows", x.rows, "count"),
-        ("columns", x.columns, "count"),
-        ("size", x.bytes, "bytes"),
-        ("message", x.message, "text"),
-        ("user", x.user, "text"),
-        ("created", x.created_at or None, "time"),
-        ("source", x.source.get("path") or x.source.get("type") or "", "text"),
-        ("run", x.run_id, "code"),
-        ("aliases", x.aliases, "badges"),
-        ("digest", x.digest, "code"),
-    )
-    rows = [(c.get("name", ""), c.get("type", ""), "" if c.get("nullable", True) else "never null") for c in x.schema]
-    columns = (Column("name", "column"), Column("type", "type", "code"), Column("null", ""))
-    return Card("data set", f"{x.name}@{x.version}", "" if x.new else "unchanged", facts, grid("schema", columns, rows))
-
-
-def _difference(x: Any) -> Card:
-    facts = told(
-        ("rows", f"{x.rows_before:,} → {x.rows_after:,}", "text"),
-        ("rows added", x.rows_added, "count"),
-        ("rows removed", x.rows_removed, "count"),
-        ("columns added", x.columns_added, "code"),
-        ("columns removed", x.columns_removed, "code"),
-    )
-    types = [(name, before, after) for name, (before, after) in x.types_changed.items()]
-    columns = (Column("name", "column"), Column("before", "before", "code"), Column("after", "after", "code"))
-    changed = [
-        (name, ", ".join(f"{k} {_change(v)}" for k, v in facts_.items() if v is not True))
-        for name, facts_ in x.columns_changed.items()
-    ]
-    sections = (
-        *grid("types changed", columns, types),
-        *grid("values changed", (Column("name", "column"), Column("what", "what")), changed),
-    )
-    return Card("difference", f"{x.before} → {x.after}", "same content" if x.same else "changed", facts, sections)
-
-
-def _change(value: Any) -> str:
-    if isinstance(value, list | tuple) and len(value) == 2:
-        return " → ".join(number(v) if isinstance(v, float) else str(short(v, 40)) for v in value)
-    return number(value) if isinstance(value, float) else str(short(value, 60))
 
 
 def _model(x: Any) -> Card:
@@ -315,8 +270,9 @@ BUILDERS: dict[str, Callable[[Any], Card]] = {
     "Experiment": _experiment,
     "Artifact": _artifact,
     "Run": _run,
-    "DatasetVersion": _dataset,
-    "DatasetDiff": _difference,
+    "DatasetVersion": data.dataset,
+    "DatasetDiff": data.difference,
+    "DatasetProfile": data.profile,
     "ModelVersion": _model,
     "Finding": _finding,
     "Promotion": _promotion,

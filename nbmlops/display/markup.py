@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from nbmlops.display.plots import Plot
 from nbmlops.display.shape import RIGHT, Block, Card, Column, Grid, cell, tone
 
 
@@ -36,6 +37,8 @@ def value_html(value: Any, kind: str) -> str:
         return badge(str(value))
     if kind == "badges" and value:
         return " ".join(badge(str(v)) for v in (value if isinstance(value, list | tuple) else [value]))
+    if isinstance(value, Plot):
+        return value.svg()
     text = escape(cell(value, kind))
     return f'<span class="nbm-code">{text}</span>' if kind == "code" and text else text
 

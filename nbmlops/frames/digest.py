@@ -77,6 +77,38 @@ def of_blocks(kind: pa.DataType, rows: int, found: Sequence[bytes]) -> str:
     return hasher.hexdigest()
 
 
+class Running:
+    """The digest of a table whose rows come piece by piece."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self.rows = 0
+        self._schema = schema
+        self._waiting: list[pa.Table] = []
+        self._blocks: list[list[bytes]] = [[] for _ in schema]
+
+    def add(self, table: pa.Table) -> None:
+        """Take more rows."""
+        self._waiting.append(table)
+        self.rows += table.num_rows
+        whole = sum(t.num_rows for t in self._waiting) // BLOCK * BLOCK
+        if whole:
+            joined = pa.concat_tables(self._waiting)
+            self._count(joined.slice(0, whole))
+            self._waiting = [joined.slice(whole)]
+
+    def columns(self) -> list[str]:
+        """The hex digests of the columns, when all rows were taken."""
+        if self._waiting:
+            self._count(pa.concat_tables(self._waiting))
+            self._waiting = []
+        return [of_blocks(f.type, self.rows, b) for f, b in zip(self._schema, self._blocks, strict=True)]
+
+    def _count(self, table: pa.Table) -> None:
+        with ThreadPoolExecutor(2) as pool:
+            for known, found in zip(self._blocks, pool.map(blocks, table.columns), strict=True):
+                known += found
+
+
 def contiguous(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     """A column as one array; nothing is copied when it is one already."""
     if not isinstance(column, pa.ChunkedArray):

@@ -59,7 +59,9 @@ class Stream:
         try:
             yield from self._batches
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            hint = "check that it is the kind of file its name says, and that every row fits the types of the first ones"
+            hint = (
+                "check that it is the kind of file its name says, and that every row fits the types of the first ones"
+            )
             raise InvalidValue(f"{self._source} cannot be read: {error}", hint) from error
 
     def _add(self, packed: arrow.Packed) -> None:

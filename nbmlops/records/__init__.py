@@ -7,20 +7,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nbmlops import clock
+from nbmlops.records.datasets import DatasetDiff, DatasetProfile, DatasetUse, DatasetVersion
 from nbmlops.records.quality import ContractReport, Duplicates, LabelReport, Leakage, Violation
-from nbmlops.records.record import Finding, Record, plain
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
+from nbmlops.records.record import Finding, Record, Timed, plain
 
 __all__ = [
     "Artifact",
     "ContractReport",
     "DatasetDiff",
+    "DatasetProfile",
+    "DatasetUse",
     "DatasetVersion",
     "Diagnosis",
     "Duplicates",
@@ -48,17 +47,6 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class _Timed(Record):
-    """A record with ``started_at`` and ``ended_at``."""
-
-    @property
-    def duration(self) -> float | None:
-        """Seconds from start to end; None while it runs."""
-        times = vars(self)
-        return None if times["ended_at"] is None else times["ended_at"] - times["started_at"]
-
-
-@dataclass(frozen=True)
 class Experiment(Record):
     """A named group of runs."""
 
@@ -81,7 +69,7 @@ class Artifact(Record):
 
 
 @dataclass(frozen=True)
-class Run(_Timed):
+class Run(Timed):
     """One tracked execution. Metrics are the latest values; NaN and infinities are kept as they are."""
 
     run_id: str
@@ -136,72 +124,6 @@ class Run(_Timed):
     def data(self) -> SimpleNamespace:
         """``params``, ``metrics`` and ``tags``, where MLflow keeps them."""
         return SimpleNamespace(params=self.params, metrics=self.metrics, tags=self.tags)
-
-
-@dataclass(frozen=True)
-class DatasetVersion(Record):
-    """One immutable version of a data set. ``digest`` is a function of schema and values alone."""
-
-    name: str
-    version: int
-    digest: str
-    kind: str
-    rows: int
-    columns: int
-    bytes: int
-    schema: tuple[dict[str, Any], ...]
-    message: str = ""
-    source: dict[str, Any] = field(default_factory=dict)
-    user: str = ""
-    run_id: str | None = None
-    created_at: float = 0.0
-    aliases: tuple[str, ...] = ()
-    new: bool = True
-    format: str = field(default="parquet-1", repr=False)
-    manifest: str = field(default="", repr=False)
-    _desk: Any = field(default=None, repr=False, compare=False)
-
-    @property
-    def ref(self) -> str:
-        return f"dataset:{self.name}@{self.version}"
-
-    @property
-    def profile(self) -> dict[str, Any]:
-        """Per column: counts, nulls, distinct, min, max, mean, quantiles, histogram or top values."""
-        return self._desk.profile(self)
-
-    def files(self) -> list[str]:
-        """Paths or URLs of plain Parquet files, in row order, that any engine reads."""
-        return self._desk.files(self)
-
-    def to_arrow(self, columns: list[str] | None = None) -> pa.Table:
-        """The rows as an Arrow table."""
-        return self._desk.to_arrow(self, columns)
-
-    def to_pandas(self, columns: list[str] | None = None) -> pd.DataFrame:
-        """The rows as the pandas frame that was given, dtypes and index included."""
-        return self._desk.load(self.ref, columns=columns, as_="pandas")
-
-    def diff(self, other: DatasetVersion | str) -> DatasetDiff:
-        """What changed from this version to ``other``."""
-        return self._desk.diff(self, other)
-
-
-@dataclass(frozen=True)
-class DatasetDiff(Record):
-    """What changed between two versions: schema, row counts, and per column the change of its distribution."""
-
-    before: str
-    after: str
-    same: bool
-    columns_added: tuple[str, ...] = ()
-    columns_removed: tuple[str, ...] = ()
-    types_changed: dict[str, tuple[str, str]] = field(default_factory=dict)
-    rows_before: int = 0
-    rows_after: int = 0
-    rows_added: int = 0
-    rows_removed: int = 0
-    columns_changed: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -262,7 +184,7 @@ class Promotion(Record):
 
 
 @dataclass(frozen=True)
-class StageRun(_Timed):
+class StageRun(Timed):
     """One notebook executed as a stage. ``executed`` is the digest of the executed notebook, kept pass or fail."""
 
     run_id: str
@@ -288,7 +210,7 @@ class StageRun(_Timed):
 
 
 @dataclass(frozen=True)
-class Flow(_Timed):
+class Flow(Timed):
     """One execution of a pipeline: its stages, what it wrote and what was decided about the model."""
 
     flow_id: str

@@ -43,3 +43,14 @@ class Finding(Record):
     @property
     def ok(self) -> bool:
         return self.level == "pass"
+
+
+@dataclass(frozen=True)
+class Timed(Record):
+    """A record with ``started_at`` and ``ended_at``."""
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from start to end; None while it runs."""
+        times = vars(self)
+        return None if times["ended_at"] is None else times["ended_at"] - times["started_at"]

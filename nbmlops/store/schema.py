@@ -151,9 +151,9 @@ dataset_versions = _table(
     _int("version"),
     _text("digest"),  # of schema and values, however they are stored
     _text("kind"),  # "frame", "files"
-    _text("format"),  # layout of the manifest: "parquet-1"; chunked layouts come later
+    _text("format"),  # layout of the manifest: "chunks-1" ("parquet-1" in stores of 0.1), "files-2" ("files-1")
     _text("manifest"),  # digest of the manifest blob: schema, dtypes, files
-    _text("profile"),  # digest of the profile blob
+    _text("profile"),  # digest of the profile blob; empty until it is first asked for
     _int("rows"),
     _int("columns"),
     _int("bytes"),
@@ -168,6 +168,15 @@ dataset_versions = _table(
 )
 dataset_aliases = _table(
     "dataset_aliases", _id("name"), sa.Column("alias", Text, primary_key=True), _int("version"), rowid=False
+)
+dataset_tags = _table(
+    "dataset_tags",
+    _id("name"),
+    _int("version", key=True),
+    sa.Column("key", Text, primary_key=True),
+    _text("value"),
+    sa.Index("ix_dataset_tags_key_value", "key", "value"),
+    rowid=False,
 )
 dataset_uses = _table(
     "dataset_uses",

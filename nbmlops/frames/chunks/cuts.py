@@ -13,6 +13,7 @@ Hashes here only decide what is stored together. Whether values are equal is nev
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -41,7 +42,7 @@ class Limits:
 
     @classmethod
     def of(cls, row_bytes: float) -> Limits:
-        """65,536 to 131,072 rows: smaller ones read slower, an edit costs up to one. Fewer for wide rows: 64 MB at most."""
+        """65,536 to 131,072 rows: smaller ones read slower, an edit costs up to one. Fewer if they exceed 64 MB."""
         least = ROWS
         while least > 64 and least * 2 * row_bytes > BYTES:
             least //= 2
@@ -102,7 +103,9 @@ def _mixed(column: pa.ChunkedArray) -> np.ndarray:
         bits = _text_bits(array)
     else:
         width = kind.bit_width // 8
-        raw = np.frombuffer(array.buffers()[1] or b"", np.uint8)[array.offset * width : (array.offset + len(array)) * width]
+        raw = np.frombuffer(array.buffers()[1] or b"", np.uint8)[
+            array.offset * width : (array.offset + len(array)) * width
+        ]
         bits = raw.view(f"<u{width}").astype(np.uint64)
     if array.null_count:
         bits = np.where(np.asarray(array.is_valid()), bits, _NULL)
@@ -194,12 +197,12 @@ class _Planner:
             self._by_distance()
         rows = [self._at.row, *sorted(r for r in self._found if self._at.row < r < self._stop), self._stop]
         cuts = [self._at.row]
-        for left, right in zip(rows, rows[1:], strict=False):
+        for left, right in itertools.pairwise(rows):
             if not self._together(left, right):
                 cuts += self._by_content(left, right)
             cuts.append(right)
         cuts = self._without_crumbs(cuts)
-        return [Span(a, b, self._chunk(a, b)) for a, b in zip(cuts, cuts[1:], strict=False)]
+        return [Span(a, b, self._chunk(a, b)) for a, b in itertools.pairwise(cuts)]
 
     # --- cuts of the earlier version ----------------------------------------------------------------------------
     def _in_place(self) -> None:
@@ -213,7 +216,7 @@ class _Planner:
             for c in self._columns
             if c in self._before.blocks and c in at.blocks
         ]
-        for cut, (a, b) in enumerate(zip(cuts, cuts[1:], strict=False)):
+        for cut, (a, b) in enumerate(itertools.pairwise(cuts)):
             if b <= at.row or a >= self._stop:
                 continue
             if any(e[a // BLOCK : -(-b // BLOCK)].all() and -(-b // BLOCK) <= len(e) for e in equal):
@@ -239,7 +242,7 @@ class _Planner:
             ends.insert(0, (self._at.row, -1))
         if ends[-1][0] < self._stop:
             ends.append((self._stop, len(self._before.cuts)))
-        return [(a, b, ca, cb) for (a, ca), (b, cb) in zip(ends, ends[1:], strict=False) if cb - ca > 1]
+        return [(a, b, ca, cb) for (a, ca), (b, cb) in itertools.pairwise(ends) if cb - ca > 1]
 
     def _by_fingerprints(self) -> None:
         assert self._before is not None  # noqa: S101

@@ -4,8 +4,8 @@
 "limits": [least, most], "prints": {field: [fingerprint before each cut]}, "blocks": {field: base64},
 "files": [digest], "sizes": [bytes], "pieces": {field: {"digests": base64, "files": [number], "names"?, "patches"?}}}``
 
-``pieces`` has an entry per chunk: the digest of the values (32 bytes), the file, and the column's name in it where that
-is another. ``patches`` maps the number of a chunk to ``[file, first row, rows]`` of each patch, oldest first. ``blocks``
+``pieces`` has an entry per chunk: the digest of the values (32 bytes), the file, and the column's name in it where
+that is another. ``patches`` maps the number of a chunk to ``[file, first row, rows]`` of each patch, oldest first. ``blocks``
 holds 16 bytes for each block of 65,536 rows of the whole column.
 """
 
@@ -92,7 +92,9 @@ class Layout:
             "rows": [c.rows for c in self.chunks],
             "limits": [self.limits.least, self.limits.most] if self.limits else None,
             "prints": {c: list(p) for c, p in self.prints.items()},
-            "blocks": {c: base64.b64encode(b"".join(b[:SHORT] for b in found)).decode() for c, found in self.blocks.items()},
+            "blocks": {
+                c: base64.b64encode(b"".join(b[:SHORT] for b in found)).decode() for c, found in self.blocks.items()
+            },
             "files": files,
             "sizes": list(self.sizes.values()),
             "pieces": {name: _pieces_to_json(name, [c.pieces[name] for c in self.chunks], number) for name in names},

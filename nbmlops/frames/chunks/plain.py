@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
@@ -50,6 +50,15 @@ def files(blobs: Blobs, reader: Reader, folder: Path | None) -> list[str]:
             if not folder.is_dir():  # else another process was first
                 raise
     return names
+
+
+def parts(blobs: Blobs, reader: Reader) -> list[dict[str, Any]]:
+    """``{path, digest, rows, bytes}`` of one stored Parquet file a chunk, in row order; made where there is none."""
+    found = []
+    for i, file in _sources(blobs, reader):
+        kept = file or _keep(blobs, reader, i)
+        found.append({"path": part(i), "digest": kept, "rows": reader.chunks[i].rows, "bytes": blobs.size(kept)})
+    return found
 
 
 def _sources(blobs: Blobs, reader: Reader) -> Iterator[tuple[int, str | None]]:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from nbmlops.errors import BlobCorrupt, NbmlopsError, StoreFault
@@ -40,6 +41,9 @@ class Reader:
         self._patches: dict[str, pa.Table] = {}
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Reader, (self._blobs, self.layout, self.schema)
+
     @property
     def chunks(self) -> tuple[Chunk, ...]:
         """The chunks in row order."""
@@ -65,6 +69,21 @@ class Reader:
         with ThreadPoolExecutor(WORKERS) as pool:
             found = list(pool.map(lambda c: self._read(c, names), self.layout.chunks))
         return pa.concat_tables(found) if found else self._empty(names)
+
+    def may_hold(self, chunk: int, expression: ds.Expression, fields: Sequence[str]) -> bool:
+        """Whether the extremes that Parquet keeps allow rows for which ``expression`` over ``fields`` is true."""
+        pieces = [self.layout.chunks[chunk].pieces[f] for f in fields]
+        plain = all(not p.patches and p.name == f for p, f in zip(pieces, fields, strict=True))
+        if not plain or len({p.file for p in pieces}) != 1:
+            return True
+        try:
+            with self._blobs.reader(pieces[0].file) as source:
+                fragment = ds.ParquetFileFormat().make_fragment(
+                    pa.PythonFile(source) if hasattr(source, "fs") else source
+                )
+                return bool(fragment.subset(filter=expression, schema=fragment.physical_schema).row_groups)
+        except (pa.ArrowException, OSError):
+            return True  # what is wrong is told when the chunk is read
 
     def values(self, piece: Piece, field: str, *, patched: bool = True) -> pa.ChunkedArray:
         """One column of one chunk; without its patches if ``patched`` is False."""

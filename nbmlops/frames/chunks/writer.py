@@ -179,14 +179,17 @@ class Writer:
         assert self._before is not None  # noqa: S101
         old, new = self._before.layout.blocks.get(name, ()), self._blocks[name]
         first, last = span.start // digest.BLOCK, -(-span.stop // digest.BLOCK)
-        if not (last <= len(old) and last <= len(new)) or self._schema.field(name).type != self._before.schema.field(name).type:
+        if (
+            not (last <= len(old) and last <= len(new))
+            or self._schema.field(name).type != self._before.schema.field(name).type
+        ):
             return False
         return all(old[i] == new[i][:SHORT] for i in range(first, last))
 
     def _changes(
         self, part: pa.Table, span: cuts.Span, fresh: Mapping[str, str], pieces: dict[str, Piece]
     ) -> dict[str, tuple[np.ndarray, pa.ChunkedArray]]:
-        """Columns that differ in few rows from the earlier version's chunk; their pieces still lack the patch itself."""
+        """Columns that differ in few rows from the earlier version's chunk; their pieces lack the patch itself."""
         found: dict[str, tuple[np.ndarray, pa.ChunkedArray]] = {}
         if self._before is None or span.same is None:
             return found

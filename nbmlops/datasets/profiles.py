@@ -1,0 +1,106 @@
+"""Profiles of stored frames: made from sketches of their chunks, which are kept and serve later versions too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import sqlalchemy as sa
+
+from nbmlops.frames import arrow, sketches
+from nbmlops.frames.chunks.layout import Piece
+from nbmlops.frames.chunks.reader import WORKERS, Reader
+from nbmlops.frames.sketches import stored as packs
+from nbmlops.store import Store, schema
+
+_VERSIONS = schema.dataset_versions
+_LOOK_BACK = 3  # versions whose sketches are looked through for those of unchanged chunks
+
+Sketches = dict[str, sketches.Sketch]
+
+
+class Sketched:
+    """The sketches of one version's columns, made where they are missing and kept.
+
+    Args:
+        store: where they are kept.
+        row: the version's row.
+        manifest: the version's manifest.
+        reader: what reads its chunks.
+    """
+
+    def __init__(self, store: Store, row: Mapping[str, Any], manifest: Mapping[str, Any], reader: Reader) -> None:
+        self._store, self._row, self._reader = store, row, reader
+        self._categorical = arrow.Packed(reader.schema.empty_table(), dict(manifest["frame"])).categorical()
+
+    def profile(self) -> dict[str, Any]:
+        """The profile of all columns; what it took is kept with the version."""
+        names = self._reader.schema.names
+        made, kept = self._columns(names)
+        found = {
+            "rows": self._row["rows"],
+            "columns": {n: sketches.to_profile(made[n]) for n in names},
+            "sketches": kept,
+        }
+        blob = self._store.blobs.put(
+            json.dumps(found, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        )
+        with self._store.write() as db:
+            here = sa.and_(_VERSIONS.c.name == self._row["name"], _VERSIONS.c.version == self._row["version"])
+            db.execute(sa.update(_VERSIONS).where(here, _VERSIONS.c.profile == "").values(profile=blob))
+        return found
+
+    def columns(self, names: Sequence[str]) -> Sketches:
+        """The sketches of some columns."""
+        return self._columns(names)[0]
+
+    def _columns(self, names: Sequence[str]) -> tuple[Sketches, list[str]]:
+        wanted = {n: [self._name(n, c.pieces[n]) for c in self._reader.chunks] for n in names}
+        known, used = self._known({k for keys in wanted.values() for k in keys})
+        fresh = self._make(wanted, known)
+        if fresh:
+            used.append(self._store.blobs.put(packs.dump(fresh)))
+            known |= fresh
+        return {n: sketches.merge([known[k] for k in keys]) for n, keys in wanted.items()}, used
+
+    def _name(self, field: str, piece: Piece) -> str:
+        return sketches.name_of(piece.digest or f"{piece.file}/{piece.name}", field in self._categorical)
+
+    def _known(self, wanted: set[str]) -> tuple[Sketches, list[str]]:
+        """Sketches kept with this version or the ones before it, and the blobs they came from."""
+        query = (
+            sa.select(_VERSIONS.c.profile)
+            .where(_VERSIONS.c.name == self._row["name"], _VERSIONS.c.profile != "", _VERSIONS.c.kind == "frame")
+            .order_by(sa.func.abs(_VERSIONS.c.version - self._row["version"]))
+            .limit(_LOOK_BACK)
+        )
+        with self._store.read() as db:
+            profiles = list(db.execute(query).scalars())
+        found: Sketches = {}
+        used: list[str] = []
+        for profile in profiles:
+            for blob in json.loads(self._store.blobs.get(profile)).get("sketches", ()):
+                if wanted <= found.keys():
+                    return found, used
+                if blob in used:
+                    continue
+                here = {k: s for k, s in packs.load(self._store.blobs.get(blob)).items() if k in wanted}
+                if here.keys() - found.keys():
+                    found |= here
+                    used.append(blob)
+        return found, used
+
+    def _make(self, wanted: Mapping[str, Sequence[str]], known: Sketches) -> Sketches:
+        """The sketches that are missing, a chunk at a time."""
+
+        def chunk(number: int) -> Sketches:
+            todo = [n for n, keys in wanted.items() if keys[number] not in known]
+            if not todo:
+                return {}
+            table = self._reader.read(number, todo)
+            return {wanted[n][number]: sketches.sketch_column(table.column(n), n in self._categorical) for n in todo}
+
+        with ThreadPoolExecutor(WORKERS) as pool:
+            return {k: s for made in pool.map(chunk, range(len(self._reader.chunks))) for k, s in made.items()}
