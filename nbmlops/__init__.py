@@ -20,6 +20,7 @@ _SESSION = (
 _FLUENT = (
     "approve",
     "autolog",
+    "check_dataset",
     "get_dataset",
     "get_metric_history",
     "get_run",
@@ -50,6 +51,7 @@ _FLUENT = (
     "set_tag",
     "set_tags",
     "snapshot",
+    "split_dataset",
     "why",
 )
 _HOMES = {
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from nbmlops.fluent import (
         approve,
         autolog,
+        check_dataset,
         get_dataset,
         get_metric_history,
         get_run,
@@ -107,6 +110,7 @@ if TYPE_CHECKING:
         set_tag,
         set_tags,
         snapshot,
+        split_dataset,
         why,
     )
     from nbmlops.session import active_run, end_run, last_active_run, set_experiment, start_run, use

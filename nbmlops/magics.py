@@ -164,12 +164,18 @@ class MlopsMagics(Magics):
     def _snapshot(self, words: list[str], _rest: str) -> Any:
         from nbmlops import fluent
 
-        options, names = words_of.options(words, {"--name": True, "-n": True, "--message": True, "-m": True})
+        known = ("--name", "-n", "--message", "-m", "--contract", "--labels", "--tag")
+        options, names = words_of.options(words, dict.fromkeys(known, True))
         if len(names) != 1:
             raise UsageFault("%mlops snapshot takes one variable or path", "%mlops snapshot df --name sales")
         name = words_of.first(options, "--name", "-n") or names[0]
         message = words_of.first(options, "--message", "-m")
-        return fluent.snapshot(self._object_or_path(names[0]), name, message)
+        more = {o: words_of.first(options, f"--{o}") for o in ("contract", "labels")}
+        if more["labels"] in self.shell.user_ns:
+            more["labels"] = self.shell.user_ns[more["labels"]]
+        return fluent.snapshot(
+            self._object_or_path(names[0]), name, message, **more, tags=words_of.pairs(options.get("--tag", []))
+        )
 
     def _register(self, words: list[str], _rest: str) -> Any:
         from nbmlops import fluent
@@ -288,7 +294,7 @@ def complete(shell: Any, event: Any) -> list[str]:
         return sorted(n for n in {*VERBS, *_NOUNS, *entry.commands} if n.startswith(current))
     if done[0] in {"snapshot", "register", "log", "param", "metric"}:
         options = {
-            "snapshot": ["--name", "--message"],
+            "snapshot": ["--name", "--message", "--contract", "--labels", "--tag"],
             "register": ["--name", "--alias"],
             "log": ["--as"],
             "metric": ["--step"],

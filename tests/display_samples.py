@@ -206,6 +206,7 @@ ALL: dict[str, r.Record] = {
             ),
         ),
         PROFILE,
+        r.DatasetUse("dataset:f@2", "run:01RUN", "read", EVIL, "ada", T),
         MODEL,
         FINDINGS[2],
         PROMOTION,

@@ -8,7 +8,19 @@ from typing import Any
 
 import click
 
-from nbmlops.records import Diagnosis, Finding, Flow, Lineage, MonitorReport, Promotion, Record, StageRun, plain
+from nbmlops.records import (
+    ContractReport,
+    Diagnosis,
+    Finding,
+    Flow,
+    Leakage,
+    Lineage,
+    MonitorReport,
+    Promotion,
+    Record,
+    StageRun,
+    plain,
+)
 
 _WIDEST, _LEAST, _UNCUT = 40, 3, 1_000_000
 
@@ -84,6 +96,10 @@ def exit_code(value: Any) -> int:
         return 1 if value.status == "alert" else 0
     if isinstance(value, Promotion):
         return 0
+    if isinstance(value, ContractReport):
+        return 1 if value.status == "block" else 0
+    if isinstance(value, Leakage):
+        return 0 if value.ok else 1
     findings = value.findings if isinstance(value, Diagnosis) else value
     if isinstance(findings, list | tuple) and any(isinstance(f, Finding) and f.level == "block" for f in findings):
         return 1

@@ -41,7 +41,10 @@ class Sketched:
         made, kept = self._columns(names)
         found = {
             "rows": self._row["rows"],
-            "columns": {n: sketches.to_profile(made[n]) for n in names},
+            # Types that differ only in layout share digests, and so sketches.
+            "columns": {
+                n: {**sketches.to_profile(made[n]), "type": str(self._reader.schema.field(n).type)} for n in names
+            },
             "sketches": kept,
         }
         blob = self._store.blobs.put(

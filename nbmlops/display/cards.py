@@ -273,6 +273,7 @@ BUILDERS: dict[str, Callable[[Any], Card]] = {
     "DatasetVersion": data.dataset,
     "DatasetDiff": data.difference,
     "DatasetProfile": data.profile,
+    "DatasetUse": data.use,
     "ModelVersion": _model,
     "Finding": _finding,
     "Promotion": _promotion,

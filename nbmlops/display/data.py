@@ -22,9 +22,10 @@ def dataset(x: Any) -> Card:
         ("message", x.message, "text"),
         ("user", x.user, "text"),
         ("created", x.created_at or None, "time"),
-        ("source", x.source.get("path") or x.source.get("type") or "", "text"),
+        ("source", _source(x.source), "text"),
         ("run", x.run_id, "code"),
         ("aliases", x.aliases, "badges"),
+        ("tags", tuple(f"{k}={v}" for k, v in x.tags.items()), "badges"),
         ("digest", x.digest, "code"),
     )
     known = x.known_profile
@@ -33,9 +34,27 @@ def dataset(x: Any) -> Card:
     return Card("data set", f"{x.name}@{x.version}", "" if x.new else "unchanged", facts, section)
 
 
+def _source(facts: Mapping[str, Any]) -> str:
+    """Where a version came from: a file, a notebook, or the version it is a part of."""
+    if facts.get("type") == "split":
+        return f"{facts.get('part')} of {facts.get('of')}, {facts.get('by')}"
+    return str(facts.get("path") or facts.get("type") or "")
+
+
 def _schema(schema: Sequence[Mapping[str, Any]]) -> Sections:
     rows = [(c.get("name", ""), c.get("type", ""), "" if c.get("nullable", True) else "never null") for c in schema]
     return grid("schema", (Column("name", "column"), Column("type", "type", "code"), Column("null", "")), rows)
+
+
+def use(x: Any) -> Card:
+    """Who made or read a version."""
+    facts = told(
+        ("data set", x.dataset, "code"),
+        ("name", x.name, "text"),
+        ("user", x.user, "text"),
+        ("when", x.at or None, "time"),
+    )
+    return Card("use", x.by, x.how, facts)
 
 
 def profile(x: Any) -> Card:

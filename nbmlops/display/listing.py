@@ -150,6 +150,14 @@ FACTS: dict[str, tuple[Column, ...]] = {
         Column("digest", "digest", "code", hidden=True),
         Column("run_id", "run", "code", hidden=True),
     ),
+    "DatasetUse": (
+        Column("by", "by", "code"),
+        Column("how", "how"),
+        Column("name", "name"),
+        _USER,
+        Column("at", "when", "time"),
+        Column("dataset", "data set", "code", hidden=True),
+    ),
     "ModelVersion": (
         Column("name", "model"),
         Column("version", "version", "count"),

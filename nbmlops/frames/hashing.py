@@ -110,7 +110,7 @@ def _fixed(array: pa.Array, lanes: int) -> Lanes:
     kind = array.type
     if pa.types.is_boolean(kind):
         return number_hashes(np.asarray(array.fill_null(False), dtype=bool).astype(np.uint64), lanes)
-    width = kind.byte_width
+    width = kind.bit_width // 8
     raw = np.frombuffer(array.buffers()[1] or b"", np.uint8)
     raw = raw[array.offset * width : (array.offset + len(array)) * width]
     if pa.types.is_floating(kind):
@@ -178,6 +178,8 @@ def _long(state: Lanes, data: np.ndarray, starts: np.ndarray, lengths: np.ndarra
 def _nested(array: pa.Array, lanes: int) -> Lanes:
     """Structs fold their fields; lists the sum of their items' hashes, each mixed with its place, and their length."""
     kind = array.type
+    if pa.types.is_union(kind):
+        return _texts(pa.array([repr(v) for v in array.to_pylist()], pa.large_string()), lanes)
     if pa.types.is_struct(kind):
         fields = [pa.chunked_array([f]) for f in array.flatten()]
         if not fields:

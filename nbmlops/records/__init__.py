@@ -12,7 +12,8 @@ from typing import Any
 from nbmlops import clock
 from nbmlops.records.datasets import DatasetDiff, DatasetProfile, DatasetUse, DatasetVersion
 from nbmlops.records.quality import ContractReport, Duplicates, LabelReport, Leakage, Violation
-from nbmlops.records.record import Finding, Record, Timed, plain
+from nbmlops.records.record import Finding, Record, plain
+from nbmlops.records.record import Timed as _Timed
 
 __all__ = [
     "Artifact",
@@ -69,7 +70,7 @@ class Artifact(Record):
 
 
 @dataclass(frozen=True)
-class Run(Timed):
+class Run(_Timed):
     """One tracked execution. Metrics are the latest values; NaN and infinities are kept as they are."""
 
     run_id: str
@@ -184,7 +185,7 @@ class Promotion(Record):
 
 
 @dataclass(frozen=True)
-class StageRun(Timed):
+class StageRun(_Timed):
     """One notebook executed as a stage. ``executed`` is the digest of the executed notebook, kept pass or fail."""
 
     run_id: str
@@ -210,7 +211,7 @@ class StageRun(Timed):
 
 
 @dataclass(frozen=True)
-class Flow(Timed):
+class Flow(_Timed):
     """One execution of a pipeline: its stages, what it wrote and what was decided about the model."""
 
     flow_id: str

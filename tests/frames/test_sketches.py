@@ -188,6 +188,9 @@ def test_registers_of_parts_are_those_of_the_whole():
         ),
         (pa.array([1.0, float("nan")]), pa.array([1.0, -float("nan")])),
         (pa.array([True, False] * 9)[3:], pa.array([False, True] * 9)[:15]),
+        (pa.array([[1], None, [2, 3]]), pa.array([[1], None, [2, 3]], pa.list_view(pa.int64()))),
+        (pa.array([[1, 2], None], pa.list_(pa.int64(), 2)), pa.array([[1, 2], None])),
+        (pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())), pa.array([[{"key": "a", "value": 1}]])),
         (pa.array([{"a": 1}, None]), pa.array([{"a": 7}, {"a": 1}, None])[1:]),
     ],
 )
@@ -214,6 +217,12 @@ def test_different_values_have_different_hashes(a, b):
         b = b.cast(a.type)
     for one, other in zip(hashing.column_hashes(a, 2), hashing.column_hashes(b, 2), strict=True):
         assert one[0] != other[0]
+
+
+def test_unions_are_hashed():
+    union = pa.UnionArray.from_sparse(pa.array([0, 1], pa.int8()), [pa.array([1, 2]), pa.array(["a", "b"])])
+    made = hashing.column_hashes(union)[0]
+    assert made[0] != made[1]
 
 
 def test_hashes_never_change():

@@ -5,8 +5,8 @@
 "files": [digest], "sizes": [bytes], "pieces": {field: {"digests": base64, "files": [number], "names"?, "patches"?}}}``
 
 ``pieces`` has an entry per chunk: the digest of the values (32 bytes), the file, and the column's name in it where
-that is another. ``patches`` maps the number of a chunk to ``[file, first row, rows]`` of each patch, oldest first. ``blocks``
-holds 16 bytes for each block of 65,536 rows of the whole column.
+that is another. ``patches`` maps the number of a chunk to ``[file, first row, rows]`` of each patch, oldest first.
+``blocks`` holds 16 bytes for each block of 65,536 rows of the whole column.
 """
 
 from __future__ import annotations

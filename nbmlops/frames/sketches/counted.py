@@ -158,7 +158,9 @@ def _kept(values: Any, amount: np.ndarray, hashes: np.ndarray, best: np.ndarray)
     keys = [key_of(v, int(h)) for v, h in zip(chosen.to_pylist(), hashes[best], strict=True)]
     room = np.cumsum([len(k.encode()) if isinstance(k, str) else 8 for k in keys])
     fits = max(TOP, int(np.searchsorted(room, ROOM, side="right")))
-    return keys[:fits], amount[best[:fits]]
+    # Of equally frequent values the order is that of their texts, as after a merge.
+    pairs = sorted(zip(amount[best[:fits]].tolist(), keys, strict=False), key=lambda pair: (-pair[0], str(pair[1])))
+    return [key for _, key in pairs], np.array([n for n, _ in pairs], np.int64)
 
 
 def key_of(value: Any, own: int) -> Key:

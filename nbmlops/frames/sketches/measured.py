@@ -19,6 +19,7 @@ from nbmlops.frames.sketches.points import Points
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 BINS = 20
 _SECONDS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+UNITS = frozenset({*_SECONDS.values(), 1 / 86400})
 _EXACT = 2**53  # whole numbers up to here are exact as floats
 _LARGEST = sys.float_info.max
 

@@ -19,7 +19,7 @@ import zstandard
 from nbmlops.errors import InvalidValue
 from nbmlops.frames.sketches import Sketch, distinct
 from nbmlops.frames.sketches.counted import MERGED, Counted
-from nbmlops.frames.sketches.measured import BINS, QUANTILES, Measured
+from nbmlops.frames.sketches.measured import BINS, QUANTILES, UNITS, Measured
 from nbmlops.frames.sketches.points import MERGED as MOST_POINTS
 from nbmlops.frames.sketches.points import Points
 
@@ -167,7 +167,7 @@ class _Reader:
         quantiles = tuple(_number(v) for v in told["quantiles"])
         histogram = tuple(_whole(v) for v in told["histogram"])
         ascending = bool((made.values[1:] > made.values[:-1]).all())
-        if not ascending or made.rows + sum(infinite) != rows or figures[0] > figures[1] or _number(told["unit"]) <= 0:
+        if not ascending or made.rows + sum(infinite) != rows or figures[0] > figures[1] or told["unit"] not in UNITS:
             _refuse("points that are no distribution")
         if len(quantiles) not in (0, len(QUANTILES)) or len(histogram) not in (0, 1, BINS):
             _refuse("quantiles or a histogram of another size")
