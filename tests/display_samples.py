@@ -199,5 +199,7 @@ ALL: dict[str, r.Record] = {
             ({"setting": "user", "value": EVIL, "origin": "default"},),
         ),
         r.Diagnosis(FINDINGS, "3.11.9", "0.1.0", T),
+        r.GcReport(False, 86400.0, 2, 3_000_000, T, ({"digest": EVIL, "bytes": 3, "touched": T},), 1, 10, 4, 20, 1),
+        r.StoreCheck(12, 3_000_000, FINDINGS),
     )
 }

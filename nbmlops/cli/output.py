@@ -8,7 +8,18 @@ from typing import Any
 
 import click
 
-from nbmlops.records import Diagnosis, Finding, Flow, Lineage, MonitorReport, Promotion, Record, StageRun, plain
+from nbmlops.records import (
+    Diagnosis,
+    Finding,
+    Flow,
+    Lineage,
+    MonitorReport,
+    Promotion,
+    Record,
+    StageRun,
+    StoreCheck,
+    plain,
+)
 
 _WIDEST, _LEAST, _UNCUT = 40, 3, 1_000_000
 
@@ -84,7 +95,7 @@ def exit_code(value: Any) -> int:
         return 1 if value.status == "alert" else 0
     if isinstance(value, Promotion):
         return 0
-    findings = value.findings if isinstance(value, Diagnosis) else value
+    findings = value.findings if isinstance(value, Diagnosis | StoreCheck) else value
     if isinstance(findings, list | tuple) and any(isinstance(f, Finding) and f.level == "block" for f in findings):
         return 1
     return 0

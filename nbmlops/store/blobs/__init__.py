@@ -149,7 +149,7 @@ class Blobs:
         return io.BytesIO(self.get(digest))
 
     def reader(self, digest: str) -> Any:
-        """A seekable file for Parquet, **not verified**: a ``pyarrow.OSFile``; of a remote one, only what is read travels.
+        """A seekable file for Parquet, **not verified**; of a remote blob, only what is read travels.
 
         The caller closes it, and checks what it reads (page checksums, chunk digests).
 
@@ -194,6 +194,11 @@ class Blobs:
         if hasher.hexdigest() != name:
             raise self._corrupt(digest)
         return total
+
+    def stream(self, digest: str) -> BinaryIO:
+        """The bytes as a seekable stream, **not verified**; :meth:`open` gives a verified one."""
+        name = hex_of(digest)
+        return self._found(digest, lambda: self.place.stream(name))
 
     def has(self, digest: str) -> bool:
         """Whether the blob is there now. To rely on it later, ask :meth:`missing`."""

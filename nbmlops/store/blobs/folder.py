@@ -2,8 +2,8 @@
 
 The modification time of a blob says when somebody last stored or wanted it, and ``os.utime`` is the existence check of
 every writer: when it succeeds, the blob is there *and* young. Clearing up (``store/gc.py``) renames an old blob aside
-and looks at its time again, so that of a writer and a clearer one always sees the other: ``utime`` before the rename leaves
-a young blob, which goes back; ``utime`` after it fails, and the writer writes.
+and looks at its time again, so that of a writer and a clearer one always sees the other: ``utime`` before the rename
+leaves a young blob, which goes back; ``utime`` after it fails, and the writer writes.
 """
 
 from __future__ import annotations

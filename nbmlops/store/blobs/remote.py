@@ -4,10 +4,10 @@ An object store shows an upload only when it is complete. Elsewhere a blob is wr
 and moved.
 
 Clearing up (``store/gc.py``) is safe without a rename that is atomic, because a writer and a clearer both leave a mark
-*before* they look for the other's. The mark of a writer that finds an old blob is an empty object
-``young/<name>/<random>``; then it looks once more whether the blob is there. A clearer copies an old blob aside,
-deletes it, and then looks for marks. If the writer's mark came first, the clearer sees it and puts the blob back; if it came
-later, the writer sees that the blob is gone, and uploads it. (Amazon S3, GCS and Azure answer such reads consistently.)
+*before* they look for the other's. The mark of a writer that finds an old blob is an object ``young/<name>/<random>``;
+then it looks once more whether the blob is there. A clearer copies an old blob aside, deletes it, and then looks for
+marks. If the writer's mark came first, the clearer sees it and puts the blob back; if it came later, the writer sees
+that the blob is gone, and uploads it. (Amazon S3, GCS and Azure answer such reads consistently.)
 """
 
 from __future__ import annotations

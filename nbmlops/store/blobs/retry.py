@@ -21,13 +21,15 @@ _PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
 _PASSING_CODES = {"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttling", "OperationAborted"}
 _PASSING_ERRNO = {
     errno.EAGAIN, errno.EBUSY, errno.ECONNABORTED, errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH,
-    errno.EINTR, errno.ENETRESET, errno.ENETUNREACH, errno.EPIPE, errno.ETIMEDOUT, getattr(errno, "EREMOTEIO", errno.EAGAIN),
+    errno.EINTR, errno.ENETRESET, errno.ENETUNREACH, errno.EPIPE, errno.ETIMEDOUT,
+    getattr(errno, "EREMOTEIO", errno.EAGAIN),
 }  # fmt: skip
 # Of botocore, aiohttp, requests, http.client, urllib3, google.auth, azure.core and paramiko; bases come along.
 _PASSING_CLASSES = {
     "ConnectionError", "TimeoutError", "HTTPClientError", "IncompleteRead", "IncompleteReadError",
-    "ResponseParserError", "ClientConnectionError", "ClientPayloadError", "TransportError", "ServiceRequestError", "ServiceResponseError",
-    "ResponseStreamingError", "ProtocolError", "SSHException", "ChecksumError", "ContentLengthError",
+    "ResponseParserError", "ClientConnectionError", "ClientPayloadError", "TransportError", "ServiceRequestError",
+    "ServiceResponseError", "ResponseStreamingError", "ProtocolError", "SSHException", "ChecksumError",
+    "ContentLengthError",
 }  # fmt: skip
 _NO_KEYS = {"NoCredentialsError", "PartialCredentialsError", "NoAuthTokenError", "DefaultCredentialsError",
             "ProfileNotFound", "CredentialRetrievalError", "TokenRetrievalError"}  # fmt: skip
