@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -14,7 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Faults:
     """What the proxy does to the requests for which ``when(method, path)`` holds, ``times`` times."""
 
-    kind: str  # "503", "403", "reset" (before the answer), "cut" (within it), "mangle" (its content), "lost" (after the act)
+    # "503", "403", "reset" (before the act), "lost" (after it), "cut" (the answer), "mangle" (its content)
+    kind: str
     times: int = 1
     when: Callable[[str, str], bool] = lambda method, path: True
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -58,7 +60,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _forward(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if "/sha256/" in self.path:
+        if "/sha256/" in self.path.partition("?")[0]:
             self.server.seen[self.command] += 1
             self.server.sent += len(body)
         faults = self.server.faults
@@ -82,6 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if kind == "mangle":
             content = b"\0" * len(content)
+            answer.headers = http.client.parse_headers(io.BytesIO(b"\r\n"))  # without the checksum S3 sends along
         self._answer(answer.status, answer.getheaders(), content, cut=kind == "cut")
 
     def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes, *, cut: bool = False) -> None:

@@ -48,6 +48,7 @@ def test_what_is_needed_stays_and_the_rest_goes(ws: Workspace) -> None:
         ws.datasets.snapshot(pd.DataFrame({"a": range(n, n + 1000)}), "numbers")
     run = ws.runs.start(name="r")
     ws.runs.put_artifact(run.run_id, "notes.txt", b"notes")
+    run.end()
     needed = digests(store)
     orphans = {store.blobs.put(f"orphan {n}".encode()) for n in range(5)}
     age(store)

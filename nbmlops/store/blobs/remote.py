@@ -69,6 +69,8 @@ class Remote:
             self._prefix = self._prefix.rstrip("/")
             if hasattr(found, "retries"):
                 found.retries = retries  # s3fs: trying again is done here, with one bound for all
+            if hasattr(found, "max_concurrency") and retries == 1:
+                found.max_concurrency = 1  # s3fs would ask for the size before it reads
             if hasattr(found, "dircache"):
                 found.dircache.use_listings_cache = False  # others write and delete too
             self._opened[os.getpid(), retries] = found

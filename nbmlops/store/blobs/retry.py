@@ -29,7 +29,7 @@ _PASSING_CLASSES = {
     "ConnectionError", "TimeoutError", "HTTPClientError", "IncompleteRead", "IncompleteReadError",
     "ResponseParserError", "ClientConnectionError", "ClientPayloadError", "TransportError", "ServiceRequestError",
     "ServiceResponseError", "ResponseStreamingError", "ProtocolError", "SSHException", "ChecksumError",
-    "ContentLengthError",
+    "FlexibleChecksumError", "ContentLengthError",
 }  # fmt: skip
 _NO_KEYS = {"NoCredentialsError", "PartialCredentialsError", "NoAuthTokenError", "DefaultCredentialsError",
             "ProfileNotFound", "CredentialRetrievalError", "TokenRetrievalError"}  # fmt: skip
@@ -92,14 +92,12 @@ def passes(error: BaseException) -> bool:
     """Whether trying again may help."""
     if {c.__name__ for c in type(error).__mro__} & _NO_KEYS or isinstance(error, PermissionError):
         return False
+    if {c.__name__ for c in type(error).__mro__} & _PASSING_CLASSES:
+        return True  # first: aiohttp gives an answer that was cut off the status 400
     status, code = _status(error), _code(error)
     if status or code:
         return status in _PASSING_STATUS or code in _PASSING_CODES
-    if isinstance(error, ConnectionError | TimeoutError):
-        return True
-    if isinstance(error, OSError) and error.errno in _PASSING_ERRNO:
-        return True
-    return bool({c.__name__ for c in type(error).__mro__} & _PASSING_CLASSES)
+    return isinstance(error, OSError) and error.errno in _PASSING_ERRNO
 
 
 def lasting(error: Exception, url: str) -> Exception:
