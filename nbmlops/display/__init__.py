@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from nbmlops import records
 from nbmlops.display import markup, plain
 from nbmlops.display.cards import BUILDERS, card
 from nbmlops.display.listing import Listing, table_of
@@ -23,8 +24,6 @@ __all__ = [
     "tree",
     "unregister",
 ]
-
-_RECORDS = "nbmlops.records"
 
 
 def html(record: Any) -> str:
@@ -63,15 +62,20 @@ def register(ip: Any) -> None:
     """Show records as cards in this IPython shell; takes effect also for records imported later."""
     rich, bare = _formatters(ip)
     for name in BUILDERS:
-        rich.for_type_by_name(_RECORDS, name, html)
-        bare.for_type_by_name(_RECORDS, name, _pretty)
+        rich.for_type_by_name(_home(name), name, html)
+        bare.for_type_by_name(_home(name), name, _pretty)
 
 
 def unregister(ip: Any) -> None:
     """Show records by their plain ``repr`` again."""
     for formatter in _formatters(ip):
         for name in BUILDERS:
-            formatter.pop(f"{_RECORDS}.{name}", None)
+            formatter.pop(f"{_home(name)}.{name}", None)
+
+
+def _home(name: str) -> str:
+    """The module that IPython knows a record class by."""
+    return str(getattr(records, name).__module__)
 
 
 def _formatters(ip: Any) -> tuple[Any, Any]:

@@ -5,39 +5,43 @@ Records that can fetch more (a data set's frame, a run's artifact) carry the des
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from nbmlops import clock
+from nbmlops.records.record import Finding, Record, plain
+from nbmlops.records.upkeep import GcReport, StoreCheck
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-
-def plain(value: Any) -> Any:
-    """A value as JSON can carry it: records become dicts, NaN and infinities the strings ``nan``, ``inf``, ``-inf``."""
-    if isinstance(value, Record):
-        return value.to_dict()
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
-
-
-@dataclass(frozen=True)
-class Record:
-    """Base of all records: ``to_dict()`` gives JSON-ready data, ``ref`` the reference that finds it again."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The public fields as plain, JSON-ready values."""
-        return {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.repr}
+__all__ = [
+    "Artifact",
+    "DatasetDiff",
+    "DatasetVersion",
+    "Diagnosis",
+    "Event",
+    "Experiment",
+    "Finding",
+    "Flow",
+    "GcReport",
+    "Lineage",
+    "LineageNode",
+    "ModelVersion",
+    "MonitorReport",
+    "Plan",
+    "PlannedStage",
+    "Predictions",
+    "Promotion",
+    "Record",
+    "Run",
+    "StageRun",
+    "StoreCheck",
+    "StoreInfo",
+    "plain",
+]
 
 
 @dataclass(frozen=True)
@@ -228,21 +232,6 @@ class ModelVersion(Record):
     def load(self, trusted: tuple[str, ...] = ()) -> Any:
         """The model object; ``trusted`` names further types to allow in this call."""
         return self._desk.load(self.ref, trusted=trusted)
-
-
-@dataclass(frozen=True)
-class Finding(Record):
-    """One answer of a check: ``pass``, ``warn`` or ``block``; what was asked, what was seen, what to do."""
-
-    check: str
-    level: str
-    asked: str
-    seen: str
-    hint: str = ""
-
-    @property
-    def ok(self) -> bool:
-        return self.level == "pass"
 
 
 @dataclass(frozen=True)
@@ -441,33 +430,3 @@ class Diagnosis(Record):
     python: str
     version: str
     at: float = field(default_factory=clock.now)
-
-
-@dataclass(frozen=True)
-class GcReport(Record):
-    """What clearing up deleted or would delete. ``young`` blobs are not needed either, but younger than ``grace`` s."""
-
-    deleted: bool
-    grace: float
-    blobs: int
-    bytes: int
-    oldest: float | None
-    examples: tuple[dict[str, Any], ...]
-    leftovers: int
-    leftover_bytes: int
-    young: int
-    needed: int
-    damaged: int = 0
-
-
-@dataclass(frozen=True)
-class StoreCheck(Record):
-    """Every stored object hashed again; the findings name what is damaged or missing, and what needs it."""
-
-    blobs: int
-    bytes: int
-    findings: tuple[Finding, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        return not any(f.level == "block" for f in self.findings)
