@@ -38,6 +38,8 @@ class Resolved:
 SETTINGS: tuple[Setting, ...] = (
     Setting("store", str, "", "folder or SQLAlchemy URL; default: .nbmlops in the project root"),
     Setting("artifacts", str, "", "fsspec URL for blobs, e.g. s3://bucket/prefix; default: blobs/ in the store folder"),
+    Setting("cache", str, "", "folder for copies of remote blobs; default: nbmlops in the user's cache folder"),
+    Setting("cache_gb", float, 10.0, "the most that these copies may take, in GB; 0 keeps none"),
     Setting("experiment", str, "Default", "experiment that new runs belong to"),
     Setting("user", str, "", "who acts, when there is no signing key and no JupyterHub user"),
     Setting("notebook", str, "", "path of the notebook that runs here, when it cannot be found out"),

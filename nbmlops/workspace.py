@@ -123,7 +123,9 @@ class Workspace:
             version = current(db) or ""
         resolved = [settings.resolve(s.name) for s in settings.SETTINGS]
         rows = tuple({"setting": r.name, "value": _shown(r.value), "origin": r.origin} for r in resolved)
-        return StoreInfo(self.store.shown_url, self.store.blobs.root, version, self.store.journal_mode, counts, rows)
+        return StoreInfo(
+            self.store.shown_url, self.store.blobs.shown_root, version, self.store.journal_mode, counts, rows
+        )
 
 
 def _shown(value: Any) -> Any:

@@ -266,5 +266,7 @@ ALL: dict[str, r.Record] = {
             "gradient boosting",
             (EVIL,),
         ),
+        r.GcReport(False, 86400.0, 2, 3_000_000, T, ({"digest": EVIL, "bytes": 3, "touched": T},), 1, 10, 4, 20, 1),
+        r.StoreCheck(12, 3_000_000, FINDINGS),
     )
 }

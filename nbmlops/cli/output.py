@@ -19,6 +19,7 @@ from nbmlops.records import (
     Promotion,
     Record,
     StageRun,
+    StoreCheck,
     plain,
 )
 
@@ -100,7 +101,7 @@ def exit_code(value: Any) -> int:
         return 1 if value.status == "block" else 0
     if isinstance(value, Leakage):
         return 0 if value.ok else 1
-    findings = value.findings if isinstance(value, Diagnosis) else value
+    findings = value.findings if isinstance(value, Diagnosis | StoreCheck) else value
     if isinstance(findings, list | tuple) and any(isinstance(f, Finding) and f.level == "block" for f in findings):
         return 1
     return 0

@@ -74,6 +74,26 @@ def backup(file: str) -> Any:
     return f"wrote {count} files, {size / 1e6:.1f} MB, to {file}"
 
 
+@store.command()
+@click.option("--grace", default="24h", show_default=True, help="Keep what was stored or wanted within: 2h, 30m, 7d.")
+@click.option("--delete", is_flag=True, help="Delete; without it, only tell what would be deleted.")
+@json_option
+def gc(grace: str, delete: bool) -> Any:
+    """What no version, run or model needs any more; --delete deletes it, safely while others go on working."""
+    from nbmlops.store.gc import collect, seconds
+
+    return collect(workspace().store, grace=seconds(grace), delete=delete)
+
+
+@store.command()
+@json_option
+def verify() -> Any:
+    """Hash every stored object again; exit 1 if one is damaged or missing, with what needs it."""
+    from nbmlops.store.verify import verify as verify_store
+
+    return verify_store(workspace().store)
+
+
 @click.command()
 @json_option
 def doctor() -> Any:

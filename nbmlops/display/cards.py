@@ -266,6 +266,33 @@ def _diagnosis(x: Any) -> Card:
     return Card("diagnosis", f"nbmlops {x.version}", status, facts, findings(x.findings))
 
 
+def _gc(x: Any) -> Card:
+    verb = "deleted" if x.deleted else "would be deleted"
+    facts = told(
+        (verb, x.blobs, "count"),
+        ("size", x.bytes, "bytes"),
+        ("oldest", x.oldest, "time"),
+        ("leftovers", x.leftovers, "count"),
+        ("their size", x.leftover_bytes, "bytes"),
+        ("kept: needed", x.needed, "count"),
+        (f"kept: younger than {clock.duration(x.grace)}", x.young, "count"),
+        ("damaged", x.damaged or None, "count"),
+    )
+    rows = [(e["digest"], e["bytes"], e["touched"]) for e in x.examples]
+    columns = (
+        Column("digest", "digest", "code"),
+        Column("bytes", "size", "bytes"),
+        Column("touched", "last wanted", "time"),
+    )
+    title = "store gc" if x.deleted else "store gc (dry run; --delete deletes)"
+    return Card("clearing up", title, "", facts, grid("the oldest", columns, rows))
+
+
+def _check(x: Any) -> Card:
+    facts = told(("objects", x.blobs, "count"), ("size", x.bytes, "bytes"))
+    return Card("verification", "stored objects", "pass" if x.ok else "block", facts, findings(x.findings))
+
+
 BUILDERS: dict[str, Callable[[Any], Card]] = {
     "Experiment": _experiment,
     "Artifact": _artifact,
@@ -293,4 +320,6 @@ BUILDERS: dict[str, Callable[[Any], Card]] = {
     "Duplicates": quality.duplicates,
     "Leakage": quality.leakage,
     "LabelReport": quality.label_report,
+    "GcReport": _gc,
+    "StoreCheck": _check,
 }

@@ -14,6 +14,7 @@ from nbmlops.records.datasets import DatasetDiff, DatasetProfile, DatasetUse, Da
 from nbmlops.records.quality import ContractReport, Duplicates, LabelReport, Leakage, Violation
 from nbmlops.records.record import Finding, Record, plain
 from nbmlops.records.record import Timed as _Timed
+from nbmlops.records.upkeep import GcReport, StoreCheck
 
 __all__ = [
     "Artifact",
@@ -28,6 +29,7 @@ __all__ = [
     "Experiment",
     "Finding",
     "Flow",
+    "GcReport",
     "LabelReport",
     "Leakage",
     "Lineage",
@@ -41,6 +43,7 @@ __all__ = [
     "Record",
     "Run",
     "StageRun",
+    "StoreCheck",
     "StoreInfo",
     "Violation",
     "plain",

@@ -407,7 +407,7 @@ class Runs:
                 tags=tags.get(row["seq"], {}),
                 artifacts=tuple(self.artifacts(row["id"])) if artifacts else (),
                 datasets=tuple(self.datasets(row["id"])) if artifacts else (),
-                artifact_uri=self.store.blobs.root,
+                artifact_uri=self.store.blobs.shown_root,
                 **{
                     k: row[k]
                     for k in (

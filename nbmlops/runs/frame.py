@@ -57,11 +57,11 @@ class Frames:
         with self.store.read() as db:
             statement = Statement(db, query.with_only_columns(_r.seq))  # sorting whole rows takes twice as long
             if state is None or db.get_execution_options().get("nbmlops_write"):  # nobody else sees that yet
-                return _frame(db, statement, self.store.blobs.root)
+                return _frame(db, statement, self.store.blobs.shown_root)
             question = (statement.text, statement.bound())
             state_then, frame = self._kept.get(question, (None, None))
             if frame is None or state_then != state:
-                frame = _frame(db, statement, self.store.blobs.root)
+                frame = _frame(db, statement, self.store.blobs.shown_root)
                 self._keep(question, state, frame)
         return frame.copy()  # deep: columns of text are shared all the same, and pandas 3 leaks writes to `.array`
 

@@ -182,7 +182,23 @@ def open_store(url: str | os.PathLike[str] | None = None, artifacts: str | None 
     except BaseException:  # the caller gets no store to close, so it is closed here, and raised again
         store.close()
         raise
+    if artifacts:  # blobs outside the store's own folder may be shared by mistake: gc must be able to see that
+        store.blobs.owner = store_id(store)
     return store
+
+
+def store_id(store: Store) -> str:
+    """The id that a store was born with."""
+    from nbmlops.store.schema import meta
+
+    with store.read() as db:
+        return str(db.execute(sa.select(meta.c.value).where(meta.c.name == "store_id")).scalar_one())
+
+
+def lock_tables(db: sa.Connection, tables: Iterable[sa.Table]) -> None:
+    """Keeps every other writer out until this transaction ends (SQLite's writers are alone anyway)."""
+    if db.dialect.name == "postgresql":
+        db.execute(sa.text(f"LOCK TABLE {', '.join(t.name for t in tables)} IN SHARE MODE"))
 
 
 def _open_folder(folder: Path, artifacts: str | None) -> Store:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -74,3 +76,87 @@ def test_a_failing_stream_leaves_nothing(tmp_path: Path) -> None:
 def test_round_trip(data: bytes) -> None:
     blobs = Blobs("memory://round-trip")
     assert blobs.get(blobs.put(data)) == data
+
+
+# --- many at once, ranges, transfers ------------------------------------------------------------------------------
+def test_many_come_back_in_order_whatever_is_read_ahead(blobs: Blobs) -> None:
+    contents = [f"{n}".encode() * 100 for n in range(50)]
+    taken = 0
+
+    def items() -> Iterator[bytes]:
+        nonlocal taken
+        for content in contents:
+            taken += 1
+            yield content
+
+    digests = blobs.put_many(items(), workers=3)
+    assert taken == 50
+    reading = blobs.get_many(iter(digests), workers=3)
+    assert next(reading) == contents[0]
+    assert list(reading) == contents[1:]
+    absent = "sha256:" + "0" * 64
+    assert blobs.missing([digests[0], absent, digests[1]]) == {absent}
+    with pytest.raises(NotFound):
+        list(blobs.get_many([digests[0], absent, digests[1]]))
+
+
+@given(st.binary(max_size=200), st.integers(0, 250), st.integers(-1, 250))
+def test_ranges(data: bytes, offset: int, length: int) -> None:
+    blobs = Blobs("memory://ranges")
+    digest = blobs.put(data)
+    wanted = data[offset:] if length < 0 else data[offset : offset + length]
+    assert blobs.read(digest, offset, length) == wanted
+
+
+def test_a_reader_seeks_and_a_saved_file_is_verified(blobs: Blobs, tmp_path: Path) -> None:
+    data = os.urandom(3_000_000)
+    digest = blobs.put(data)
+    with blobs.reader(digest) as file:
+        file.seek(2_000_000)
+        assert file.read(10) == data[2_000_000:2_000_010]
+        assert file.tell() == 2_000_010
+    again = pickle.loads(pickle.dumps(blobs))
+    again.save(digest, tmp_path / "saved")
+    assert (tmp_path / "saved").read_bytes() == data
+    assert again.check(digest) == len(data)
+    with pytest.raises(NotFound):
+        blobs.reader("sha256:" + "0" * 64)
+
+
+def test_a_damaged_blob_is_not_saved_nor_copied_and_storing_a_short_one_again_mends_it(tmp_path: Path) -> None:
+    blobs, other = Blobs(str(tmp_path / "a")), Blobs(str(tmp_path / "b"))
+    digest = blobs.put(b"original")
+    path = Path(blobs.url(digest))
+    path.chmod(0o644)
+    path.write_bytes(b"0riginal")
+    with pytest.raises(BlobCorrupt):
+        blobs.save(digest, tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+    with pytest.raises(BlobCorrupt, match="0 of 1 objects arrived"):
+        blobs.copy_to(other, [digest])
+    path.write_bytes(b"orig")
+    blobs.put(b"original")
+    assert blobs.get(digest) == b"original"
+
+
+def test_only_what_is_missing_is_copied(blobs: Blobs, tmp_path: Path) -> None:
+    other = Blobs(str(tmp_path / "other"))
+    digests = blobs.put_many([f"{n}".encode() for n in range(10)])
+    other.put(b"3")
+    done = blobs.copy_to(other, [*digests, digests[0]])
+    assert (done.asked, done.there, done.copied, done.bytes) == (10, 1, 9, 9)
+    assert blobs.copy_to(other, digests).copied == 0
+    assert set(other.digests()) == set(digests)
+
+
+def test_an_unknown_kind_of_url_is_told() -> None:
+    with pytest.raises(StoreFault, match="nosuch://x cannot be used for blobs"):
+        Blobs("nosuch://x")
+
+
+def test_concurrent_puts_of_the_same_leave_one(tmp_path: Path) -> None:
+    blobs = Blobs(str(tmp_path))
+    data = os.urandom(500_000)
+    assert len(set(blobs.put_many([data] * 32, workers=16))) == 1
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert len(list(blobs.digests())) == 1

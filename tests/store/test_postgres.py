@@ -18,7 +18,8 @@ import sqlalchemy as sa
 
 from nbmlops.context import Context, hostname
 from nbmlops.errors import Tampered
-from nbmlops.store import open_store
+from nbmlops.store import gc, open_store
+from nbmlops.store.verify import verify
 from nbmlops.workspace import Workspace
 
 pytestmark = pytest.mark.postgres
@@ -128,3 +129,15 @@ def test_an_absent_server_is_two_lines(cli: Any, monkeypatch: pytest.MonkeyPatch
     done = cli("runs", code=4)
     assert len(done.err.strip().splitlines()) == 2
     assert "s3cret" not in done.err
+
+
+def test_clearing_up_keeps_what_rows_in_postgresql_name(team: Workspace) -> None:
+    version = team.datasets.snapshot(pd.DataFrame({"a": range(100)}), "numbers")
+    needed = set(team.store.blobs.digests())
+    orphan = team.store.blobs.put(b"orphan")
+    all_old = -60.0
+    assert gc.collect(team.store, grace=all_old, delete=True).blobs == 1
+    assert not team.store.blobs.has(orphan)
+    assert set(team.store.blobs.digests()) == needed
+    assert all(f.ok for f in team.datasets.verify(version))
+    assert verify(team.store).ok

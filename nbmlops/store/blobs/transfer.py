@@ -1,0 +1,78 @@
+"""Blobs from one place to another: only what is missing there travels."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from nbmlops.errors import BlobCorrupt, NbmlopsError, StoreFault
+from nbmlops.store.blobs.names import shown
+from nbmlops.store.blobs.ordered import ordered
+
+if TYPE_CHECKING:
+    from nbmlops.store.blobs import Blobs
+
+_IN_MEMORY = 64 << 20
+# Called after each blob with: blobs done, blobs in all, bytes that travelled so far.
+Progress: TypeAlias = Callable[[int, int, int], None]
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What a transfer did: blobs asked for, those that were there already, those that travelled, and their bytes."""
+
+    asked: int
+    there: int
+    copied: int
+    bytes: int
+
+
+def copy(
+    source: Blobs,
+    target: Blobs,
+    digests: Iterable[str],
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Copied:
+    """See :meth:`Blobs.copy_to`."""
+    wanted = list(dict.fromkeys(digests))
+    missing = target.missing(wanted)
+    todo = [d for d in wanted if d in missing]
+    done = travelled = 0
+    try:
+        for size in ordered(lambda d: _one(source, target, d), todo, workers=workers or 4):
+            done, travelled = done + 1, travelled + size
+            if progress is not None:
+                progress(done, len(todo), travelled)
+    except StoreFault as error:
+        raise _stopped(error, done, len(todo)) from error
+    return Copied(len(wanted), len(wanted) - len(todo), done, travelled)
+
+
+def _one(source: Blobs, target: Blobs, digest: str) -> int:
+    """Content is verified when it is read, and named by what arrives."""
+    size = source.size(digest)
+    if size <= _IN_MEMORY:
+        arrived = target.put(source.get(digest))
+    else:
+        with tempfile.TemporaryDirectory(prefix="nbmlops-") as folder:
+            path = os.path.join(folder, "blob")
+            source.save(digest, path)
+            arrived = target.put(path)
+    if arrived.removeprefix("sha256:") != digest.removeprefix("sha256:"):
+        raise BlobCorrupt(
+            f"the stored object {digest[:19]}… arrived with another content", f"check {shown(source.url(digest))}"
+        )
+    return size
+
+
+def _stopped(error: NbmlopsError, done: int, total: int) -> NbmlopsError:
+    """The same fault, which also says how far the transfer came."""
+    return type(error)(
+        f"{error.message}; {done} of {total} objects arrived before it",
+        error.hint or "repeat: what has arrived is not sent again",
+    )
