@@ -171,8 +171,8 @@ class MlopsMagics(Magics):
         name = words_of.first(options, "--name", "-n") or names[0]
         message = words_of.first(options, "--message", "-m")
         more = {o: words_of.first(options, f"--{o}") for o in ("contract", "labels")}
-        if more["labels"] in self.shell.user_ns:
-            more["labels"] = self.shell.user_ns[more["labels"]]
+        if more["labels"] in self._space:
+            more["labels"] = self._space[more["labels"]]
         return fluent.snapshot(
             self._object_or_path(names[0]), name, message, **more, tags=words_of.pairs(options.get("--tag", []))
         )
