@@ -21,7 +21,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nbmlops.frames.digest import BLOCK, byte_offsets, contiguous, is_text
+from nbmlops.frames import digest
+from nbmlops.frames.digest import byte_offsets, contiguous, is_text
 
 WINDOW = 16
 COLUMNS = 3  # how many columns leave fingerprints: one is usually enough, a recomputed one must not lose all
@@ -71,14 +72,24 @@ class Span:
 
 
 def boundary_columns(table: pa.Table) -> list[str]:
-    """The columns that say where to cut: up to three of those with the most distinct values near the top."""
+    """The columns that say where to cut: up to three of those with the most distinct values near the top.
+
+    Numbers that rise by a constant come last: they say where a row stands, and stay there when rows move.
+    """
     sample = table.slice(0, SAMPLE)
     ranked = []
     for place, column in enumerate(sample.columns):
         if _hashable(column.type):
-            distinct = pc.count_distinct(column).as_py()
+            distinct = 0 if _counts_up(column) else pc.count_distinct(column).as_py()
             ranked.append((-distinct * (0.8 if is_text(column.type) else 1.0), place))
     return [table.column_names[place] for _, place in sorted(ranked)[:COLUMNS]]
+
+
+def _counts_up(column: pa.ChunkedArray) -> bool:
+    if is_text(column.type) or column.null_count or len(column) < 3:
+        return False
+    steps = np.diff(_bits(contiguous(column)))
+    return bool((steps == steps[0]).all())
 
 
 def _hashable(kind: pa.DataType) -> bool:
@@ -98,15 +109,7 @@ def fingerprint(column: pa.ChunkedArray, row: int) -> int:
 def _mixed(column: pa.ChunkedArray) -> np.ndarray:
     """One 64-bit hash per value; a function of the value alone on every platform."""
     array = contiguous(column)
-    kind = array.type
-    if is_text(kind):
-        bits = _text_bits(array)
-    else:
-        width = kind.bit_width // 8
-        raw = np.frombuffer(array.buffers()[1] or b"", np.uint8)[
-            array.offset * width : (array.offset + len(array)) * width
-        ]
-        bits = raw.view(f"<u{width}").astype(np.uint64)
+    bits = _text_bits(array) if is_text(array.type) else _bits(array)
     if array.null_count:
         bits = np.where(np.asarray(array.is_valid()), bits, _NULL)
     with np.errstate(over="ignore"):
@@ -115,6 +118,13 @@ def _mixed(column: pa.ChunkedArray) -> np.ndarray:
         bits *= _MULTIPLY
         bits ^= bits >> np.uint64(27)
     return bits
+
+
+def _bits(array: pa.Array) -> np.ndarray:
+    """The bits of values of a fixed width, whatever lies under nulls."""
+    width = array.type.bit_width // 8
+    raw = np.frombuffer(array.buffers()[1] or b"", np.uint8)[array.offset * width : (array.offset + len(array)) * width]
+    return raw.view(f"<u{width}").astype(np.uint64)
 
 
 def _text_bits(array: pa.Array) -> np.ndarray:
@@ -219,11 +229,10 @@ class _Planner:
         for cut, (a, b) in enumerate(itertools.pairwise(cuts)):
             if b <= at.row or a >= self._stop:
                 continue
-            if any(e[a // BLOCK : -(-b // BLOCK)].all() and -(-b // BLOCK) <= len(e) for e in equal):
+            first, last = a // digest.BLOCK, -(-b // digest.BLOCK)
+            if any(last <= len(e) and e[first:last].all() for e in equal):
                 self._keep(a, cut)
                 self._keep(b, cut + 1)
-        if at.last and self._stop == cuts[-1]:
-            self._keep(self._stop, len(cuts) - 1)
 
     def _keep(self, row: int, cut: int) -> None:
         """Note a cut, except the end of a last chunk that is too small to be left behind by an append."""
@@ -278,6 +287,8 @@ class _Planner:
     def _by_distance(self) -> None:
         assert self._before is not None  # noqa: S101
         cuts = self._before.cuts
+        if self._at.last and self._stop == cuts[-1]:
+            self._keep(self._stop, len(cuts) - 1)
         for a, b, first, last in self._regions():
             if self._at_distance(a, b, first, last):
                 for cut in range(first + 1, last):
