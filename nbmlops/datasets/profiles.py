@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pyarrow as pa
 import sqlalchemy as sa
 
 from nbmlops.frames import arrow, sketches
@@ -55,12 +56,30 @@ class Sketched:
             db.execute(sa.update(_VERSIONS).where(here, _VERSIONS.c.profile == "").values(profile=blob))
         return found
 
-    def columns(self, names: Sequence[str]) -> Sketches:
-        """The sketches of some columns."""
-        return self._columns(names)[0]
+    def unmade(self, names: Sequence[str]) -> int:
+        """How many values would have to be read for the sketches of these columns."""
+        wanted = self._wanted(names)
+        known, _ = self._known({k for keys in wanted.values() for k in keys})
+        rows = [c.rows for c in self._reader.chunks]
+        return sum(rows[i] for keys in wanted.values() for i, k in enumerate(keys) if k not in known)
+
+    def columns(self, chunks: Mapping[str, Sequence[int]]) -> Sketches:
+        """Sketches of some columns, of each over these chunks; none is kept."""
+        wanted = {n: [self._name(n, self._reader.chunks[i].pieces[n]) for i in of] for n, of in chunks.items()}
+        known, _ = self._known({k for keys in wanted.values() for k in keys})
+        places = {k: (n, i) for n, of in chunks.items() for k, i in zip(wanted[n], of, strict=True) if k not in known}
+        for key, (name, number) in places.items():
+            column = self._reader.read(number, [name]).column(name)
+            known[key] = sketches.sketch_column(column, name in self._categorical)
+        none = {n: self._reader.schema.field(n).type for n, keys in wanted.items() if not keys}
+        empty = {n: sketches.sketch_column(pa.array([], kind), n in self._categorical) for n, kind in none.items()}
+        return {n: sketches.merge([known[k] for k in keys]) if keys else empty[n] for n, keys in wanted.items()}
+
+    def _wanted(self, names: Sequence[str]) -> dict[str, list[str]]:
+        return {n: [self._name(n, c.pieces[n]) for c in self._reader.chunks] for n in names}
 
     def _columns(self, names: Sequence[str]) -> tuple[Sketches, list[str]]:
-        wanted = {n: [self._name(n, c.pieces[n]) for c in self._reader.chunks] for n in names}
+        wanted = self._wanted(names)
         known, used = self._known({k for keys in wanted.values() for k in keys})
         fresh = self._make(wanted, known)
         if fresh:
@@ -107,3 +126,42 @@ class Sketched:
 
         with ThreadPoolExecutor(WORKERS) as pool:
             return {k: s for made in pool.map(chunk, range(len(self._reader.chunks))) for k, s in made.items()}
+
+
+AT_ONCE = 20_000_000  # values that a comparison reads for whole distributions: about a second
+
+
+def moved(before: Sketched, after: Sketched, columns: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """How the distributions of columns moved from one version to another, see ``sketches.change``.
+
+    Where that would take reading more than 20 million values, only the chunks that are not in both versions are
+    looked at; ``distance`` is then scaled to all rows (exact if both versions have as many), and ``part`` is the share
+    of rows the other figures are about.
+    """
+    sides = before, after
+    readers = tuple(s._reader for s in sides)
+    numbers = {n: (range(len(readers[0].chunks)), range(len(readers[1].chunks))) for n in columns}
+    whole = sum(s.unmade(columns) for s in sides) <= AT_ONCE
+    chosen: dict[str, tuple[Sequence[int], Sequence[int]]] = (
+        dict(numbers) if whole else {n: _own(readers[0], readers[1], n) for n in columns}
+    )
+    old = before.columns({n: c[0] for n, c in chosen.items()})
+    new = after.columns({n: c[1] for n, c in chosen.items()})
+    found = {}
+    for name in columns:
+        change = sketches.change(old[name], new[name])
+        if not whole:
+            rows = [sum(r.chunks[i].rows for i in c) for r, c in zip(readers, chosen[name], strict=True)]
+            share = max(rows) / max(1, *(r.layout.rows for r in readers))
+            change["part"] = share
+            if "distance" in change:
+                change["distance"] *= share
+        found[name] = change
+    return found
+
+
+def _own(before: Reader, after: Reader, field: str) -> tuple[list[int], list[int]]:
+    """The chunks of each version whose values of a column are not in the other one."""
+    old, new = ([c.pieces[field].digest for c in r.chunks] for r in (before, after))
+    both = set(old) & set(new)
+    return [i for i, d in enumerate(old) if d not in both], [i for i, d in enumerate(new) if d not in both]

@@ -11,11 +11,10 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import sqlalchemy as sa
 
-from nbmlops.datasets import engines
+from nbmlops.datasets import engines, profiles
 from nbmlops.datasets.catalogue import VERSIONS, Catalogue, Reference
-from nbmlops.datasets.profiles import Sketched
 from nbmlops.errors import InvalidValue, NbmlopsError
-from nbmlops.frames import diff, digest, folders, sketches, stored
+from nbmlops.frames import diff, digest, folders, stored
 from nbmlops.frames.chunks import plain
 from nbmlops.frames.chunks.reader import Reader
 from nbmlops.frames.folders import croissant
@@ -114,9 +113,9 @@ class Reading(Catalogue):
         found = json.loads(self._store.blobs.get(blob))
         return DatasetProfile(found["rows"], found["columns"], version.ref) if version.kind == "frame" else found
 
-    def _sketched(self, version: DatasetVersion) -> Sketched:
+    def _sketched(self, version: DatasetVersion) -> profiles.Sketched:
         manifest = self._manifest(version)
-        return Sketched(self._store, self._row(version), manifest, stored.reader(self._store.blobs, manifest))
+        return profiles.Sketched(self._store, self._row(version), manifest, stored.reader(self._store.blobs, manifest))
 
     def diff(self, a: Reference, b: Reference, *, key: Sequence[str] | str | None = None) -> DatasetDiff:
         """What changed from ``a`` to ``b``; of folders, files count as rows. Only chunks that differ are read.
@@ -149,8 +148,7 @@ class Reading(Catalogue):
         sides = stored.reader(self._store.blobs, old), stored.reader(self._store.blobs, new)
         types = diff.types(sides[0].schema, old["frame"]), diff.types(sides[1].schema, new["frame"])
         made = diff.changes(*sides, key=[key] if isinstance(key, str) else key, types=types)
-        was_, now_ = (self._sketched(v).columns(made.columns) for v in (before, after))
-        moved = {n: sketches.change(was_[n], now_[n]) for n in made.columns}
+        moved = profiles.moved(self._sketched(before), self._sketched(after), made.columns)
         return DatasetDiff(same=False, columns_changed=moved, **made.fields(), **known)
 
     # --- out of here, and whether it is whole -------------------------------------------------------------------

@@ -334,7 +334,7 @@ def test_verify_names_what_is_damaged_and_missing_and_who_needs_it(ws: Workspace
         row = db.execute(sa.select(schema.dataset_versions)).mappings().one()
     (file,) = ws.datasets.files("numbers")
     damage(store, notes.digest)
-    Path(file).unlink()
+    Path(file).resolve().unlink()
     found = verify(store)
     assert not found.ok
     seen = {f.check: f for f in found.findings}
