@@ -1,7 +1,8 @@
 """What the manifest of a chunked frame says, as records, and its JSON (format ``chunks-1``).
 
 ``{"format": "chunks-1", "schema", "frame": dtype manifest, "digests": {field: hex}, "rows": [of each chunk],
-"limits": [least, most], "prints": {field: [fingerprint before each cut]}, "blocks": {field: base64},
+"limits": [least, most], "options": {field: how it is
+written}, "prints": {field: [fingerprint before each cut]}, "blocks": {field: base64},
 "files": [digest], "sizes": [bytes], "pieces": {field: {"digests": base64, "files": [number], "names"?, "patches"?}}}``
 
 ``pieces`` has an entry per chunk: the digest of the values (32 bytes), the file, and the column's name in it where
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +22,7 @@ import pyarrow as pa
 
 from nbmlops.frames import encode
 from nbmlops.frames.chunks.cuts import Before, Limits
+from nbmlops.frames.parquet import Options
 
 FORMAT = "chunks-1"
 SHORT = 16  # bytes kept of a block's digest: enough that nobody finds two blocks with one
@@ -66,6 +68,7 @@ class Layout:
     chunks: tuple[Chunk, ...]
     sizes: Mapping[str, int]
     limits: Limits | None = None
+    options: Mapping[str, Options] = field(default_factory=dict)
     prints: Mapping[str, Sequence[int]] = field(default_factory=dict)
     blocks: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
 
@@ -91,6 +94,7 @@ class Layout:
         return {
             "rows": [c.rows for c in self.chunks],
             "limits": [self.limits.least, self.limits.most] if self.limits else None,
+            "options": {c: astuple(o) for c, o in self.options.items()},
             "prints": {c: list(p) for c, p in self.prints.items()},
             "blocks": {
                 c: base64.b64encode(b"".join(b[:SHORT] for b in found)).decode() for c, found in self.blocks.items()
@@ -124,7 +128,8 @@ def from_json(manifest: Mapping[str, Any]) -> Layout:
         start += rows
     blocks = {c: _split(base64.b64decode(text), SHORT) for c, text in manifest["blocks"].items()}
     sizes = dict(zip(files, manifest["sizes"], strict=True))
-    return Layout(tuple(chunks), sizes, Limits(*manifest["limits"]), manifest["prints"], blocks)
+    options = {c: Options(*o) for c, o in manifest["options"].items()}
+    return Layout(tuple(chunks), sizes, Limits(*manifest["limits"]), options, manifest["prints"], blocks)
 
 
 def _pieces_from_json(name: str, data: Mapping[str, Any], files: Sequence[str]) -> list[Piece]:

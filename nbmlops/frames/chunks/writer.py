@@ -58,6 +58,13 @@ class Writer:
         self._written: list[_Written] = []
         self._prints: dict[str, list[int]] = {}
         self._options: dict[str, parquet.Options] = {}
+        if before is not None:  # what suited the earlier version still does, and finding out takes time
+            same = (
+                n
+                for n in schema.names
+                if n in before.schema.names and schema.field(n).type == before.schema.field(n).type
+            )
+            self._options = {n: before.layout.options[n] for n in same if n in before.layout.options}
 
     def add(self, table: pa.Table) -> None:
         """Take more rows; those of a full stretch are written."""
@@ -76,7 +83,7 @@ class Writer:
             for file in (piece.file, *(q.file for q in piece.patches)):
                 sizes.setdefault(file, self._size(file))
         short = {c: [b[:SHORT] for b in found] for c, found in self._blocks.items()}
-        layout = Layout(tuple(chunks), sizes, self._limits, self._prints, short)
+        layout = Layout(tuple(chunks), sizes, self._limits, self._options, self._prints, short)
         columns = [digest.of_blocks(f.type, self._row, self._blocks[f.name]) for f in self._schema]
         return layout, columns
 
