@@ -26,7 +26,7 @@ from blake3 import blake3
 BLOCK = 1 << 16
 VERSION = "nbmlops-frame-1"
 # Keys of a dtype manifest that say again what another key says, in bytes that a library version may change.
-ENCODED = frozenset({"arrow", "stored", "given"})
+ENCODED = frozenset({"arrow", "stored", "given", "layout"})
 
 
 class _Hasher(Protocol):

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from nbmlops.errors import InvalidValue
-from nbmlops.frames import encode, objects
+from nbmlops.frames import encode, layouts, objects
 from nbmlops.frames.digest import contiguous, is_valid_text
 
 Values = pd.Series | pd.Index
@@ -103,7 +103,10 @@ def pack_values(values: Values, column: str) -> tuple[pa.Array | pa.ChunkedArray
     if isinstance(dtype, pd.ArrowDtype):
         given = _chunked(values.array.__arrow_array__())  # type: ignore[attr-defined]
         schema = encode.schema_to_json(pa.schema([("v", given.type)]))
-        return encode.plain(given), {"kind": "arrow", "type": str(given.type), "given": schema}
+        note = {"kind": "arrow", "type": str(given.type), "given": schema}
+        if exact := layouts.meaning(pa.field("v", given.type)):
+            note["exact"] = exact
+        return layouts.plain(given), note
     if isinstance(dtype, pd.StringDtype):
         note = {"kind": "string", "storage": dtype.storage, "na": "NA" if dtype.na_value is pd.NA else "nan"}
         return _chunked(pa.array(values.array)).cast(pa.large_string()), note
@@ -165,7 +168,8 @@ def unpack_values(column: pa.ChunkedArray, note: dict[str, Any]) -> Any:
         left, right = (unpack_values(_chunked(f), note["of"]) for f in contiguous(column).flatten())
         return pd.arrays.IntervalArray.from_arrays(left, right, closed=note["closed"])
     if kind == "arrow":
-        return pd.arrays.ArrowExtensionArray(column.cast(encode.schema_from_json(note["given"]).field(0).type))
+        kind = encode.schema_from_json(note["given"]).field(0).type
+        return pd.arrays.ArrowExtensionArray(layouts.restore_column(column, kind))
     if kind == "string":
         more = {} if note["na"] == "NA" else {"na_value": np.nan}
         return pd.StringDtype(note["storage"], **more).__from_arrow__(column)  # type: ignore[attr-defined]
@@ -189,7 +193,7 @@ def _unpack_categorical(column: pa.ChunkedArray, note: dict[str, Any]) -> pd.Cat
     stored = note["categories"]
     array = encode.array_from_json(stored)
     index = _index(unpack_values(_chunked(array), stored["dtype"]), stored)
-    codes = np.asarray(encode.codes(column, array).fill_null(-1))
+    codes = np.asarray(layouts.codes(column, array).fill_null(-1))
     return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(index, ordered=note["ordered"]))  # type: ignore[return-value]
 
 

@@ -1,0 +1,41 @@
+"""Any table Arrow can make comes back as it was, with one digest however it is laid out."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from arrow_strategies import Labelled, tables
+from hypothesis import HealthCheck, given, settings
+
+from nbmlops.frames import arrow, digest, layouts, parquet
+
+MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def registered():
+    pa.register_extension_type(Labelled(pa.int8(), ""))
+    yield
+    pa.unregister_extension_type("tests.labelled")
+
+
+def stored(packed):
+    return parquet.read(pa.BufferReader(parquet.write(packed.table)))
+
+
+def frame_digest(packed):
+    return digest.table_digest(packed.table, packed.manifest)[0]
+
+
+@MANY
+@given(tables())
+def test_comes_back(table):
+    packed = arrow.pack(table)
+    back = arrow.unpack(stored(packed), packed.manifest, "arrow")
+    assert back.schema.equals(table.schema, check_metadata=True)
+    back.validate(full=True)
+    again = arrow.pack(back)
+    assert frame_digest(again) == frame_digest(packed)
+    for a, b in zip(table.columns, back.columns, strict=True):
+        assert digest.column_digest(layouts.plain(a)) == digest.column_digest(layouts.plain(b))
+        assert a.null_count == b.null_count
