@@ -237,12 +237,15 @@ def _pack_arrow(given: pa.Table) -> tuple[pa.Table, dict[str, Any]]:
     columns, notes, faults = [], [], []
     for field, column in zip(given.schema, given.columns, strict=True):
         try:
-            notes.append({"field": field.name, "dtype": _describe(field, column)})
             columns.append(encode.plain(column))
+            notes.append({"field": field.name, "dtype": _describe(field, column)})
             if not field.nullable and column.null_count:
                 faults.append(f"column {field.name!r} is declared without nulls and has {column.null_count}")
             elif columns[-1].type != column.type:
                 _check_restored(column, columns[-1], notes[-1]["dtype"])
+            kept = encode.schema_from_json(encode.schema_to_json(pa.schema([field]))).field(0)
+            if not kept.equals(field, check_metadata=True):
+                faults.append(f"column {field.name!r}: Arrow cannot write its type {column.type}")
         except (pa.ArrowException, TypeError, ValueError) as error:
             faults.append(f"column {field.name!r} of type {column.type}: {error}")
     if faults:
@@ -250,7 +253,10 @@ def _pack_arrow(given: pa.Table) -> tuple[pa.Table, dict[str, Any]]:
     manifest: dict[str, Any] = {"engine": "arrow", "columns": notes, "given": encode.schema_to_json(given.schema)}
     if meaning := _pandas_metadata(given.schema):
         manifest["pandas"] = meaning
-    fields = [pa.field(f.name, c.type, f.nullable) for f, c in zip(given.schema, columns, strict=True)]
+    fields = [
+        pa.field(f.name, c.type, f.nullable or pa.types.is_null(c.type))
+        for f, c in zip(given.schema, columns, strict=True)
+    ]
     return pa.Table.from_arrays(columns, schema=pa.schema(fields)), manifest
 
 

@@ -67,7 +67,7 @@ def contiguous(column: pa.ChunkedArray | pa.Array) -> pa.Array:
         column = column.unify_dictionaries()
     if column.num_chunks == 1:
         return column.chunk(0)
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.nulls(0, column.type)
 
 
 def logical_type(kind: pa.DataType) -> str:

@@ -54,17 +54,24 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 def _plain_nested(kind: pa.DataType) -> pa.DataType:
     types = pa.types
     if types.is_union(kind):
+        if not kind.num_fields:
+            raise TypeError("a union of no types holds nothing")
         fields = [pa.field(f"{i}_{f.name}", plain_type(f.type)) for i, f in enumerate(_fields(kind))]
-        return pa.struct([pa.field("type", pa.int8(), False), *fields])
-    fields = [f.with_type(plain_type(f.type)) for f in _fields(kind)]
-    same = all(a.type == b.type for a, b in zip(fields, _fields(kind), strict=True))
+        return pa.struct([pa.field("type", pa.int8()), *fields])
+    fields = [_plain_field(f) for f in _fields(kind)]
     if types.is_struct(kind):
         return pa.struct(fields) if fields else pa.bool_()
     if types.is_map(kind):
-        return kind if same else pa.map_(*fields, keys_sorted=kind.keys_sorted)
+        plain = pa.map_(fields[0].with_nullable(False), fields[1], keys_sorted=kind.keys_sorted)
+        return kind if plain == kind else plain
     if types.is_fixed_size_list(kind):
         return pa.list_(fields[0], kind.list_size) if kind.list_size else pa.bool_()
     return pa.large_list(fields[0]) if "large_list" in str(kind).partition("<")[0] else pa.list_(fields[0])
+
+
+def _plain_field(field: pa.Field) -> pa.Field:
+    """The field inside a nested type that stores a field; nullable, because what is under a null may be anything."""
+    return pa.field(field.name, plain_type(field.type), metadata=field.metadata)
 
 
 def _decimal(kind: pa.DataType, scale: int) -> pa.DataType:
@@ -252,8 +259,8 @@ def restore_column(
         return column
     rows = _rows(kind, entries)
     made = []
-    for chunk in column.chunks:
-        for start in range(0, len(chunk), rows):
+    for chunk in column.chunks or [pa.nulls(0, column.type)]:
+        for start in range(0, max(1, len(chunk)), rows):
             made.append(_restore(chunk.slice(start, rows), kind, entries, ""))
     return pa.chunked_array(made, kind)
 
@@ -299,7 +306,7 @@ def _restore(array: pa.Array, kind: pa.DataType, entries: Mapping[str, pa.Array]
         return _reinterpret(array, kind)
     if types.is_nested(kind):
         if types.is_boolean(array.type):
-            inside = [pa.array([], f.type) for f in _fields(kind)]
+            inside = [pa.nulls(0, f.type) for f in _fields(kind)]
             return pa.Array.from_buffers(kind, len(array), [_validity(array)], children=inside)
         parts = zip(children(array), _fields(kind), strict=True)
         made = [_restore(c, f.type, entries, f"{path}{i}/") for i, (c, f) in enumerate(parts)]
@@ -333,7 +340,7 @@ def _run_ends(values: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _union(array: pa.Array, kind: pa.DataType, entries: Mapping[str, pa.Array], path: str) -> pa.Array:
-    codes = np.asarray(array.field(0))
+    codes = np.asarray(array.field(0).fill_null(kind.type_codes[0]))
     parts = []
     for i, field in enumerate(_fields(kind)):
         parts.append(_restore(array.field(i + 1), field.type, entries, f"{path}{i}/"))
@@ -348,7 +355,7 @@ def entries(column: pa.ChunkedArray) -> dict[str, pa.Array | None]:
     if not _has(column.type, pa.types.is_dictionary):
         return {}
     found: dict[str, list[pa.DictionaryArray]] = {}
-    for chunk in column.chunks or [pa.array([], column.type)]:
+    for chunk in column.chunks or [pa.nulls(0, column.type)]:
         for path, array in _dictionaries(chunk, ""):
             found.setdefault(path, []).append(array)
     return {path: _entries(arrays) for path, arrays in found.items()}
@@ -460,23 +467,41 @@ def codes(column: pa.ChunkedArray | pa.Array, categories: pa.Array) -> pa.Array:
     kind = categories.type
     if kind != values.type:
         values = values.cast(kind)
-    if pa.types.is_float16(kind):
-        return pc.index_in(values.cast(pa.float32()), categories.cast(pa.float32()))
+    if pa.types.is_decimal(kind) and kind.bit_width < 128:  # Arrow looks up wider ones only
+        kind = pa.decimal128(kind.precision, kind.scale)
+        values, categories = values.cast(kind), categories.cast(kind)
+    if pa.types.is_floating(kind):
+        return pc.index_in(_bits(values), _bits(categories), skip_nulls=True)
     if pa.types.is_struct(kind):
         return _struct_codes(values, categories)
     if pa.types.is_nested(kind):
-        known = {repr(c): i for i, c in enumerate(categories.to_pylist())}
-        return pa.array([known.get(repr(v)) if v is not None else None for v in values.to_pylist()], pa.int32())
+        known = {digest.column_digest(categories.slice(i, 1)): i for i in range(len(categories))}
+        found = (known.get(digest.column_digest(values.slice(i, 1))) for i in range(len(values)))
+        return pa.array(found, pa.int32(), mask=np.asarray(values.is_null()))
     return pc.index_in(values, categories, skip_nulls=True)
+
+
+def _bits(values: pa.Array) -> pa.Array:
+    """Floats as whole numbers: -0.0 is not 0.0, and every NaN is the same."""
+    whole = {16: pa.int16(), 32: pa.int32(), 64: pa.int64()}[values.type.bit_width]
+    nan = pa.array([np.nan], values.type).view(whole)[0]
+    odd = pc.is_nan(values if values.type.bit_width > 16 else values.cast(pa.float32()))
+    return pc.if_else(odd, nan, values.view(whole))
 
 
 def _struct_codes(values: pa.Array, categories: pa.Array) -> pa.Array:
     """Codes of structs (the two ends of intervals): each field's codes combined into one number."""
     total, known = np.zeros(len(values), np.int64), np.zeros(len(categories), np.int64)
     for field, reference in zip(values.flatten(), categories.flatten(), strict=True):
-        distinct = pc.unique(reference)
-        ours = np.asarray(codes(field, distinct).fill_null(-1)).astype(np.int64)
-        total = np.where((ours < 0) | (total < 0), -1, total * len(distinct) + ours)
-        known = known * len(distinct) + np.asarray(codes(reference, distinct)).astype(np.int64)
+        distinct = pc.drop_null(reference) if pa.types.is_nested(reference.type) else pc.unique(reference)
+        ours, theirs = (_with_null(a, distinct) for a in (field, reference))
+        total = np.where((ours < 0) | (total < 0), -1, total * (len(distinct) + 1) + ours)
+        known = known * (len(distinct) + 1) + theirs
     found = pc.index_in(pa.array(total), pa.array(known))
     return pc.if_else(values.is_valid(), found, pa.scalar(None, found.type))
+
+
+def _with_null(values: pa.Array, distinct: pa.Array) -> np.ndarray:
+    """Codes in which a null has one of its own, the last, and an unknown value has -1."""
+    found = np.asarray(codes(values, distinct).fill_null(-1)).astype(np.int64)
+    return np.where(np.asarray(values.is_null()), len(distinct), found)

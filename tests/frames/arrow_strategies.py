@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import strategies as st
 
+from nbmlops.frames import layouts
+
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
 WIDTHS = {"int8": 8, "int16": 16, "int32": 32, "int64": 64}
 UNITS = ["s", "ms", "us", "ns"]
@@ -123,7 +125,7 @@ def _joined(cells, total):
 
 def fields(draw, child):
     """A field for an array: without nulls only where there are none."""
-    nullable = child.null_count > 0 or draw(st.booleans())
+    nullable = pa.types.is_null(child.type) or layouts.plain_array(child).null_count > 0 or draw(st.booleans())
     return pa.field(draw(TEXT), child.type, nullable)
 
 
@@ -201,7 +203,7 @@ def _unions(draw, size, depth):
 
 @st.composite
 def _extensions(draw, size, depth):
-    storage = draw(arrays(size, depth))
+    storage = draw(arrays(size, depth).filter(lambda a: not isinstance(a, pa.ExtensionArray)))
     return pa.ExtensionArray.from_storage(Labelled(storage.type, draw(TEXT)), storage)
 
 
