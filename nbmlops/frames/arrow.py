@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from nbmlops import lazy
 from nbmlops.errors import InvalidValue, NotFound
-from nbmlops.frames import digest, encode, layouts
+from nbmlops.frames import coarse, digest, encode, layouts, restored
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +74,7 @@ def pack(data: Any) -> Packed:
         table, manifest = polars_frames.pack(data)
     else:
         table, manifest = _pack_arrow(_table(data))
-    table, numbers = layouts.as_numbers(table)
+    table, numbers = coarse.as_numbers(table)
     if numbers:
         kinds = {f.name: digest.logical_type(f.type) for f in numbers}
         manifest["numbers"] = {"types": kinds, "given": encode.schema_to_json(numbers)}
@@ -142,7 +142,7 @@ def stored_types(table: pa.Table, manifest: dict[str, Any]) -> pa.Table:
     table = table.replace_schema_metadata(None)
     table = table if table.schema.equals(wanted) else table.cast(wanted)
     if "numbers" in manifest:
-        table = layouts.from_numbers(table, encode.schema_from_json(manifest["numbers"]["given"]))
+        table = coarse.from_numbers(table, encode.schema_from_json(manifest["numbers"]["given"]))
     return table
 
 
@@ -281,13 +281,13 @@ def _describe(field: pa.Field, column: pa.ChunkedArray) -> dict[str, Any]:
     note: dict[str, Any] = {"kind": "arrow"}
     if exact := layouts.meaning(field.with_type(column.type)):
         note["exact"] = exact
-    found = layouts.entries(column)
+    found = restored.entries(column)
     if pa.types.is_dictionary(column.type):
         entries = found[""]
         if column.type.ordered:
             return {**note, "kind": "dictionary", "ordered": True, "categories": encode.array_to_json(entries)}
         return {**note, "given": encode.array_to_json(entries) if _fits(entries) else None}
-    ordered = layouts.ordered_paths(column.type)
+    ordered = restored.ordered_paths(column.type)
     for path, entries in found.items():
         if path in ordered:
             note.setdefault("ordered", {})[path] = encode.array_to_json(entries)
@@ -321,7 +321,7 @@ def _unpack_arrow(table: pa.Table, manifest: dict[str, Any], columns: Sequence[H
 def _as_given(column: pa.ChunkedArray, note: dict[str, Any], kind: pa.DataType) -> pa.ChunkedArray:
     stored = note.get("categories") or note.get("given")
     found = {"": stored} if stored else {**(note.get("layout") or {}), **(note.get("ordered") or {})}
-    return layouts.restore_column(column, kind, {p: encode.array_from_json(e) for p, e in found.items()})
+    return restored.restore_column(column, kind, {p: encode.array_from_json(e) for p, e in found.items()})
 
 
 def _as_dictionary(column: pa.ChunkedArray, note: dict[str, Any]) -> pa.ChunkedArray:
@@ -334,7 +334,7 @@ def _as_dictionary(column: pa.ChunkedArray, note: dict[str, Any]) -> pa.ChunkedA
 
 def _dictionary(column: pa.ChunkedArray, entries: pa.Array, index: pa.DataType, ordered: bool) -> pa.ChunkedArray:
     kind = pa.dictionary(index, entries.type, ordered)
-    return layouts.restore_column(column, kind, {"": entries})
+    return restored.restore_column(column, kind, {"": entries})
 
 
 def _to_pandas(table: pa.Table) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from nbmlops.frames import digest
-from nbmlops.frames.layouts import plain as plain  # noqa: PLC0414  (its readers know it here)
+from nbmlops.frames.layouts import plain as plain
 from nbmlops.frames.layouts import plain_array
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from nbmlops.errors import InvalidValue
-from nbmlops.frames import encode, layouts, objects
+from nbmlops.frames import encode, layouts, objects, restored
 from nbmlops.frames.digest import contiguous, is_valid_text
 
 Values = pd.Series | pd.Index
@@ -169,7 +169,7 @@ def unpack_values(column: pa.ChunkedArray, note: dict[str, Any]) -> Any:
         return pd.arrays.IntervalArray.from_arrays(left, right, closed=note["closed"])
     if kind == "arrow":
         kind = encode.schema_from_json(note["given"]).field(0).type
-        return pd.arrays.ArrowExtensionArray(layouts.restore_column(column, kind))
+        return pd.arrays.ArrowExtensionArray(restored.restore_column(column, kind))
     if kind == "string":
         more = {} if note["na"] == "NA" else {"na_value": np.nan}
         return pd.StringDtype(note["storage"], **more).__from_arrow__(column)  # type: ignore[attr-defined]
@@ -193,7 +193,7 @@ def _unpack_categorical(column: pa.ChunkedArray, note: dict[str, Any]) -> pd.Cat
     stored = note["categories"]
     array = encode.array_from_json(stored)
     index = _index(unpack_values(_chunked(array), stored["dtype"]), stored)
-    codes = np.asarray(layouts.codes(column, array).fill_null(-1))
+    codes = np.asarray(restored.codes(column, array).fill_null(-1))
     return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(index, ordered=note["ordered"]))  # type: ignore[return-value]
 
 

@@ -179,7 +179,7 @@ def _maps(draw, size, depth):
 
 @st.composite
 def _encoded(draw, size, depth):
-    values = draw(arrays(draw(st.integers(1, 4)), depth))
+    values = draw(arrays(draw(st.integers(1, 4)), depth).filter(lambda a: not isinstance(a, pa.ExtensionArray)))
     if draw(st.booleans()):
         index = getattr(pa, draw(st.sampled_from(["int8", "uint8", "int32", "uint32", "int64"])))()
         codes = draw(st.lists(st.none() | st.integers(0, len(values) - 1), min_size=size, max_size=size))
