@@ -106,17 +106,19 @@ def meaning(field: pa.Field) -> list[list[Any]]:
             facts["keys_sorted"] = True
         if pa.types.is_union(kind):
             facts["union"] = [kind.mode, list(kind.type_codes), [[f.name, f.nullable] for f in fields_in(kind)]]
-        elif pa.types.is_interval(kind):
-            facts["type"] = str(kind)
-        elif pa.types.is_nested(kind) and pa.types.is_boolean(plain_type(kind)):
+        elif _is_told(kind):
             facts["type"] = digest.logical_type(kind)
-        elif (pa.types.is_decimal(kind) and plain_type(kind) != kind) or (
-            pa.types.is_fixed_size_binary(kind) and kind.byte_width == 0
-        ):
-            facts["type"] = str(kind)
         if facts:
             found.append([path, facts])
     return found
+
+
+def _is_told(kind: pa.DataType) -> bool:
+    """Whether the type that stores a type does not tell which one it was."""
+    if pa.types.is_nested(kind):
+        return pa.types.is_boolean(plain_type(kind))
+    odd = pa.types.is_decimal(kind) or (pa.types.is_fixed_size_binary(kind) and kind.byte_width == 0)
+    return pa.types.is_interval(kind) or (odd and plain_type(kind) != kind)
 
 
 def walk(field: pa.Field, path: str) -> Iterator[tuple[str, pa.Field]]:

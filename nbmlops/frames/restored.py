@@ -74,8 +74,9 @@ def _restore(array: pa.Array, kind: pa.DataType, entries: Mapping[str, pa.Array]
     if types.is_nested(kind):
         if types.is_boolean(array.type):
             empty = [pa.nulls(0, layouts.plain_type(f.type)) for f in layouts.fields_in(kind)]
-            inside = [_restore(e, f.type, entries, f"{path}0/") for e, f in zip(empty, layouts.fields_in(kind), strict=True)]
-            return pa.Array.from_buffers(kind, len(array), [layouts.validity(array)], layouts.children=inside)
+            inner = zip(empty, layouts.fields_in(kind), strict=True)
+            inside = [_restore(e, f.type, entries, f"{path}0/") for e, f in inner]
+            return pa.Array.from_buffers(kind, len(array), [layouts.validity(array)], children=inside)
         parts = zip(layouts.children(array), layouts.fields_in(kind), strict=True)
         made = [_restore(c, f.type, entries, f"{path}{i}/") for i, (c, f) in enumerate(parts)]
         return layouts.rebuild(array, kind, made)
@@ -115,7 +116,7 @@ def _union(array: pa.Array, kind: pa.DataType, entries: Mapping[str, pa.Array], 
     buffers = [None, pa.py_buffer(codes.astype(np.int8).tobytes())]
     if kind.mode == "dense":
         buffers.append(pa.py_buffer(np.arange(len(array), dtype=np.int32).tobytes()))
-    return pa.Array.from_buffers(kind, len(array), buffers, layouts.children=parts)
+    return pa.Array.from_buffers(kind, len(array), buffers, children=parts)
 
 
 def entries(column: pa.ChunkedArray) -> dict[str, pa.Array | None]:

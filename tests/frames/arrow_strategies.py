@@ -40,12 +40,7 @@ def _decimals(draw):
 @st.composite
 def leaf_types(draw):
     """Types without children."""
-    kind = draw(
-        st.sampled_from(
-            ["int", "float", "bool", "text", "binary", "fixed", "date", "time", "timestamp", "duration", "decimal"]
-            + ["null", "interval"]
-        )
-    )
+    kind = draw(st.sampled_from(["int", "timestamp", "duration", "decimal", *_CHOICES]))
     if kind == "int":
         return getattr(pa, draw(st.sampled_from(["", "u"])) + draw(st.sampled_from(list(WIDTHS))))()
     if kind == "decimal":
