@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from nbmlops.errors import InvalidValue
-from nbmlops.frames import encode, layouts, objects, restored
+from nbmlops.frames import encode, layouts, objects, restored, tagged
 from nbmlops.frames.digest import contiguous, is_valid_text
 
 Values = pd.Series | pd.Index
@@ -328,7 +328,7 @@ def check(frame: pd.DataFrame, again: pd.DataFrame) -> None:
 
 def _check_objects(given: pd.Series, again: pd.Series) -> None:
     for row, (a, b) in enumerate(zip(given, again, strict=True)):
-        if not isinstance(a, np.ndarray) and not pd.api.types.is_scalar(a) and not objects.same(a, b):
+        if not tagged.same(a, b):
             raise InvalidValue(
                 f"column {given.name!r}: row {row} holds {a!r:.60} and would come back as {b!r:.60}",
                 "use plainer values",
