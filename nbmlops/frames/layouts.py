@@ -141,12 +141,12 @@ def _extension(field: pa.Field) -> Iterator[tuple[str, Any]]:
         yield "extension", kind.extension_name
         if hasattr(kind, "__arrow_ext_serialize__"):
             yield "parameters", kind.__arrow_ext_serialize__().hex()
-        elif told := {k: v for k in _PARAMETERS if (v := getattr(kind, k, None)) is not None}:
-            yield "parameters", json.dumps(told, sort_keys=True, default=list)
+        elif parameters := {k: v for k in _PARAMETERS if (v := getattr(kind, k, None)) is not None}:
+            yield "parameters", json.dumps(parameters, sort_keys=True, default=list)
     elif _EXTENSION + b"name" in metadata:
         yield "extension", metadata[_EXTENSION + b"name"].decode(errors="backslashreplace")
-        if told := metadata.get(_EXTENSION + b"metadata"):
-            yield "parameters", told.hex()
+        if serialized := metadata.get(_EXTENSION + b"metadata"):
+            yield "parameters", serialized.hex()
 
 
 # --- values to plain --------------------------------------------------------------------------------------------

@@ -143,6 +143,7 @@ def _timestamp(value: pd.Timestamp) -> dict[str, Any]:
 
 def _scalar(value: np.generic) -> dict[str, Any]:
     dtype = value.dtype
+    content: Any
     if dtype.kind not in _ARRAYS:
         raise TypeError(f"NumPy values of the type {dtype} are not kept")
     if dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize <= 8):
@@ -150,7 +151,7 @@ def _scalar(value: np.generic) -> dict[str, Any]:
     elif dtype.kind == "c" and dtype.itemsize <= 16:
         content = [encode(float(value.real)), encode(float(value.imag))]
     elif dtype.kind in "fc":
-        parts = (value.real, value.imag) if dtype.kind == "c" else (value,)
+        parts: tuple[Any, ...] = (value.real, value.imag) if dtype.kind == "c" else (value,)
         content = [np.format_float_scientific(p, unique=True) for p in parts]
     elif dtype.kind in "mM":
         content = int(value.view("i8"))
@@ -230,14 +231,19 @@ def _time(told: dict[str, Any]) -> time:
     return time.fromisoformat(told["at"]).replace(tzinfo=unzone(told.get("zone")), fold=told.get("fold", 0))
 
 
+def _counted(kind: str, told: dict[str, Any]) -> Any:
+    """A number of units as NumPy's datetime64 or timedelta64."""
+    return np.array(int(told["value"]), "i8").view(f"{kind}[{_known(_UNITS, told['unit'])}]")[()]
+
+
 def _to_timestamp(told: dict[str, Any]) -> pd.Timestamp:
-    moment = pd.Timestamp(np.datetime64(int(told["value"]), _known(_UNITS, told["unit"])))
+    moment = pd.Timestamp(_counted("M8", told))
     where = unzone(told.get("zone"))
     return moment if where is None else moment.tz_localize("UTC").tz_convert(where)
 
 
 def _to_timedelta(told: dict[str, Any]) -> pd.Timedelta:
-    return pd.Timedelta(np.timedelta64(int(told["value"]), _known(_UNITS, told["unit"])))
+    return pd.Timedelta(_counted("m8", told))
 
 
 def _to_interval(told: dict[str, Any]) -> pd.Interval:
@@ -252,7 +258,7 @@ def _dtype(name: str) -> np.dtype[Any]:
     return dtype
 
 
-def _to_scalar(told: dict[str, Any]) -> np.generic:
+def _to_scalar(told: dict[str, Any]) -> Any:
     dtype, content = _dtype(told["dtype"]), told["value"]
     if dtype.kind in "mM":
         return np.array(int(content), "i8").astype("i8").view(dtype)[()]
@@ -268,7 +274,7 @@ def _to_scalar(told: dict[str, Any]) -> np.generic:
     return np.array(content).astype(dtype.newbyteorder("="))[()]
 
 
-def _long_complex(parts: list[np.longdouble]) -> np.generic:
+def _long_complex(parts: list[np.longdouble]) -> Any:
     made = np.zeros((), np.clongdouble)
     made.real, made.imag = parts
     return made[()]
