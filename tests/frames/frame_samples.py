@@ -12,6 +12,7 @@ import pyarrow as pa
 
 N = 3
 TYO = dt.timezone(dt.timedelta(hours=9))
+UUIDS = pa.array([b"0" * 16, None, b"1" * 16], pa.binary(16))
 COLUMNS = {
     "int64": [1, 2, 3],
     "uint8": np.array([1, 2, 255], np.uint8),
@@ -109,11 +110,6 @@ COLUMNS = {
     "uuids": pd.Series([uuid.UUID(int=5), bytearray(b"x"), 1j], dtype=object),
     "odd decimals": pd.Series([decimal.Decimal(d) for d in ("-0", "Infinity", "NaN")], dtype=object),
     "dicts of nothing": pd.Series([{}, {}, None], dtype=object),
-    "arrow interval": pd.array([(1, 2, 3), None, (0, 0, 0)], dtype=pd.ArrowDtype(pa.month_day_nano_interval())),
-    "arrow extension": pd.Series(
-        pd.arrays.ArrowExtensionArray(
-            pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"0" * 16] * N, pa.binary(16)))
-        )
-    ),
+    "arrow extension": pd.Series(pd.arrays.ArrowExtensionArray(pa.ExtensionArray.from_storage(pa.uuid(), UUIDS))),
     "arrow struct of nothing": pd.Series(pd.arrays.ArrowExtensionArray(pa.array([{}, None, {}], pa.struct([])))),
 }
