@@ -174,9 +174,7 @@ def plain_array(array: pa.Array) -> pa.Array:
     if types.is_union(kind):
         return _plain_union(array, target)
     if types.is_interval(kind):
-        cells = np.frombuffer(array.buffers()[1], INTERVAL_BITS)[array.offset : array.offset + len(array)]
-        parts = [pa.array(np.ascontiguousarray(cells[f.name]), f.type) for f in INTERVAL]
-        return pa.StructArray.from_arrays(parts, fields=list(INTERVAL), mask=array.is_null())
+        return _plain_interval(array)
     if types.is_decimal(kind):
         return reinterpret(array, target)
     if types.is_boolean(target):  # nothing but presence
@@ -184,6 +182,14 @@ def plain_array(array: pa.Array) -> pa.Array:
     if types.is_nested(kind):
         return rebuild(array, target, [plain_array(c) for c in children(array)])
     return array.cast(target)
+
+
+def _plain_interval(array: pa.Array) -> pa.Array:
+    width = INTERVAL_BITS.itemsize
+    bits = memoryview(array.buffers()[1] or b"")[array.offset * width : (array.offset + len(array)) * width]
+    cells = np.frombuffer(bits, INTERVAL_BITS)
+    parts = [pa.array(np.ascontiguousarray(cells[f.name]), f.type) for f in INTERVAL]
+    return pa.StructArray.from_arrays(parts, fields=list(INTERVAL), mask=array.is_null())
 
 
 def _plain_union(array: pa.Array, target: pa.DataType) -> pa.Array:

@@ -53,11 +53,10 @@ def pack_values(values: Values, column: str) -> tuple[pa.Array | pa.ChunkedArray
         return pa.array(values.array), {"kind": "nullable", "name": dtype.name}
     if isinstance(dtype, pd.SparseDtype):
         dense, note = pack_values(pd.Series(values.array.to_dense()), column)  # type: ignore[attr-defined]
-        return dense, {
-            "kind": "sparse",
-            "fill": tagged.encode(np.dtype(dtype.subtype).type(dtype.fill_value)),
-            "of": note,
-        }
+        fill = dtype.fill_value
+        if isinstance(fill, np.number | np.bool_):  # a Python number, as pandas makes them by default
+            fill = fill.item()
+        return dense, {"kind": "sparse", "fill": tagged.encode(fill), "of": note}
     raise InvalidValue(f"column {column!r} has the dtype {dtype}, which cannot be kept", "convert it with .astype(…)")
 
 
