@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 
 from nbmlops.errors import InvalidValue
-from nbmlops.frames import encode, tagged
-from nbmlops.frames.digest import contiguous, is_valid_text
+from nbmlops.frames import encode, layouts, tagged
+from nbmlops.frames.digest import column_digest, contiguous, is_valid_text
 from nbmlops.frames.pandas_values import chunked, index_of, pack_values, range_note, unpack_values
 
 
@@ -199,16 +199,38 @@ def check(frame: pd.DataFrame, again: pd.DataFrame) -> None:
     Raises:
         InvalidValue: a dtype, label or value differs.
     """
+    # pandas does not compare all of these.
+    strange = [isinstance(d, pd.ArrowDtype) or pd.api.types.is_object_dtype(d) for d in frame.dtypes]
+    plain = [i for i, odd in enumerate(strange) if not odd]
     try:
-        pd.testing.assert_frame_equal(frame, again, check_exact=True, check_index_type=True, check_column_type=True)
+        pd.testing.assert_index_equal(frame.columns, again.columns, exact=True, check_exact=True, obj="column names")
+        pd.testing.assert_frame_equal(
+            frame.iloc[:, plain],
+            again.iloc[:, plain],
+            check_exact=True,
+            check_index_type=True,
+            check_column_type=True,
+        )
     except AssertionError as error:
         what = " ".join(str(error).split())[:300]
         raise InvalidValue(
             f"the frame would not come back as it is: {what}", "convert the column named to a plainer dtype"
         ) from error
-    for position, dtype in enumerate(frame.dtypes):
-        if pd.api.types.is_object_dtype(dtype):
-            _check_objects(frame.iloc[:, position], again.iloc[:, position])
+    for position in (i for i, odd in enumerate(strange) if odd):
+        given, back = frame.iloc[:, position], again.iloc[:, position]
+        if isinstance(given.dtype, pd.ArrowDtype):
+            _check_arrow(given, back)
+        else:
+            _check_objects(given, back)
+
+
+def _check_arrow(given: pd.Series, again: pd.Series) -> None:
+    one, other = (layouts.plain(chunked(s.array.__arrow_array__())) for s in (given, again))  # type: ignore[attr-defined]
+    if given.dtype != again.dtype or column_digest(one) != column_digest(other):
+        raise InvalidValue(
+            f"column {given.name!r} of type {given.dtype} would come back as {again.dtype}, or with other values",
+            "register the extension type, or convert the column to a plainer dtype",
+        )
 
 
 def _check_objects(given: pd.Series, again: pd.Series) -> None:

@@ -44,7 +44,7 @@ def loads(text: str) -> Any:
     """
     try:
         return decode(json.loads(text))
-    except (ValueError, TypeError, KeyError, LookupError, RecursionError, OverflowError, ArithmeticError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError, ArithmeticError, MemoryError) as error:
         raise StoreFault(
             f"a stored value cannot be read: {text[:60]!a}: {type(error).__name__}", "run `nbmlops doctor`"
         ) from error
@@ -342,7 +342,7 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, float | np.floating):
         return bool((a != a and b != b) or (a == b and np.signbit(a) == np.signbit(b)))
     if isinstance(a, Decimal):
-        return (a == b and a.is_signed() == b.is_signed()) or str(a) == str(b)
+        return str(a) == str(b) or (a.is_finite() and a == b and a.is_signed() == b.is_signed())
     if isinstance(a, datetime | time):
         return a == b and str(a.tzinfo) == str(b.tzinfo) and a.fold == b.fold
     try:

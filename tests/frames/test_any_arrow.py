@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import pyarrow as pa
-import pytest
-from arrow_strategies import Labelled, tables
+from arrow_strategies import tables
 from hypothesis import HealthCheck, given, settings
 
 from nbmlops.frames import arrow, digest, layouts, parquet
 
 MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def registered():
-    pa.register_extension_type(Labelled(pa.int8(), ""))
-    yield
-    pa.unregister_extension_type("tests.labelled")
 
 
 def stored(packed):
