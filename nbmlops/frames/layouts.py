@@ -209,8 +209,8 @@ def children(array: pa.Array) -> list[pa.Array]:
     if pa.types.is_struct(kind):
         return [array.field(i) for i in range(kind.num_fields)]
     if pa.types.is_map(kind):
-        fields = [kind.key_field.with_nullable(True), kind.item_field]
-        return array.cast(pa.list_(pa.struct(fields))).flatten().flatten()
+        rows = _entries_of(array)
+        return [array.keys.take(rows), array.items.take(rows)]
     if pa.types.is_fixed_size_list(kind):  # nulls keep their place
         return [array.values.slice(array.offset * kind.list_size, len(array) * kind.list_size)]
     return [array.flatten()]
@@ -235,9 +235,23 @@ def rebuild(array: pa.Array, target: pa.DataType, parts: list[pa.Array]) -> pa.A
 
 def _lengths(array: pa.Array) -> np.ndarray:
     if pa.types.is_map(array.type):
-        array = array.cast(pa.list_(pa.struct([array.type.key_field, array.type.item_field])))
-    lengths = array.value_lengths() if hasattr(array, "value_lengths") else pc.list_value_length(array)
-    return np.asarray(lengths.fill_null(0)).astype(np.int64)
+        lengths = np.diff(_map_offsets(array))
+        return np.where(np.asarray(array.is_valid()), lengths, 0)
+    return np.asarray(pc.list_value_length(array).fill_null(0)).astype(np.int64)
+
+
+def _map_offsets(array: pa.Array) -> np.ndarray:
+    bits = array.buffers()[1]
+    if bits is None or not len(array):
+        return np.zeros(len(array) + 1, np.int64)
+    return np.frombuffer(bits, np.int32)[array.offset : array.offset + len(array) + 1].astype(np.int64)
+
+
+def _entries_of(array: pa.Array) -> pa.Array:
+    """Where the entries of a map array are, without those under nulls. (Arrow casts not every map to a list.)"""
+    offsets, lengths = _map_offsets(array), _lengths(array)
+    skipped = np.repeat(offsets[:-1] - np.cumsum(lengths) + lengths, lengths)
+    return pa.array(np.arange(lengths.sum()) + skipped)
 
 
 def validity(array: pa.Array) -> pa.Buffer | None:

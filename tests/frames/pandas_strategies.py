@@ -101,10 +101,14 @@ def _zoned(values, zone):
 
 def _categories(size):
     inner = st.one_of(
-        _list(st.integers(-9, 9), 3), _list(TEXT, 3), _list(st.booleans() | st.integers() | st.text(max_size=2), 3),
-        _list(st.floats(allow_nan=False), 3), st.just(list(pd.interval_range(0, 3))),
-        st.just(list(pd.date_range("2020", periods=3, tz="Asia/Tokyo"))), st.just(list(pd.period_range("2020", periods=3, freq="Q"))),
-    )  # fmt: skip
+        _list(st.integers(-9, 9), 3),
+        _list(TEXT, 3),
+        _list(st.booleans() | st.integers() | st.text(max_size=2), 3),
+        _list(st.floats(allow_nan=False), 3),
+        st.just(list(pd.interval_range(0, 3))),
+        st.just(list(pd.date_range("2020", periods=3, tz="Asia/Tokyo"))),
+        st.just(list(pd.period_range("2020", periods=3, freq="Q"))),
+    )
 
     def make(told):
         values, codes, ordered = told
@@ -152,15 +156,15 @@ def columns(size):
             st.sampled_from(["str", "string", pd.StringDtype("python"), pd.StringDtype("python", na_value=np.nan)]),
         ).map(lambda t: pd.Series(t[0], dtype=t[1])),
         _list(st.none() | st.integers(-500, 500), size).map(
-            lambda v: pd.Series(pd.PeriodIndex([pd.NaT if n is None else pd.Period(ordinal=n, freq="W") for n in v], freq="W"))
+            lambda v: pd.Series(pd.array([n if n is None else pd.Period(ordinal=n, freq="W") for n in v], "period[W]"))
         ),
         _list(st.none() | st.integers(0, 9), size).map(
-            lambda v: pd.Series(pd.arrays.IntervalArray.from_tuples([np.nan if n is None else (n, n + 1.5) for n in v], dtype="interval[float64]"))
+            lambda v: pd.Series([None if n is None else pd.Interval(n, n + 1.5) for n in v], dtype="interval[float64]")
         ),
         st.tuples(_list(st.integers(0, 2), size), st.sampled_from([0, 1])).map(
             lambda t: pd.Series(pd.arrays.SparseArray(np.array(t[0], "i8"), fill_value=t[1]))
         ),
-    )  # fmt: skip
+    )
 
 
 def indexes(size):
