@@ -113,10 +113,17 @@ def meaning(field: pa.Field) -> list[list[Any]]:
     return found
 
 
+def is_hollow(kind: pa.DataType) -> bool:
+    """Whether the type is a struct without fields or a list of size 0, which hold nothing but their presence."""
+    if pa.types.is_struct(kind):
+        return kind.num_fields == 0
+    return pa.types.is_fixed_size_list(kind) and kind.list_size == 0
+
+
 def _is_told(kind: pa.DataType) -> bool:
     """Whether the type that stores a type does not tell which one it was."""
-    if pa.types.is_nested(kind):
-        return pa.types.is_boolean(plain_type(kind))
+    if is_hollow(kind):
+        return True
     odd = pa.types.is_decimal(kind) or (pa.types.is_fixed_size_binary(kind) and kind.byte_width == 0)
     return pa.types.is_interval(kind) or (odd and plain_type(kind) != kind)
 
@@ -193,8 +200,11 @@ def _plain_interval(array: pa.Array) -> pa.Array:
 
 
 def _plain_union(array: pa.Array, target: pa.DataType) -> pa.Array:
-    codes = np.asarray(array.type_codes)
-    places = np.asarray(array.offsets) if array.type.mode == "dense" else np.arange(len(array))
+    # From the buffers: pyarrow's type_codes and offsets forget where a slice begins.
+    start, stop, bits = array.offset, array.offset + len(array), array.buffers()
+    codes = np.frombuffer(bits[1] or b"", np.int8)[start:stop]
+    dense = array.type.mode == "dense"
+    places = np.frombuffer(bits[2] or b"", np.int32)[start:stop] if dense else np.arange(len(array))
     parts = [pa.array(codes, pa.int8())]
     for i, code in enumerate(array.type.type_codes):
         rows = pa.array(places.astype(np.int64), mask=codes != code)
@@ -209,8 +219,7 @@ def children(array: pa.Array) -> list[pa.Array]:
     if pa.types.is_struct(kind):
         return [array.field(i) for i in range(kind.num_fields)]
     if pa.types.is_map(kind):
-        rows = _entries_of(array)
-        return [array.keys.take(rows), array.items.take(rows)]
+        return [_entries_of(array, part) for part in (array.keys, array.items)]
     if pa.types.is_fixed_size_list(kind):  # nulls keep their place
         return [array.values.slice(array.offset * kind.list_size, len(array) * kind.list_size)]
     return [array.flatten()]
@@ -247,11 +256,13 @@ def _map_offsets(array: pa.Array) -> np.ndarray:
     return np.frombuffer(bits, np.int32)[array.offset : array.offset + len(array) + 1].astype(np.int64)
 
 
-def _entries_of(array: pa.Array) -> pa.Array:
-    """Where the entries of a map array are, without those under nulls. (Arrow casts not every map to a list.)"""
+def _entries_of(array: pa.Array, part: pa.Array) -> pa.Array:
+    """The keys or values of a map array, without those under nulls. (Arrow casts not every map to a list.)"""
     offsets, lengths = _map_offsets(array), _lengths(array)
-    skipped = np.repeat(offsets[:-1] - np.cumsum(lengths) + lengths, lengths)
-    return pa.array(np.arange(lengths.sum()) + skipped)
+    first, last = int(offsets[0]), int(offsets[-1])
+    if lengths.sum() == last - first:
+        return part.slice(first, last - first)
+    return pa.concat_arrays([part.slice(int(o), int(n)) for o, n in zip(offsets[:-1], lengths, strict=True)])
 
 
 def validity(array: pa.Array) -> pa.Buffer | None:

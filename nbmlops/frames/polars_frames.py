@@ -60,7 +60,7 @@ def _pack(series: pl.Series) -> tuple[pa.ChunkedArray, dict[str, Any]]:
     if isinstance(arrow.type, pa.BaseExtensionType):
         arrow = pa.chunked_array([c.storage for c in arrow.chunks], arrow.type.storage_type)
     plain = encode.plain(arrow)
-    if layouts.holds(arrow.type, lambda t: pa.types.is_nested(t) and pa.types.is_boolean(layouts.plain_type(t))):
+    if layouts.holds(arrow.type, layouts.is_hollow):
         note["given"] = encode.schema_to_json(pa.schema([("v", arrow.type)]))  # structs and lists of nothing
         _unpack(plain, note)  # polars refuses some of them inside others
     return plain, note
