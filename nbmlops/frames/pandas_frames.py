@@ -116,12 +116,20 @@ def _pack_index(index: pd.Index, taken: Sequence[str]) -> tuple[dict[str, Any], 
         return {"kind": "range", "name": _name(index.name), **range_note(index)}, {}
     levels, arrays = [], {}
     for i, values in enumerate(_levels(index)):
-        field = values.name if isinstance(values.name, str) and values.name else f"__index_level_{i}__"
+        named = isinstance(values.name, str) and values.name and is_valid_text(values.name)
+        field = values.name if named else f"__index_level_{i}__"
         while field in taken or field in arrays:
             field = f"__index_{field}__"
-        array, note = pack_values(values, field)
-        levels.append({"field": field, "name": _name(values.name), "dtype": note, **range_note(values)})
-        arrays[field] = array
+        level = {"field": field, "name": _name(values.name)}
+        if isinstance(index, pd.MultiIndex) and index.levels[i].dtype != values.dtype:
+            # Missing entries made another dtype of the values, such as floats of whole numbers.
+            known, codes = index.levels[i], np.asarray(index.codes[i])
+            array, note = pack_values(known, field)
+            arrays[field] = contiguous(array).take(pa.array(codes, mask=codes < 0))
+            levels.append({**level, "dtype": note, "missing": True})
+            continue
+        arrays[field], note = pack_values(values, field)
+        levels.append({**level, "dtype": note, **range_note(values)})
     kind = "multi" if isinstance(index, pd.MultiIndex) else "values"
     return {"kind": kind, "levels": levels}, arrays
 
@@ -129,13 +137,34 @@ def _pack_index(index: pd.Index, taken: Sequence[str]) -> tuple[dict[str, Any], 
 def _unpack_index(note: dict[str, Any], table: pa.Table) -> pd.Index:
     if note["kind"] == "range":
         return index_of(None, note, _unname(note["name"]))
-    indexes = [
-        index_of(unpack_values(table.column(level["field"]), level["dtype"]), level, _unname(level["name"]))
-        for level in note["levels"]
-    ]
-    return (
-        pd.MultiIndex.from_arrays(indexes, names=[i.name for i in indexes]) if note["kind"] == "multi" else indexes[0]
-    )
+    notes = note["levels"]
+    indexes = [_unpack_level(table.column(level["field"]), level) for level in notes]
+    if note["kind"] == "values":
+        return indexes[0]
+    made = pd.MultiIndex.from_arrays(indexes, names=[i.name for i in indexes])
+    for i, level in enumerate(notes):
+        if level.get("missing"):
+            made = _with_missing(made, i, table.column(level["field"]), level)
+    return made
+
+
+def _unpack_level(column: pa.ChunkedArray, note: dict[str, Any]) -> pd.Index:
+    name = _unname(note["name"])
+    if note.get("missing"):  # a place to be taken
+        return pd.RangeIndex(len(column), name=name)
+    return index_of(unpack_values(column, note["dtype"]), note, name)
+
+
+def _with_missing(index: pd.MultiIndex, i: int, column: pa.ChunkedArray, note: dict[str, Any]) -> pd.MultiIndex:
+    """The index with a level whose dtype has no missing values although some of its entries are missing."""
+    present = np.asarray(column.is_valid())
+    codes, known = pd.factorize(index_of(unpack_values(column.drop_null(), note["dtype"]), note), sort=False)
+    all_codes = np.full(len(column), -1, np.int64)
+    all_codes[present] = codes
+    levels: list[Any] = list(index.levels)
+    coded: list[Any] = list(index.codes)
+    levels[i], coded[i] = pd.Index(known, dtype=known.dtype, tupleize_cols=False), all_codes
+    return pd.MultiIndex(levels=levels, codes=coded, names=index.names, verify_integrity=False)
 
 
 def _pack_labels(labels: pd.Index) -> dict[str, Any]:
@@ -216,12 +245,25 @@ def check(frame: pd.DataFrame, again: pd.DataFrame) -> None:
         raise InvalidValue(
             f"the frame would not come back as it is: {what}", "convert the column named to a plainer dtype"
         ) from error
+    _check_levels(frame.index, again.index)
     for position in (i for i, odd in enumerate(strange) if odd):
         given, back = frame.iloc[:, position], again.iloc[:, position]
         if isinstance(given.dtype, pd.ArrowDtype):
             _check_arrow(given, back)
         else:
             _check_objects(given, back)
+
+
+def _check_levels(given: pd.Index, again: pd.Index) -> None:
+    """The dtypes of a multiple index, which pandas compares only where nothing is missing."""
+    if not isinstance(given, pd.MultiIndex) or not isinstance(again, pd.MultiIndex):
+        return
+    for i, (one, other) in enumerate(zip(given.levels, again.levels, strict=True)):
+        if len(given) and one.dtype != other.dtype:
+            raise InvalidValue(
+                f"index level {i} ({given.names[i]!r}) of type {one.dtype} would come back as {other.dtype}",
+                "make a column of it with .reset_index()",
+            )
 
 
 def _check_arrow(given: pd.Series, again: pd.Series) -> None:

@@ -100,6 +100,13 @@ def _pack_long(numbers: np.ndarray, column: str) -> pa.Array:
 def _pack_categorical(values: Any, column: str) -> tuple[pa.Array, dict[str, Any]]:
     categories, note = pack_values(values.categories, f"{column} (categories)")
     categories = contiguous(categories)
+    found = np.asarray(restored.codes(categories, categories))
+    if (found != np.arange(len(categories))).any():
+        row = int((found != np.arange(len(categories))).argmax())
+        raise InvalidValue(
+            f"column {column!r}: the category {values.categories[row]!r:.60} is stored like another one",
+            "convert the column with .astype(object)",
+        )
     codes = np.asarray(values.codes)
     indices = pa.array(codes, mask=codes < 0)
     plain = categories.take(indices) if len(categories) else pa.nulls(len(codes), categories.type)

