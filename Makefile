@@ -4,8 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The oldest pyarrow has wheels up to Python 3.12 only: make test OLDEST_PYTHON=python3.12
+OLDEST_PYTHON ?= $(PYTHON)
+OLDEST := .venv-oldest
 
-.PHONY: demo test lint format lab clean setup services
+.PHONY: demo test lint format lab clean setup services oldest
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +28,15 @@ $(READY): pyproject.toml constraints.txt
 
 setup: $(READY)
 
+$(OLDEST)/.ready: constraints-oldest.txt
+	@echo "setting up $(OLDEST) (once): the oldest pyarrow that is supported"
+	@test -x $(OLDEST)/bin/python || $(OLDEST_PYTHON) -m venv $(OLDEST)
+	@$(OLDEST)/bin/python -m pip install --quiet --only-binary :all: --requirement constraints-oldest.txt \
+	  || { echo "its packages cannot be installed for $$($(OLDEST)/bin/python --version)"; echo "  -> rm -r $(OLDEST); make $(MAKECMDGOALS) OLDEST_PYTHON=/path/to/python3.12"; exit 1; }
+	@touch $(OLDEST)/.ready
+
+oldest: $(OLDEST)/.ready
+
 demo: $(READY)
 	@$(BIN)/python notebooks/flights/demo.py
 
@@ -39,7 +51,7 @@ services:
 	$(call need,command -v chromium,chromium)
 	$(call need,ls /usr/lib/postgresql/*/bin/initdb,postgresql)
 
-test: $(READY) services
+test: $(READY) $(OLDEST)/.ready services
 	@$(BIN)/python -m pytest
 
 lint: $(READY)
@@ -57,5 +69,5 @@ lab: $(READY)
 	@$(BIN)/jupyter lab $$([ "$$(id -u)" = 0 ] && echo --allow-root) notebooks/flights/quickstart.ipynb
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OLDEST) build dist *.egg-info demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

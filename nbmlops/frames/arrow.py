@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from nbmlops import lazy
 from nbmlops.errors import InvalidValue, NotFound
-from nbmlops.frames import digest, encode
+from nbmlops.frames import coarse, digest, encode, layouts, restored
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,6 +74,10 @@ def pack(data: Any) -> Packed:
         table, manifest = polars_frames.pack(data)
     else:
         table, manifest = _pack_arrow(_table(data))
+    table, numbers = coarse.as_numbers(table)
+    if numbers:
+        kinds = {f.name: digest.logical_type(f.type) for f in numbers}
+        manifest["numbers"] = {"types": kinds, "given": encode.schema_to_json(numbers)}
     manifest["stored"] = encode.schema_to_json(table.schema)
     return Packed(table, manifest)
 
@@ -136,7 +140,10 @@ def stored_types(table: pa.Table, manifest: dict[str, Any]) -> pa.Table:
     stored = encode.schema_from_json(manifest["stored"])
     wanted = pa.schema([stored.field(n) for n in table.column_names])
     table = table.replace_schema_metadata(None)
-    return table if table.schema.equals(wanted) else table.cast(wanted)
+    table = table if table.schema.equals(wanted) else table.cast(wanted)
+    if "numbers" in manifest:
+        table = coarse.from_numbers(table, encode.schema_from_json(manifest["numbers"]["given"]))
+    return table
 
 
 def check_round_trip(data: Any, packed: Packed) -> None:
@@ -228,19 +235,39 @@ def _pack_arrow(given: pa.Table) -> tuple[pa.Table, dict[str, Any]]:
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise InvalidValue(f"column names appear more than once: {', '.join(map(repr, twice))}", "rename them")
     columns, notes, faults = [], [], []
-    for name, column in zip(names, given.columns, strict=True):
+    for field, column in zip(given.schema, given.columns, strict=True):
         try:
-            notes.append({"field": name, "dtype": _describe(column)})
             columns.append(encode.plain(column))
-        except (pa.ArrowException, TypeError) as error:
-            faults.append(f"column {name!r} of type {column.type}: {error}")
+            notes.append({"field": field.name, "dtype": _describe(field, column)})
+            if not field.nullable and column.null_count:
+                faults.append(f"column {field.name!r} is declared without nulls and has {column.null_count}")
+            elif columns[-1].type != column.type:
+                _check_restored(column, columns[-1], notes[-1]["dtype"])
+            kept = encode.schema_from_json(encode.schema_to_json(pa.schema([field]))).field(0)
+            if not kept.equals(field, check_metadata=True):
+                faults.append(f"column {field.name!r}: Arrow cannot write its type {column.type}")
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            faults.append(f"column {field.name!r} of type {column.type}: {error}")
     if faults:
         raise InvalidValue.of("the table cannot be kept exactly", faults, "cast these columns to other types first")
     manifest: dict[str, Any] = {"engine": "arrow", "columns": notes, "given": encode.schema_to_json(given.schema)}
     if meaning := _pandas_metadata(given.schema):
         manifest["pandas"] = meaning
-    fields = [pa.field(f.name, c.type, f.nullable) for f, c in zip(given.schema, columns, strict=True)]
+    fields = [
+        pa.field(f.name, c.type, f.nullable or pa.types.is_null(c.type))
+        for f, c in zip(given.schema, columns, strict=True)
+    ]
     return pa.Table.from_arrays(columns, schema=pa.schema(fields)), manifest
+
+
+def _check_restored(given: pa.ChunkedArray, stored: pa.ChunkedArray, note: dict[str, Any]) -> None:
+    """Every value of a column that is stored as another type, not only the first ones, must come back."""
+    if pa.types.is_dictionary(given.type) and not pa.types.is_nested(given.type.value_type) and note.get("given"):
+        return  # entries and codes, known to come back
+    back = _as_given(stored, note, given.type)
+    again = encode.plain(back)
+    if back.type != given.type or digest.column_digest(again) != digest.column_digest(stored):
+        raise TypeError("its values would not come back as they are")
 
 
 def _pandas_metadata(schema: pa.Schema) -> dict[str, Any] | None:
@@ -249,15 +276,28 @@ def _pandas_metadata(schema: pa.Schema) -> dict[str, Any] | None:
     return {k: v for k, v in json.loads(raw).items() if k not in {"creator", "pandas_version"}} if raw else None
 
 
-def _describe(column: pa.ChunkedArray) -> dict[str, Any]:
-    """Of a dictionary its entries; the digest counts them only if their order has a meaning."""
-    kind = column.type
-    if not pa.types.is_dictionary(kind):
-        return {"kind": "arrow"}
-    entries = digest.contiguous(column).dictionary
-    if kind.ordered:
-        return {"kind": "dictionary", "ordered": True, "categories": encode.array_to_json(entries)}
-    return {"kind": "arrow", "given": encode.array_to_json(entries) if len(entries) <= _DICTIONARY else None}
+def _describe(field: pa.Field, column: pa.ChunkedArray) -> dict[str, Any]:
+    """Of dictionaries their entries; the digest counts them only if their order has a meaning."""
+    note: dict[str, Any] = {"kind": "arrow"}
+    if exact := layouts.meaning(field.with_type(column.type)):
+        note["exact"] = exact
+    found = restored.entries(column)
+    if pa.types.is_dictionary(column.type):
+        entries = found[""]
+        if column.type.ordered:
+            return {**note, "kind": "dictionary", "ordered": True, "categories": encode.array_to_json(entries)}
+        return {**note, "given": encode.array_to_json(entries) if _fits(entries) else None}
+    ordered = restored.ordered_paths(column.type)
+    for path, entries in found.items():
+        if path in ordered:
+            note.setdefault("ordered", {})[path] = encode.array_to_json(entries)
+        elif _fits(entries):
+            note.setdefault("layout", {})[path] = encode.array_to_json(entries)
+    return note
+
+
+def _fits(entries: pa.Array | None) -> bool:
+    return entries is not None and len(entries) <= _DICTIONARY
 
 
 def _is_categorical(note: dict[str, Any]) -> bool:
@@ -279,12 +319,9 @@ def _unpack_arrow(table: pa.Table, manifest: dict[str, Any], columns: Sequence[H
 
 
 def _as_given(column: pa.ChunkedArray, note: dict[str, Any], kind: pa.DataType) -> pa.ChunkedArray:
-    if column.type == kind:
-        return column
     stored = note.get("categories") or note.get("given")
-    if not pa.types.is_dictionary(kind) or not stored:
-        return column.cast(kind)
-    return _dictionary(column, encode.array_from_json(stored), kind.index_type, kind.ordered)
+    found = {"": stored} if stored else {**(note.get("layout") or {}), **(note.get("ordered") or {})}
+    return restored.restore_column(column, kind, {p: encode.array_from_json(e) for p, e in found.items()})
 
 
 def _as_dictionary(column: pa.ChunkedArray, note: dict[str, Any]) -> pa.ChunkedArray:
@@ -296,8 +333,8 @@ def _as_dictionary(column: pa.ChunkedArray, note: dict[str, Any]) -> pa.ChunkedA
 
 
 def _dictionary(column: pa.ChunkedArray, entries: pa.Array, index: pa.DataType, ordered: bool) -> pa.ChunkedArray:
-    codes = encode.codes(column, entries).cast(index)
-    return pa.chunked_array([pa.DictionaryArray.from_arrays(codes, entries, ordered=ordered)])
+    kind = pa.dictionary(index, entries.type, ordered)
+    return restored.restore_column(column, kind, {"": entries})
 
 
 def _to_pandas(table: pa.Table) -> pd.DataFrame:

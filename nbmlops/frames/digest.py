@@ -26,7 +26,7 @@ from blake3 import blake3
 BLOCK = 1 << 16
 VERSION = "nbmlops-frame-1"
 # Keys of a dtype manifest that say again what another key says, in bytes that a library version may change.
-ENCODED = frozenset({"arrow", "stored", "given"})
+ENCODED = frozenset({"arrow", "stored", "given", "layout"})
 
 
 class _Hasher(Protocol):
@@ -117,7 +117,7 @@ def contiguous(column: pa.ChunkedArray | pa.Array) -> pa.Array:
         column = column.unify_dictionaries()
     if column.num_chunks == 1:
         return column.chunk(0)
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.nulls(0, column.type)
 
 
 def logical_type(kind: pa.DataType) -> str:

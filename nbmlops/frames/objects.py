@@ -1,10 +1,8 @@
-"""pandas columns of Python objects: to Arrow when all values are of one kind, refused by row when they are not."""
+"""pandas columns of Python objects: plain Arrow values when all are of one kind, else JSON text with tags."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -15,6 +13,8 @@ import pandas as pd
 import pyarrow as pa
 
 from nbmlops.errors import InvalidValue
+from nbmlops.frames import layouts, tagged
+from nbmlops.frames.tagged import same
 
 _SCALARS: dict[type, str] = {
     str: "str",
@@ -38,40 +38,52 @@ _ARROW: dict[str, pa.DataType] = {
     "time": pa.time64("us"),
     "timedelta": pa.duration("us"),
 }
-_NUMPY: dict[type, type] = {np.floating: float, np.integer: int, np.bool_: bool, np.str_: str, np.bytes_: bytes}
-_HINTS = {
-    "Timestamp": "use pd.to_datetime on the column",
-    "Timedelta": "use pd.to_timedelta on the column",
-    "Period": "use .astype('period[…]') on the column",
-    "Interval": "use pd.arrays.IntervalArray for the column",
-    "complex": "keep the real and the imaginary part in two columns",
-}
+_NUMPY: dict[str, str] = {"b": "bool", "i": "int", "u": "int", "f": "float"}
+_EXACT = frozenset({"str", "bytes", "bool", "int", "float", "date"})  # what Arrow takes of these comes back
+_MARKS = {"None": None, "nan": np.nan, "NA": pd.NA, "NaT": pd.NaT}
+_FAILS = (pa.ArrowException, UnicodeError, OverflowError, TypeError, ValueError, AttributeError)
 
 
 def pack(values: np.ndarray, column: str) -> tuple[pa.Array, dict[str, Any]]:
     """An object array as Arrow and the descriptor that brings the same Python objects back.
 
-    Missing values of several kinds (None beside NaN) in one column come back as None.
+    Values of one type are stored as that type. All others (several types, several kinds of missing values, types
+    that Arrow lacks) are stored as JSON text, see :mod:`nbmlops.frames.tagged`.
 
     Raises:
-        InvalidValue: values that Arrow cannot hold or that would change; names the column, the row and the value.
+        InvalidValue: values of a type that is not kept; names the column, the row and the value.
     """
     missing = np.asarray(pd.isna(values), dtype=bool)
-    kind = _kind(values, missing, column)
-    note: dict[str, Any] = {"kind": "object", "of": kind, "null": _mark(values[missing])}
+    kind, scalar = _kind(values[~missing])
+    mark = _mark(values[missing], scalar)
+    if kind is None or mark is None:
+        return _pack_tagged(values, column)
+    note: dict[str, Any] = {"kind": "object", "of": kind, "null": mark}
+    if scalar is not None:
+        note["scalar"] = str(scalar)
     given = [None if gone else v for v, gone in zip(values, missing, strict=True)] if missing.any() else list(values)
     try:
-        if kind == "null":
-            return pa.nulls(len(values)), note
-        if kind == "ndarray":
-            return _pack_arrays(given, note, column)
-        if kind in {"list", "tuple", "dict"}:
-            return _pack_nested(given, note, column)
-        return _pack_scalars(given, kind, column), note
-    except (pa.ArrowException, UnicodeError, OverflowError, TypeError, ValueError) as error:
-        if isinstance(error, InvalidValue):
-            raise
-        raise _refuse_value(given, column, error) from error
+        array, note = _pack_alike(given, note)
+        if kind in _EXACT or _comes_back(given, array, {**note, "null": "None"}):
+            return array, note
+    except _FAILS:
+        pass  # a value that does not fit its kind: too large, a lone surrogate, zones that differ
+    return _pack_tagged(values, column)
+
+
+def _pack_alike(given: list[Any], note: dict[str, Any]) -> tuple[pa.Array, dict[str, Any]]:
+    kind = note["of"]
+    if kind == "null":
+        return pa.nulls(len(given)), note
+    if kind == "ndarray":
+        return _pack_arrays(given, note)
+    if kind in {"list", "tuple", "dict"}:
+        return _pack_nested(given, note)
+    return _pack_scalars(given, note)
+
+
+def _comes_back(given: list[Any], array: pa.Array, note: dict[str, Any]) -> bool:
+    return all(map(same, given, unpack(pa.chunked_array([array]), note)))
 
 
 def unpack(array: pa.ChunkedArray, note: dict[str, Any]) -> np.ndarray:
@@ -82,167 +94,151 @@ def unpack(array: pa.ChunkedArray, note: dict[str, Any]) -> np.ndarray:
     if convert := _back(note):
         values = [None if v is None else convert(v) for v in values]
     out = np.empty(len(values), dtype=object)
-    out[:] = values if note["of"] not in _NESTED.values() else pd.Series(values, dtype=object).to_numpy()
-    mark = {"None": None, "nan": np.nan, "NA": pd.NA, "NaT": pd.NaT}[note["null"]]
+    if note["of"] in _NESTED.values() or note["of"] == "mixed":
+        for i, value in enumerate(values):
+            out[i] = value
+    else:
+        out[:] = values
+    mark = np.dtype(note["scalar"]).type(np.nan) if note["null"] == "scalar" else _MARKS[note["null"]]
     if mark is not None and array.null_count:
         out[[v is None for v in values]] = mark
     return out
 
 
 def _back(note: dict[str, Any]) -> Callable[[Any], Any] | None:
+    kind = note["of"]
+    if kind == "mixed":
+        return tagged.loads
     if note.get("json"):
-        return (lambda text: tuple(json.loads(text))) if note["of"] == "tuple" else json.loads
-    if note["of"] == "tuple":
-        return tuple
-    if note["of"] == "ndarray":
+        return (lambda text: tuple(json.loads(text))) if kind == "tuple" else json.loads
+    if "scalar" in note:
+        scalar = np.dtype(note["scalar"]).type
+        if kind in {"list", "tuple"}:
+            make = list if kind == "list" else tuple
+            return lambda items: make(map(scalar, items))
+        return scalar
+    if kind == "datetime" and "layout" in note:
+        zone = tagged.unzone(note["layout"])
+        return lambda moment: moment.astimezone(zone)
+    if kind == "ndarray":
         return lambda items: np.array(items, dtype=note["numpy"])
-    return None
+    return tuple if kind == "tuple" else None
 
 
-def _python_type(value: object) -> type:
-    kind = type(value)
-    if isinstance(value, np.generic):
-        return next((p for n, p in _NUMPY.items() if isinstance(value, n)), kind)
-    return kind
-
-
-def _kind(values: np.ndarray, missing: np.ndarray, column: str) -> str:
-    """The one kind of all values, or an error that names the first that does not fit."""
-    present = values[~missing]
+def _kind(present: np.ndarray) -> tuple[str | None, np.dtype[Any] | None]:
+    """The one kind of all values and, of NumPy scalars, their dtype; ``(None, None)`` when they differ."""
     types = set(map(type, present))
-    if types & {k for k in types if issubclass(k, np.generic)}:
-        types = {_python_type(v) for v in present}
     if not types:
-        return "null"
-    common = Counter(map(_python_type, present[:1000])).most_common(1)[0][0] if len(types) > 1 else next(iter(types))
-    known = _SCALARS.get(common) or _NESTED.get(common)
-    if len(types) == 1 and known:
-        return known
-    row = next(i for i, v in enumerate(values) if not missing[i] and (not known or _python_type(v) is not common))
-    wrong = type(values[row]).__name__
-    shown = repr(values[row])[:60]
-    if not known:
-        raise InvalidValue(
-            f"column {column!r} holds objects of type {wrong}, first in row {row}: {shown}",
-            _HINTS.get(wrong, "convert the column to text, numbers or dates first"),
-        )
-    raise InvalidValue(
-        f"column {column!r} mixes {common.__name__} and {wrong}: row {row} holds {shown}",
-        "make the column one type, for example with .astype(str) or pd.to_numeric",
-    )
+        return "null", None
+    common = types.pop()
+    if types:
+        return None, None
+    if issubclass(common, np.generic) and common.__module__ == "numpy":
+        dtype = present[0].dtype
+        plain = dtype.kind in _NUMPY and dtype.itemsize <= 8
+        return (_NUMPY[dtype.kind], dtype) if plain else (None, None)
+    return _SCALARS.get(common) or _NESTED.get(common), None
 
 
-def _mark(missing: np.ndarray) -> str:
-    marks = {
-        "None"
-        if v is None
-        else "NA"
-        if v is pd.NA
-        else "NaT"
-        if v is pd.NaT
-        else "nan"
-        if isinstance(v, float)
-        else "None"
-        for v in missing
-    }
-    return marks.pop() if len(marks) == 1 else "None"
+def _mark(missing: np.ndarray, scalar: np.dtype[Any] | None) -> str | None:
+    """Which one value stands for missing ones; None when there are several."""
+    if not len(missing):
+        return "None"
+    marks = {_mark_of(v, scalar) for v in missing}
+    return marks.pop() if len(marks) == 1 else None
 
 
-def _pack_scalars(given: list[Any], kind: str, column: str) -> pa.Array:
+def _mark_of(value: Any, scalar: np.dtype[Any] | None) -> str | None:
+    if type(value) is float:
+        return "nan"
+    if scalar is not None and scalar.kind == "f" and type(value) is scalar.type:
+        return "scalar"
+    return next((name for name, mark in _MARKS.items() if value is mark), None)
+
+
+def _pack_scalars(given: list[Any], note: dict[str, Any]) -> tuple[pa.Array, dict[str, Any]]:
+    kind = note["of"]
     if kind == "int":
         try:
-            return pa.array(given, pa.int64())
+            return pa.array(given, pa.int64()), note
         except (pa.ArrowException, OverflowError):
-            return pa.array(given, pa.uint64())
+            return pa.array(given, pa.uint64()), note
     if kind == "datetime":
-        zones = {str(v.tzinfo): v.tzinfo for v in given if v is not None}
+        zones = {v.tzinfo for v in given if v is not None}
         if len(zones) > 1:
-            raise InvalidValue(
-                f"column {column!r} mixes time zones: {', '.join(sorted(zones))}",
-                "use pd.to_datetime(column, utc=True)",
-            )
-        return pa.array(given)
-    if (
-        kind == "time"
-        and (row := next((i for i, v in enumerate(given) if v is not None and v.tzinfo), None)) is not None
-    ):
-        raise InvalidValue(
-            f"column {column!r}: the time in row {row} has a time zone", "keep the zone in a column of its own"
-        )
-    return pa.array(given, _ARROW.get(kind))
+            raise ValueError("several time zones")
+        if (zone := zones.pop() if zones else None) is not None:
+            note = {**note, "layout": tagged.zone(zone)}  # Arrow gives another object for the same zone
+    return pa.array(given, _ARROW.get(kind)), note
 
 
-def _pack_arrays(given: list[Any], note: dict[str, Any], column: str) -> tuple[pa.Array, dict[str, Any]]:
-    present = [v for v in given if v is not None]
-    types = {v.dtype for v in present}
-    row = next((i for i, v in enumerate(given) if v is not None and (v.ndim != 1 or v.dtype.kind not in "biufU")), None)
-    if row is not None or len(types) != 1:
-        row = next(i for i, v in enumerate(given) if v is not None) if row is None else row
-        raise InvalidValue(
-            f"column {column!r} needs arrays of one dimension and one type of number; row {row} has shape"
-            f" {given[row].shape} and {given[row].dtype}; there are: {', '.join(sorted(map(str, types)))}",
-            "make them alike, or use .tolist() on each",
-        )
-    note["numpy"] = str(types.pop())
-    return pa.array(given), note
+def _pack_arrays(given: list[Any], note: dict[str, Any]) -> tuple[pa.Array, dict[str, Any]]:
+    types = {v.dtype for v in given if v is not None}
+    if len(types) != 1 or any(v.ndim != 1 for v in given if v is not None):
+        raise ValueError("arrays of several dimensions or types")
+    dtype = types.pop()
+    if dtype.kind not in "biufU" or not dtype.isnative or (dtype.itemsize > 8 and dtype.kind == "f"):
+        raise ValueError("arrays of other values")
+    return pa.array(given), {**note, "numpy": str(dtype)}
 
 
-def _pack_nested(given: list[Any], note: dict[str, Any], column: str) -> tuple[pa.Array, dict[str, Any]]:
+def _pack_nested(given: list[Any], note: dict[str, Any]) -> tuple[pa.Array, dict[str, Any]]:
     """Natively when every value comes back as it was, else as JSON text when that brings it back."""
     plain = [list(v) if isinstance(v, tuple) else v for v in given]
+    if (scalar := _scalar_inside(plain)) is not None:
+        note = {**note, "scalar": str(scalar)}
+        return pa.array([None if v is None else [i.item() for i in v] for v in plain]), note
     try:
         array = pa.array(plain)
-        if all(map(same, plain, array.to_pylist())):
+        if layouts.plain_type(array.type) == array.type and all(map(same, plain, array.to_pylist())):
             return array, note
-    except (pa.ArrowException, UnicodeError, OverflowError, TypeError, ValueError):
+    except _FAILS:
         pass  # ragged dicts and mixed lists: JSON keeps them
-    texts: list[str | None] = []
-    for row, value in enumerate(plain):
-        text = None if value is None else _json(value)
-        if value is not None and text is None:
-            raise InvalidValue(
-                f"column {column!r}: row {row} holds {repr(value)[:60]}, which would not come back unchanged",
-                "use lists and dicts of text, numbers and None, or one kind of value in all rows",
-            )
-        texts.append(text)
-    note["json"] = True
-    return pa.array(texts, pa.large_string()), note
+    texts = [None if v is None else _json(v) for v in plain]
+    return pa.array(texts, pa.large_string()), {**note, "json": True}
 
 
-def _json(value: Any) -> str | None:
-    try:
-        text = json.dumps(value, ensure_ascii=False)
-        text.encode()
-    except (TypeError, ValueError):
+def _scalar_inside(given: list[Any]) -> np.dtype[Any] | None:
+    """The dtype of the NumPy numbers that are all that the lists hold, or None."""
+    first = next((i for v in given if isinstance(v, list) for i in v), None)
+    if not isinstance(first, np.generic) or first.dtype.kind not in _NUMPY or first.dtype.itemsize > 8:
         return None
-    return text if same(value, json.loads(text)) else None
+    kind = type(first)
+    alike = all(v is None or (isinstance(v, list) and all(type(i) is kind for i in v)) for v in given)
+    return first.dtype if alike else None
 
 
-def same(a: Any, b: Any) -> bool:
-    """Whether two values are equal in value and type, all the way down; NaN equals NaN, 0.0 differs from -0.0."""
-    if isinstance(a, np.generic):
-        a = a.item()
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    if isinstance(a, dict):
-        return list(a) == list(b) and all(same(v, b[k]) for k, v in a.items())
-    if isinstance(a, float):
-        return (math.isnan(a) and math.isnan(b)) or (a == b and math.copysign(1, a) == math.copysign(1, b))
-    return bool(a == b)
+def _json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    text.encode()
+    if not same(value, json.loads(text)):
+        raise ValueError("JSON does not keep it")
+    return text
 
 
-def _refuse_value(given: list[Any], column: str, error: Exception) -> InvalidValue:
-    """The error for a value of the right type that Arrow refuses: finds its row."""
-    for row, value in enumerate(given):
+def _pack_tagged(values: np.ndarray, column: str) -> tuple[pa.Array, dict[str, Any]]:
+    texts: list[str | None] = []
+    checked: set[str] = set()
+    for row, value in enumerate(values):
+        if value is None:
+            texts.append(None)
+            continue
         try:
-            pa.array([value], pa.uint64() if isinstance(value, int) and value > 0 else None)
-        except (pa.ArrowException, UnicodeError, OverflowError, TypeError, ValueError) as reason:
-            return InvalidValue(
-                f"column {column!r}: row {row} holds {ascii(value)[:60]}, which cannot be stored: {reason}",
-                "mend the value, or convert the column to text",
-            )
-    return InvalidValue(
-        f"column {column!r} cannot be stored: {error}", "convert the column to text, numbers or dates first"
-    )
+            text = tagged.dumps(value)
+            if text not in checked and not same(value, tagged.loads(text)):
+                raise TypeError("it would not come back unchanged")
+        except (TypeError, ValueError, RecursionError, OverflowError) as error:
+            raise InvalidValue(
+                f"column {column!r}: row {row} holds {_shown(value)}: {error}",
+                "convert the column to text, numbers, dates, or lists and dicts of them",
+            ) from error
+        checked.add(text)
+        texts.append(text)
+    return pa.array(texts, pa.large_string()), {"kind": "object", "of": "mixed", "null": "None"}
+
+
+def _shown(value: Any) -> str:
+    try:
+        return ascii(value)[:60]
+    except RecursionError:
+        return f"a {type(value).__name__} that holds itself"

@@ -14,27 +14,17 @@ import pandas as pd
 import pyarrow as pa
 
 from nbmlops.errors import InvalidValue
-from nbmlops.frames import encode, objects
-from nbmlops.frames.digest import contiguous, is_valid_text
-
-Values = pd.Series | pd.Index
-_NULLABLE = frozenset(
-    {"boolean", "Float32", "Float64", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64"}
-)
-_NAT = np.iinfo(np.int64).min
+from nbmlops.frames import encode, layouts, tagged
+from nbmlops.frames.digest import column_digest, contiguous, is_valid_text
+from nbmlops.frames.pandas_values import chunked, index_of, pack_values, range_note, unpack_values
 
 
 def pack(frame: pd.DataFrame) -> tuple[pa.Table, dict[str, Any]]:
     """A table of plain values and the manifest that brings the same frame back.
 
     Raises:
-        InvalidValue: duplicate labels, or columns that cannot be kept exactly; all of them are named.
+        InvalidValue: columns or ``attrs`` that cannot be kept exactly; all of them are named.
     """
-    if not frame.columns.is_unique:
-        twice = ", ".join(repr(c) for c in frame.columns[frame.columns.duplicated()].unique())
-        raise InvalidValue(
-            f"column names appear more than once: {twice}", "rename them; a snapshot needs distinct names"
-        )
     fields = _field_names(frame.columns)
     arrays, notes, faults, hints = [], [], [], []
     for position, field in enumerate(fields):
@@ -54,13 +44,19 @@ def pack(frame: pd.DataFrame) -> tuple[pa.Table, dict[str, Any]]:
         raise InvalidValue.of("the frame cannot be kept exactly", faults, "; ".join(dict.fromkeys(hints)))
     index, levels = _pack_index(frame.index, fields)
     manifest = {"engine": "pandas", "columns": notes, "labels": _pack_labels(frame.columns), "index": index}
+    if frame.attrs:
+        manifest["attrs"] = _pack_attrs(frame.attrs)
+    if not frame.flags.allows_duplicate_labels:
+        manifest["flags"] = {"allows_duplicate_labels": False}
     return pa.table([*arrays, *levels.values()], names=[*fields, *levels]), manifest
 
 
 def unpack(table: pa.Table, manifest: dict[str, Any], columns: Sequence[Hashable] | None = None) -> pd.DataFrame:
     """The frame that :func:`pack` was given, or some of its columns, in the order asked for, with its index."""
     notes, labels = manifest["columns"], _unpack_labels(manifest)
-    chosen = list(range(len(notes))) if columns is None else [_position(labels, notes, c) for c in columns]
+    chosen = list(range(len(notes)))
+    if columns is not None:
+        chosen = [i for c in columns for i in _positions(labels, notes, c)]
     index = _unpack_index(manifest["index"], table)
     data = {}
     for i in chosen:
@@ -68,198 +64,112 @@ def unpack(table: pa.Table, manifest: dict[str, Any], columns: Sequence[Hashable
         data[i] = pd.Series(values, index=index, dtype=values.dtype, copy=False)  # the dtype stops pandas from guessing
     frame = pd.DataFrame(data, index=index, copy=False)
     frame.columns = labels if columns is None else labels[chosen]
-    return frame
+    frame.attrs.update(tagged.decode(manifest.get("attrs", {})))
+    return frame.set_flags(**manifest["flags"]) if "flags" in manifest else frame
 
 
 def fields_of(manifest: dict[str, Any], columns: Sequence[Hashable]) -> tuple[list[str], list[Hashable]]:
     """The table's fields needed for these labels, index included, and the labels that do not exist."""
     notes, labels = manifest["columns"], _unpack_labels(manifest)
     unknown = [c for c in columns if c not in labels and c not in {n["field"] for n in notes}]
-    wanted = [notes[_position(labels, notes, c)]["field"] for c in columns if c not in unknown]
+    wanted = [notes[i]["field"] for c in columns if c not in unknown for i in _positions(labels, notes, c)]
     return [*dict.fromkeys(wanted), *(level["field"] for level in manifest["index"].get("levels", ()))], unknown
 
 
-def _position(labels: pd.Index, notes: list[dict[str, Any]], column: Hashable) -> int:
-    return labels.get_loc(column) if column in labels else [n["field"] for n in notes].index(column)  # type: ignore[arg-type,return-value]
+def _positions(labels: pd.Index, notes: list[dict[str, Any]], column: Hashable) -> list[int]:
+    """Where the columns of a label are; of a label that is no label, the column whose field has this name."""
+    if column in labels:
+        found = np.zeros(len(labels), bool)
+        found[labels.get_loc(column)] = True
+        return [int(i) for i in np.flatnonzero(found)]
+    return [[n["field"] for n in notes].index(column)]  # type: ignore[arg-type]
 
 
-# --- values -----------------------------------------------------------------------------------------------------
-def pack_values(values: Values, column: str) -> tuple[pa.Array | pa.ChunkedArray, dict[str, Any]]:
-    """One column or index level as plain Arrow values and its dtype descriptor.
-
-    Raises:
-        InvalidValue: the dtype or a value cannot be kept exactly.
-    """
-    dtype = values.dtype
-    if isinstance(dtype, np.dtype):
-        return _pack_numpy(values, dtype, column)
-    if isinstance(dtype, pd.CategoricalDtype):
-        return _pack_categorical(values.array, column)
-    if isinstance(dtype, pd.PeriodDtype):
-        ordinals = np.asarray(values.array.asi8)  # type: ignore[attr-defined]
-        return pa.array(ordinals, mask=ordinals == _NAT), {"kind": "period", "freq": dtype.name[7:-1]}
-    if isinstance(dtype, pd.IntervalDtype):
-        return _pack_interval(values.array, dtype, column)
-    if isinstance(dtype, pd.ArrowDtype):
-        given = _chunked(values.array.__arrow_array__())  # type: ignore[attr-defined]
-        schema = encode.schema_to_json(pa.schema([("v", given.type)]))
-        return encode.plain(given), {"kind": "arrow", "type": str(given.type), "given": schema}
-    if isinstance(dtype, pd.StringDtype):
-        note = {"kind": "string", "storage": dtype.storage, "na": "NA" if dtype.na_value is pd.NA else "nan"}
-        return _chunked(pa.array(values.array)).cast(pa.large_string()), note
-    if isinstance(dtype, pd.DatetimeTZDtype):
-        array = _chunked(pa.array(values.array))
-        return array, {"kind": "zoned", "unit": dtype.unit, "tz": array.type.tz}
-    if dtype.name in _NULLABLE:
-        return pa.array(values.array), {"kind": "nullable", "name": dtype.name}
-    hint = (
-        ".sparse.to_dense() makes it an ordinary one"
-        if isinstance(dtype, pd.SparseDtype)
-        else "convert it with .astype(…)"
-    )
-    raise InvalidValue(f"column {column!r} has the dtype {dtype}, which cannot be kept", hint)
-
-
-def _pack_numpy(values: Values, dtype: np.dtype[Any], column: str) -> tuple[pa.Array, dict[str, Any]]:
-    if pd.api.types.is_object_dtype(dtype):
-        return objects.pack(values.to_numpy(), column)
-    if not dtype.isnative or dtype.kind not in "biufMm" or dtype.itemsize > 8:
-        hint = "keep real and imaginary part in two columns" if dtype.kind == "c" else "convert it with .astype(…)"
-        raise InvalidValue(
-            f"column {column!r} has the dtype {dtype.str if not dtype.isnative else dtype}, which cannot be kept", hint
-        )
-    return pa.array(values.to_numpy(), from_pandas=True), {"kind": "numpy", "name": str(dtype)}
-
-
-def _pack_categorical(values: Any, column: str) -> tuple[pa.Array, dict[str, Any]]:
-    categories, note = pack_values(values.categories, f"{column} (categories)")
-    categories = contiguous(categories)
-    codes = np.asarray(values.codes)
-    indices = pa.array(codes, mask=codes < 0)
-    plain = categories.take(indices) if len(categories) else pa.nulls(len(codes), categories.type)
-    stored = {"dtype": note, **encode.array_to_json(categories), **_range_note(values.categories)}
-    return plain, {"kind": "categorical", "ordered": bool(values.ordered), "categories": stored}
-
-
-def _pack_interval(values: Any, dtype: pd.IntervalDtype, column: str) -> tuple[pa.Array, dict[str, Any]]:
-    missing = pa.array(np.asarray(values.isna()))
-    left, note = pack_values(pd.Index(values.left), column)
-    right, _ = pack_values(pd.Index(values.right), column)
-    array = pa.StructArray.from_arrays([contiguous(left), contiguous(right)], names=["left", "right"], mask=missing)
-    return array, {"kind": "interval", "closed": dtype.closed, "of": note}
-
-
-def unpack_values(column: pa.ChunkedArray, note: dict[str, Any]) -> Any:
-    """The pandas or NumPy array that :func:`pack_values` was given."""
-    kind = note["kind"]
-    if kind == "object":
-        return objects.unpack(column, note)
-    if kind == "numpy":
-        return _numpy(column, note["name"])
-    if kind == "categorical":
-        return _unpack_categorical(column, note)
-    if kind == "period":
-        ordinals = np.asarray(contiguous(column).fill_null(_NAT))
-        return pd.PeriodIndex.from_ordinals(ordinals, freq=note["freq"]).array  # type: ignore[attr-defined]
-    if kind == "interval":
-        left, right = (unpack_values(_chunked(f), note["of"]) for f in contiguous(column).flatten())
-        return pd.arrays.IntervalArray.from_arrays(left, right, closed=note["closed"])
-    if kind == "arrow":
-        return pd.arrays.ArrowExtensionArray(column.cast(encode.schema_from_json(note["given"]).field(0).type))
-    if kind == "string":
-        more = {} if note["na"] == "NA" else {"na_value": np.nan}
-        return pd.StringDtype(note["storage"], **more).__from_arrow__(column)  # type: ignore[attr-defined]
-    if kind == "zoned":
-        moments = _numpy(column.cast(pa.timestamp(note["unit"])), f"datetime64[{note['unit']}]")
-        return pd.DatetimeIndex(moments).tz_localize("UTC").tz_convert(_zone(note["tz"])).array
-    return pd.api.types.pandas_dtype(note["name"]).__from_arrow__(column)  # type: ignore[union-attr]
-
-
-def _zone(name: str) -> Any:
-    """Arrow writes fixed offsets as ``+02:00``, which pandas reads through ``UTC+02:00``."""
-    return f"UTC{name}" if name[:1] in {"+", "-"} else name
-
-
-def _numpy(column: pa.ChunkedArray, name: str) -> np.ndarray:
-    values = column.to_numpy().astype(name, copy=False)
-    return values if values.flags.writeable else values.copy()
-
-
-def _unpack_categorical(column: pa.ChunkedArray, note: dict[str, Any]) -> pd.Categorical:
-    stored = note["categories"]
-    array = encode.array_from_json(stored)
-    index = _index(unpack_values(_chunked(array), stored["dtype"]), stored)
-    codes = np.asarray(encode.codes(column, array).fill_null(-1))
-    return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(index, ordered=note["ordered"]))  # type: ignore[return-value]
-
-
-def _chunked(array: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
-    return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+def _pack_attrs(attrs: dict[Any, Any]) -> Any:
+    faults = []
+    for key, value in attrs.items():
+        try:
+            tagged.dumps({key: value})
+        except (TypeError, ValueError, RecursionError) as error:
+            faults.append(f"frame.attrs[{key!r}]: {error}")
+    if faults:
+        raise InvalidValue.of("the frame cannot be kept exactly", faults, "remove it: frame.attrs.pop(…)")
+    return tagged.encode(dict(attrs))
 
 
 # --- index and labels -------------------------------------------------------------------------------------------
 def _field_names(labels: pd.Index) -> list[str]:
     """One distinct text per label: the label itself, or its text form with underscores added until it is distinct."""
-    if odd := [ascii(c) for c in labels if isinstance(c, str) and not is_valid_text(c)]:
-        raise InvalidValue(f"column names that are not valid text: {', '.join(odd)}", "rename them")
     names: dict[str, None] = {}
-    taken = {c for c in labels if isinstance(c, str)}
+    taken = {c for c in labels if isinstance(c, str) and is_valid_text(c)}
     for label in labels:
-        name = label if isinstance(label, str) else str(label)
-        while name in names or (not isinstance(label, str) and name in taken):
+        own = isinstance(label, str) and label in taken and label not in names
+        name = label if own else str(label).encode(errors="backslashreplace").decode()
+        while not own and (name in names or name in taken):
             name += "_"
         names[name] = None
     return list(names)
 
 
-def _range_note(index: pd.Index) -> dict[str, Any]:
-    """What an index is beyond its values: a range, or dates with a frequency."""
-    if isinstance(index, pd.RangeIndex):
-        return {"range": [index.start, index.stop, index.step]}
-    freq = getattr(index, "freqstr", None) if isinstance(index, pd.DatetimeIndex | pd.TimedeltaIndex) else None
-    return {"freq": freq} if freq else {}
-
-
-def _index(values: Any, note: dict[str, Any], name: Hashable = None) -> pd.Index:
-    if "range" in note:
-        start, stop, step = note["range"]
-        return pd.RangeIndex(start, stop, step, name=name)
-    index = pd.Index(values, name=name, dtype=values.dtype)
-    if "freq" in note:
-        index.freq = note["freq"]  # type: ignore[attr-defined]
-    return index
-
-
 def _pack_index(index: pd.Index, taken: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     if isinstance(index, pd.RangeIndex):
-        return {"kind": "range", "name": _name(index.name), **_range_note(index)}, {}
+        return {"kind": "range", "name": _name(index.name), **range_note(index)}, {}
     levels, arrays = [], {}
     for i, values in enumerate(_levels(index)):
-        field = values.name if isinstance(values.name, str) and values.name else f"__index_level_{i}__"
+        named = isinstance(values.name, str) and values.name and is_valid_text(values.name)
+        field = values.name if named else f"__index_level_{i}__"
         while field in taken or field in arrays:
             field = f"__index_{field}__"
-        array, note = pack_values(values, field)
-        levels.append({"field": field, "name": _name(values.name), "dtype": note, **_range_note(values)})
-        arrays[field] = array
+        level = {"field": field, "name": _name(values.name)}
+        if isinstance(index, pd.MultiIndex) and index.levels[i].dtype != values.dtype:
+            # Missing entries made another dtype of the values, such as floats of whole numbers.
+            known, codes = index.levels[i], np.asarray(index.codes[i])
+            array, note = pack_values(known, field)
+            arrays[field] = contiguous(array).take(pa.array(codes, mask=codes < 0))
+            levels.append({**level, "dtype": note, "missing": True})
+            continue
+        arrays[field], note = pack_values(values, field)
+        levels.append({**level, "dtype": note, **range_note(values)})
     kind = "multi" if isinstance(index, pd.MultiIndex) else "values"
     return {"kind": kind, "levels": levels}, arrays
 
 
 def _unpack_index(note: dict[str, Any], table: pa.Table) -> pd.Index:
     if note["kind"] == "range":
-        return _index(None, note, _unname(note["name"]))
-    indexes = [
-        _index(unpack_values(table.column(level["field"]), level["dtype"]), level, _unname(level["name"]))
-        for level in note["levels"]
-    ]
-    return (
-        pd.MultiIndex.from_arrays(indexes, names=[i.name for i in indexes]) if note["kind"] == "multi" else indexes[0]
-    )
+        return index_of(None, note, _unname(note["name"]))
+    notes = note["levels"]
+    indexes = [_unpack_level(table.column(level["field"]), level) for level in notes]
+    if note["kind"] == "values":
+        return indexes[0]
+    made = pd.MultiIndex.from_arrays(indexes, names=[i.name for i in indexes])
+    for i, level in enumerate(notes):
+        if level.get("missing"):
+            made = _with_missing(made, i, table.column(level["field"]), level)
+    return made
+
+
+def _unpack_level(column: pa.ChunkedArray, note: dict[str, Any]) -> pd.Index:
+    name = _unname(note["name"])
+    if note.get("missing"):  # a place to be taken
+        return pd.RangeIndex(len(column), name=name)
+    return index_of(unpack_values(column, note["dtype"]), note, name)
+
+
+def _with_missing(index: pd.MultiIndex, i: int, column: pa.ChunkedArray, note: dict[str, Any]) -> pd.MultiIndex:
+    """The index with a level whose dtype has no missing values although some of its entries are missing."""
+    present = np.asarray(column.is_valid())
+    codes, known = pd.factorize(index_of(unpack_values(column.drop_null(), note["dtype"]), note), sort=False)
+    all_codes = np.full(len(column), -1, np.int64)
+    all_codes[present] = codes
+    levels: list[Any] = list(index.levels)
+    coded: list[Any] = list(index.codes)
+    levels[i], coded[i] = pd.Index(known, dtype=known.dtype, tupleize_cols=False), all_codes
+    return pd.MultiIndex(levels=levels, codes=coded, names=index.names, verify_integrity=False)
 
 
 def _pack_labels(labels: pd.Index) -> dict[str, Any]:
     if isinstance(labels, pd.RangeIndex):
-        return {"kind": "range", "name": _name(labels.name), **_range_note(labels)}
+        return {"kind": "range", "name": _name(labels.name), **range_note(labels)}
     levels = []
     for values in _levels(labels):
         try:
@@ -268,7 +178,7 @@ def _pack_labels(labels: pd.Index) -> dict[str, Any]:
             raise InvalidValue(
                 error.message, "give all columns names of one type: frame.columns = frame.columns.map(str)"
             ) from error
-        level = {"name": _name(values.name), "dtype": note, **_range_note(values)}
+        level = {"name": _name(values.name), "dtype": note, **range_note(values)}
         levels.append({**level, **encode.array_to_json(contiguous(array))})
     return {"kind": "multi" if isinstance(labels, pd.MultiIndex) else "values", "levels": levels}
 
@@ -276,9 +186,9 @@ def _pack_labels(labels: pd.Index) -> dict[str, Any]:
 def _unpack_labels(manifest: dict[str, Any]) -> pd.Index:
     note = manifest["labels"]
     if note["kind"] == "range":
-        return _index(None, note, _unname(note["name"]))
+        return index_of(None, note, _unname(note["name"]))
     indexes = [
-        _index(unpack_values(_chunked(encode.array_from_json(level)), level["dtype"]), level, _unname(level["name"]))
+        index_of(unpack_values(chunked(encode.array_from_json(level)), level["dtype"]), level, _unname(level["name"]))
         for level in note["levels"]
     ]
     return (
@@ -295,13 +205,21 @@ def _name(name: Any) -> Any:
     if isinstance(name, tuple):
         return {"tuple": [_name(n) for n in name]}
     name = name.item() if isinstance(name, np.generic) else name
-    if name is None or isinstance(name, str | int) or (isinstance(name, float) and np.isfinite(name)):
+    plain = name is None or isinstance(name, int) or (isinstance(name, str) and is_valid_text(name))
+    if plain or (isinstance(name, float) and np.isfinite(name)):
         return name
-    raise InvalidValue(f"an index is named {name!r} ({type(name).__name__})", "name it with text, a number or nothing")
+    try:
+        return {"tagged": tagged.encode(name)}
+    except TypeError as error:
+        raise InvalidValue(
+            f"an index is named {name!r:.60}: {error}", "name it with text, a number or nothing"
+        ) from error
 
 
 def _unname(name: Any) -> Any:
-    return tuple(_unname(n) for n in name["tuple"]) if isinstance(name, dict) else name
+    if not isinstance(name, dict):
+        return name
+    return tuple(_unname(n) for n in name["tuple"]) if "tuple" in name else tagged.decode(name["tagged"])
 
 
 def check(frame: pd.DataFrame, again: pd.DataFrame) -> None:
@@ -310,21 +228,56 @@ def check(frame: pd.DataFrame, again: pd.DataFrame) -> None:
     Raises:
         InvalidValue: a dtype, label or value differs.
     """
+    # pandas does not compare all of these.
+    strange = [isinstance(d, pd.ArrowDtype) or pd.api.types.is_object_dtype(d) for d in frame.dtypes]
+    plain = [i for i, odd in enumerate(strange) if not odd]
     try:
-        pd.testing.assert_frame_equal(frame, again, check_exact=True, check_index_type=True, check_column_type=True)
+        pd.testing.assert_index_equal(frame.columns, again.columns, exact=True, check_exact=True, obj="column names")
+        pd.testing.assert_frame_equal(
+            frame.iloc[:, plain],
+            again.iloc[:, plain],
+            check_exact=True,
+            check_index_type=True,
+            check_column_type=True,
+        )
     except AssertionError as error:
         what = " ".join(str(error).split())[:300]
         raise InvalidValue(
             f"the frame would not come back as it is: {what}", "convert the column named to a plainer dtype"
         ) from error
-    for position, dtype in enumerate(frame.dtypes):
-        if pd.api.types.is_object_dtype(dtype):
-            _check_objects(frame.iloc[:, position], again.iloc[:, position])
+    _check_levels(frame.index, again.index)
+    for position in (i for i, odd in enumerate(strange) if odd):
+        given, back = frame.iloc[:, position], again.iloc[:, position]
+        if isinstance(given.dtype, pd.ArrowDtype):
+            _check_arrow(given, back)
+        else:
+            _check_objects(given, back)
+
+
+def _check_levels(given: pd.Index, again: pd.Index) -> None:
+    """The dtypes of a multiple index, which pandas compares only where nothing is missing."""
+    if not isinstance(given, pd.MultiIndex) or not isinstance(again, pd.MultiIndex):
+        return
+    for i, (one, other) in enumerate(zip(given.levels, again.levels, strict=True)):
+        if len(given) and one.dtype != other.dtype:
+            raise InvalidValue(
+                f"index level {i} ({given.names[i]!r}) of type {one.dtype} would come back as {other.dtype}",
+                "make a column of it with .reset_index()",
+            )
+
+
+def _check_arrow(given: pd.Series, again: pd.Series) -> None:
+    one, other = (layouts.plain(chunked(s.array.__arrow_array__())) for s in (given, again))  # type: ignore[attr-defined]
+    if given.dtype != again.dtype or column_digest(one) != column_digest(other):
+        raise InvalidValue(
+            f"column {given.name!r} of type {given.dtype} would come back as {again.dtype}, or with other values",
+            "register the extension type, or convert the column to a plainer dtype",
+        )
 
 
 def _check_objects(given: pd.Series, again: pd.Series) -> None:
     for row, (a, b) in enumerate(zip(given, again, strict=True)):
-        if not isinstance(a, np.ndarray) and not pd.api.types.is_scalar(a) and not objects.same(a, b):
+        if not tagged.same(a, b):
             raise InvalidValue(
                 f"column {given.name!r}: row {row} holds {a!r:.60} and would come back as {b!r:.60}",
                 "use plainer values",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import uuid
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pyarrow as pa
 
 N = 3
 TYO = dt.timezone(dt.timedelta(hours=9))
+UUIDS = pa.array([b"0" * 16, None, b"1" * 16], pa.binary(16))
 COLUMNS = {
     "int64": [1, 2, 3],
     "uint8": np.array([1, 2, 255], np.uint8),
@@ -75,4 +77,39 @@ COLUMNS = {
     "datetimes": pd.Series(
         [dt.datetime(2020, 1, 1, tzinfo=dt.UTC), None, dt.datetime(1900, 1, 1, tzinfo=dt.UTC)], dtype=object
     ),
+    "sparse": pd.arrays.SparseArray([0, 1, 0]),
+    "sparse float": pd.arrays.SparseArray([np.nan, 1.5, np.nan]),
+    "sparse filled": pd.arrays.SparseArray([2, 2, 3], fill_value=2, dtype=pd.SparseDtype("int8", 2)),
+    "complex": np.array([1 + 2j, complex(np.nan, -0.0), complex(-np.inf, 0)]),
+    "complex64": np.array([1 + 2j, 0, -1j], np.complex64),
+    "big endian": np.array([1, 2, -3], ">i4"),
+    "big endian float": np.array([1.5, np.nan, -0.0], ">f8"),
+    "long double": np.array([1, np.nan, np.longdouble(1) / 3], np.longdouble),
+    "seconds far away": pd.Series(np.array([2**60, 0, -(2**60)], "M8[s]")),
+    "category complex": pd.Categorical([1j, 2.0, 1j]),
+    "category mixed": pd.Categorical([1, "1", (1,)]),
+    "mixed": pd.Series([1, "x", None], dtype=object),
+    "mixed missing": pd.Series([None, np.nan, pd.NA], dtype=object),
+    "missing beside text": pd.Series(["a", np.nan, None], dtype=object),
+    "bool beside int": pd.Series([1, True, 1.0], dtype=object),
+    "timestamps": pd.Series([pd.Timestamp("2020"), pd.Timestamp("2020", tz="Asia/Tokyo"), pd.NaT], dtype=object),
+    "timedeltas": pd.Series([pd.Timedelta(1, "ns"), pd.NaT, dt.timedelta.max], dtype=object),
+    "periods": pd.Series([pd.Period("2020", "M"), None, pd.Interval(0, 1.5, "both")], dtype=object),
+    "huge": pd.Series([1, 2**70, -(2**20000)], dtype=object),
+    "surrogates": pd.Series(["a", "\ud800", "\ud800\udc00"], dtype=object),
+    "sets": pd.Series([{1, 2}, frozenset("ab"), set()], dtype=object),
+    "dicts of all keys": pd.Series([{1: (2, {"$": 3})}, {"$": "decimal", "v": "x"}, {(1, 2): None}], dtype=object),
+    "matrices": pd.Series([np.zeros((2, 2)), np.array([1, 2], ">i2"), np.array([[None, "x"]], object)], dtype=object),
+    "zones": pd.Series([dt.datetime(2020, 1, 1, tzinfo=z) for z in (TYO, dt.UTC, None)], dtype=object),
+    "folds": pd.Series([dt.datetime(2020, 10, 25, 2, fold=f) for f in (0, 1, 0)], dtype=object),
+    "times of zones": pd.Series([dt.time(1, tzinfo=TYO), dt.time(1), None], dtype=object),
+    "numpy scalars": pd.Series([np.int8(1), np.int64(1), 1], dtype=object),
+    "numpy floats": pd.Series([np.float32(0.1), np.float32(np.nan), np.float32(2)], dtype=object),
+    "numpy moments": pd.Series([np.datetime64("2020", "D"), np.timedelta64(3, "h"), np.complex64(1j)], dtype=object),
+    "lists of numpy": pd.Series([[np.int8(1)], [], None], dtype=object),
+    "uuids": pd.Series([uuid.UUID(int=5), bytearray(b"x"), 1j], dtype=object),
+    "odd decimals": pd.Series([decimal.Decimal(d) for d in ("-0", "Infinity", "NaN")], dtype=object),
+    "dicts of nothing": pd.Series([{}, {}, None], dtype=object),
+    "arrow extension": pd.Series(pd.arrays.ArrowExtensionArray(pa.ExtensionArray.from_storage(pa.uuid(), UUIDS))),
+    "arrow struct of nothing": pd.Series(pd.arrays.ArrowExtensionArray(pa.array([{}, None, {}], pa.struct([])))),
 }
