@@ -6,16 +6,16 @@ which only the digests are held: 16 bytes per row.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
 from nbmlops.errors import InvalidValue, NotFound
+from nbmlops.frames import hashing
 from nbmlops.frames.digest import logical_type
-from nbmlops.frames.row_digest import Rows, digests
 from nbmlops.records import Duplicates, Leakage
 
 if TYPE_CHECKING:
@@ -23,6 +23,34 @@ if TYPE_CHECKING:
 
 EXAMPLES = 5
 _SHOWN = 10  # rows of a group that an example names
+
+
+Rows: TypeAlias = pa.Table | Iterable[pa.Table]
+
+
+def chunks(rows: Rows) -> Iterable[pa.Table]:
+    """A table as one chunk, or the chunks there are."""
+    return [rows] if isinstance(rows, pa.Table) else rows
+
+
+def digests(rows: Rows, columns: Sequence[str] | None = None) -> np.ndarray:
+    """One 128-bit digest per row, shape (rows, 2), see ``hashing``; ``columns`` names which count, all by default.
+
+    Only 16 bytes per row are held; chunks are read once and let go.
+
+    Raises:
+        NotFound: there is no such column.
+    """
+    made = []
+    for chunk in chunks(rows):
+        names = chunk.column_names if columns is None else list(columns)
+        for name in names:
+            if name not in chunk.column_names:
+                raise NotFound.of("column", str(name), chunk.column_names)
+        made.append(hashing.row_hashes(chunk.select(names)))
+    if len(made) == 1:
+        return made[0]
+    return np.concatenate(made) if made else np.zeros((0, 2), np.uint64)
 
 
 def grouped(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -26,8 +26,8 @@ import pyarrow.compute as pc
 from nbmlops.errors import InvalidValue, NotFound
 from nbmlops.frames import encode
 from nbmlops.frames.digest import contiguous
-from nbmlops.frames.row_digest import Rows, digests, mix
-from nbmlops.frames.rows import EXAMPLES, grouped
+from nbmlops.frames.hashing import mix
+from nbmlops.frames.rows import EXAMPLES, Rows, digests, grouped
 from nbmlops.records import Finding
 
 WAYS = ("random", "stratified", "time", "group")

@@ -15,8 +15,7 @@ from nbmlops.frames import arrow, encode
 from nbmlops.frames.contracts import expressions, kinds, schemas
 from nbmlops.frames.contracts.contract import ColumnRule, Contract
 from nbmlops.frames.digest import contiguous, is_text
-from nbmlops.frames.row_digest import digests
-from nbmlops.frames.rows import grouped
+from nbmlops.frames.rows import digests, grouped
 from nbmlops.records import ContractReport, Violation
 
 EXAMPLES = 5

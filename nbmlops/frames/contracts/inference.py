@@ -15,8 +15,7 @@ from nbmlops.frames import arrow, encode
 from nbmlops.frames.contracts import kinds
 from nbmlops.frames.contracts.contract import ColumnRule, Contract, Range
 from nbmlops.frames.digest import is_text
-from nbmlops.frames.row_digest import digests
-from nbmlops.frames.rows import grouped
+from nbmlops.frames.rows import digests, grouped
 
 FEW = 20  # distinct texts that are listed; more of them are no list of what is allowed
 LONGEST = 60  # characters of a listed text
