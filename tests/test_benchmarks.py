@@ -30,11 +30,47 @@ ROWS = (
 )
 
 
-def test_tracking_prints_every_row():
-    command = [sys.executable, "-m", "benchmarks.tracking", "--quick", "--peer-python", "no-such-interpreter"]
+DATASET_ROWS = (
+    "first snapshot of 50,000 x 10",
+    "nbmlops, arrow",
+    "nbmlops, pandas",
+    "again, unchanged",
+    "1 % appended",
+    "0.1 % of the rows changed at random",
+    "a block of 1 % changed",
+    "1,000 rows inserted",
+    "a column of noise added",
+    "load it all, as arrow",
+    "load it all, as pandas",
+    "load one column, as arrow",
+    "load one column, as pandas",
+    "plain Parquet",
+    "a folder of 200 files",
+    "profile of the first version",
+    "profile after 1 % was appended",
+    "diff of two that differ in one chunk",
+)
+
+
+def quick(benchmark):
+    command = [sys.executable, "-m", benchmark, "--quick", "--peer-python", "no-such-interpreter"]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    head, *table = done.stdout.split("\n\n")[0].splitlines()
+    return done.stdout
+
+
+def test_datasets_prints_every_row():
+    said = quick("benchmarks.datasets")
+    head, *table = said.split("\n\n")[0].splitlines()
+    assert head.split() == ["wall", "CPU", "added", "time", "bytes", "budget", "met"]
+    assert [row for row in DATASET_ROWS if not any(row in line for line in table)] == []
+    for peer in ("Lance", "Delta", "DVC"):
+        assert f"skipped: {peer}" in said
+
+
+def test_tracking_prints_every_row():
+    said = quick("benchmarks.tracking")
+    head, *table = said.split("\n\n")[0].splitlines()
     assert head.split() == ["nbmlops", "ratio", "budget", "met"]
     assert [row for row in ROWS if not any(row in line for line in table)] == []
-    assert "skipped: MLflow" in done.stdout
+    assert "skipped: MLflow" in said
