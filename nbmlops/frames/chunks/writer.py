@@ -54,6 +54,7 @@ class Writer:
         self._waiting: list[pa.Table] = []
         self._row, self._cut, self._counted = 0, 0 if before is not None else None, 0
         self._limits: cuts.Limits | None = before.layout.limits if before is not None else None
+        self._end: int | None = None  # the number of rows, once it is known
         self._columns: list[str] = []
         self._written: list[_Written] = []
         self._prints: dict[str, list[int]] = {}
@@ -101,6 +102,7 @@ class Writer:
             self._prints = {c: [] for c in self._columns}
         if not self._hashed:
             self._count_blocks(table, last)
+        self._end = self._row + table.num_rows if last else None
         place = cuts.Place(self._row, self._cut, last, self._short())
         before = self._before.layout.before if self._before is not None else None
         spans = cuts.plan(table, self._columns, self._limits, before, place)
@@ -178,8 +180,16 @@ class Writer:
             old = self._before.layout.chunks[span.same]
             if old.start == span.start and name in old.pieces and self._unchanged(name, span):
                 return old.pieces[name], old.pieces[name].digest
-        found = digest.column_digest(column)
+        found = self._digest(column, name, span)
         return (self._before.layout.known.get(found) if self._before is not None else None), found
+
+    def _digest(self, column: pa.ChunkedArray, name: str, span: cuts.Span) -> str:
+        """The digest of a piece; of one that begins and ends with blocks, from theirs, without hashing it again."""
+        first, last = span.start // digest.BLOCK, -(-span.stop // digest.BLOCK)
+        ends = span.stop % digest.BLOCK == 0 or (last == len(self._blocks[name]) and span.stop == self._end)
+        if span.start % digest.BLOCK == 0 and ends and last <= len(self._blocks[name]):
+            return digest.of_blocks(column.type, len(column), self._blocks[name][first:last])
+        return digest.column_digest(column)
 
     def _unchanged(self, name: str, span: cuts.Span) -> bool:
         """Whether every block that the span touches is as it was, at the same rows and with the same type."""
