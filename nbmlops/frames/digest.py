@@ -1,7 +1,8 @@
 """The canonical digest of a table: a function of its schema and values, and of nothing else.
 
 Library hashes are unusable here: those of polars and DuckDB changed between releases, and all of them call 0.0 and -0.0
-equal. Parquet bytes change with every writer. So the definition is our own, ``nbmlops-frame-1``:
+equal. Parquet bytes change with every writer. So the definition is our own, ``nbmlops-frame-1``, byte by byte in
+docs/digests.md:
 
 - a column is cut into blocks of 65,536 rows, whatever its chunks; each block is one BLAKE3 over its canonical bytes;
 - canonical bytes: row count, null count, the validity bits if there are nulls, then the values little-endian with
