@@ -14,6 +14,7 @@ OLDEST := .venv-oldest
 help:
 	@echo "make demo    the worked case, from data to a retrained model (under 3 minutes)"
 	@echo "make test    all tests"
+	@echo "make oldest  the oldest pyarrow, for the tests of digests (part of make test)"
 	@echo "make lint    style, types, import direction, notebooks without outputs"
 	@echo "make lab     JupyterLab on the tutorial"
 	@echo "make clean   remove the virtual environment and what demo and tests wrote"

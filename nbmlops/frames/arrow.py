@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nbmlops import lazy
 from nbmlops.errors import InvalidValue, NotFound
@@ -337,10 +338,29 @@ def _dictionary(column: pa.ChunkedArray, entries: pa.Array, index: pa.DataType, 
     return restored.restore_column(column, kind, {"": entries})
 
 
+def _are_categories(column: pa.ChunkedArray) -> bool:
+    """Whether the entries of a dictionary can be pandas categories: each there once, and none missing."""
+    entries = digest.contiguous(column).dictionary
+    return entries.null_count == 0 and (pa.types.is_nested(entries.type) or len(pc.unique(entries)) == len(entries))
+
+
 def _to_pandas(table: pa.Table) -> pd.DataFrame:
-    for i, field in enumerate(table.schema):
-        if field.type == pa.time64("ns"):  # Python's time objects, all that pandas has, end at microseconds
-            micro = table.column(i).cast(pa.time64("us"), safe=False)
-            table = table.set_column(i, field.with_type(micro.type), micro)
+    for i, name in enumerate(table.column_names):
+        column = table.column(i)
+        known = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        odd = layouts.plain_type(known) != known  # Arrow converts few of these, and ends the process at others
+        if odd or (known != column.type and not _are_categories(column)):
+            column = layouts.plain(column)
+        if column.type == pa.time64("ns"):  # Python's time objects, all that pandas has, end at microseconds
+            column = column.cast(pa.time64("us"), safe=False)
+        table = table.set_column(i, name, column) if column.type != table.schema.field(i).type else table
     # Without a note by pandas, dates are worth more as datetime64 than as Python objects.
-    return table.to_pandas(date_as_object=b"pandas" in (table.schema.metadata or {}))
+    dates = b"pandas" in (table.schema.metadata or {})
+    try:
+        return table.to_pandas(date_as_object=dates)
+    except (pa.ArrowException, ValueError):  # lists of some types and moments; pandas shows them as Arrow's own
+        import pandas as pd
+
+        return table.to_pandas(
+            date_as_object=dates, types_mapper=lambda k: pd.ArrowDtype(k) if pa.types.is_nested(k) else None
+        )

@@ -1,7 +1,8 @@
 """The canonical digest of a table: a function of its schema and values, and of nothing else.
 
 Library hashes are unusable here: those of polars and DuckDB changed between releases, and all of them call 0.0 and -0.0
-equal. Parquet bytes change with every writer. So the definition is our own, ``nbmlops-frame-1``:
+equal. Parquet bytes change with every writer. So the definition is our own, ``nbmlops-frame-1``, byte by byte in
+docs/digests.md:
 
 - a column is cut into blocks of 65,536 rows, whatever its chunks; each block is one BLAKE3 over its canonical bytes;
 - canonical bytes: row count, null count, the validity bits if there are nulls, then the values little-endian with
@@ -183,9 +184,18 @@ def _plain(array: pa.Array) -> pa.Array:
         return array.cast(pa.large_string())
     if pa.types.is_binary_view(kind):
         return array.cast(pa.large_binary())
-    if is_list(kind) and "view" in str(kind):
-        return array.cast(pa.large_list(kind.value_type))
+    if is_list(kind) and "view" in str(kind).partition("<")[0]:
+        return _list_of_view(array)
     return array
+
+
+def _list_of_view(array: pa.Array) -> pa.Array:
+    """A list view as a list. Arrow's own cast leaves the last offset out, so its lists end anywhere."""
+    ends = np.zeros(len(array) + 1, np.int64)
+    np.cumsum(np.asarray(pc.fill_null(pc.list_value_length(array), 0)), out=ends[1:])
+    bits = array.is_valid().buffers()[1] if array.null_count else None
+    kind = pa.large_list(array.type.value_field)
+    return pa.Array.from_buffers(kind, len(array), [bits, pa.py_buffer(ends)], children=[array.flatten()])
 
 
 def _feed(hasher: _Hasher, array: pa.Array) -> None:

@@ -39,7 +39,8 @@ _ARROW: dict[str, pa.DataType] = {
     "timedelta": pa.duration("us"),
 }
 _NUMPY: dict[str, str] = {"b": "bool", "i": "int", "u": "int", "f": "float"}
-_EXACT = frozenset({"str", "bytes", "bool", "int", "float", "date"})  # what Arrow takes of these comes back
+# What Arrow takes of these comes back; lists and dicts are compared where they are packed.
+_EXACT = frozenset({"str", "bytes", "bool", "int", "float", "date", "list", "tuple", "dict"})
 _MARKS = {"None": None, "nan": np.nan, "NA": pd.NA, "NaT": pd.NaT}
 _FAILS = (pa.ArrowException, UnicodeError, OverflowError, TypeError, ValueError, AttributeError)
 

@@ -117,7 +117,7 @@ def _pack_index(index: pd.Index, taken: Sequence[str]) -> tuple[dict[str, Any], 
     levels, arrays = [], {}
     for i, values in enumerate(_levels(index)):
         named = isinstance(values.name, str) and values.name and is_valid_text(values.name)
-        field = values.name if named else f"__index_level_{i}__"
+        field = str(values.name) if named else f"__index_level_{i}__"
         while field in taken or field in arrays:
             field = f"__index_{field}__"
         level = {"field": field, "name": _name(values.name)}

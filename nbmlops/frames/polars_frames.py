@@ -83,8 +83,7 @@ def unpack(table: pa.Table, manifest: dict[str, Any], columns: Sequence[str] | N
     """The frame that :func:`pack` was given, or some of its columns."""
     names = [n["field"] for n in manifest["columns"]] if columns is None else list(columns)
     notes = {n["field"]: n for n in manifest["columns"]}
-    made = [_unpack(table.column(n), notes[n]).alias(n) for n in names]
-    return pl.DataFrame(made)
+    return pl.DataFrame({n: _unpack(table.column(n), notes[n]) for n in names})
 
 
 def _unpack(column: pa.ChunkedArray, note: dict[str, Any]) -> pl.Series:
@@ -122,9 +121,33 @@ def from_table(table: pa.Table) -> pl.DataFrame:
         if pa.types.is_timestamp(kind) and kind.tz and kind.tz[0] in "+-":
             column = column.cast(pa.timestamp(kind.unit, "UTC"))  # polars knows named zones only; the moments stay
         ready.append(column if text else encode.plain(column))
-    frame = pl.from_arrow(pa.table(ready, names=table.column_names))
-    assert isinstance(frame, pl.DataFrame)  # noqa: S101  (a table always gives a frame)
-    return frame
+    made, faults = {}, []
+    for name, column in zip(table.column_names, ready, strict=True):
+        try:
+            column = column.cast(_for_polars(column.type)) if _for_polars(column.type) != column.type else column
+            made[name] = pl.from_arrow(pa.table({"v": column})).to_series()  # type: ignore[union-attr]
+        except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            faults.append(f"column {name!r} of type {column.type}: {str(error).splitlines()[0]}")
+    if faults:
+        raise InvalidValue.of("polars cannot hold the table", faults, "load it with as_='arrow', or other columns")
+    return pl.DataFrame(made)
+
+
+def _for_polars(kind: pa.DataType) -> pa.DataType:
+    """A plain type with what polars lacks replaced: decimals that are too wide become text."""
+    types = pa.types
+    if types.is_decimal(kind):
+        return pa.large_string() if types.is_decimal256(kind) else pa.decimal128(kind.precision, kind.scale)
+    if types.is_struct(kind):
+        return pa.struct([f.with_type(_for_polars(f.type)) for f in kind])
+    if types.is_list(kind) or types.is_large_list(kind):
+        make = pa.large_list if types.is_large_list(kind) else pa.list_
+        return make(kind.value_field.with_type(_for_polars(kind.value_type)))
+    if types.is_fixed_size_list(kind):
+        return pa.list_(kind.value_field.with_type(_for_polars(kind.value_type)), kind.list_size)
+    if types.is_map(kind):
+        return pa.map_(kind.key_field, kind.item_field.with_type(_for_polars(kind.item_type)))
+    return kind
 
 
 def describe(dtype: Any) -> dict[str, Any]:

@@ -321,6 +321,9 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+_SIMPLE = frozenset({int, str, bool, bytes, date})
+
+
 # --- equality ---------------------------------------------------------------------------------------------------
 def same(a: Any, b: Any) -> bool:
     """Whether two values are equal in value and type, all the way down; NaN equals NaN, 0.0 differs from -0.0.
@@ -331,6 +334,8 @@ def same(a: Any, b: Any) -> bool:
         return True
     if type(a) is not type(b):
         return False
+    if type(a) in _SIMPLE:
+        return bool(a == b)
     if isinstance(a, pd.Timestamp):
         return dumps(a) == dumps(b)
     if isinstance(a, list | tuple):

@@ -41,3 +41,7 @@ def test_comes_back(frame):
     assert frame_digest(back) == frame_digest(frame) == frame_digest(frame.rechunk())
     twice = pl.concat([frame, frame]).slice(frame.height)
     assert frame_digest(twice) == frame_digest(frame)
+
+
+def test_a_column_without_a_name():
+    test_comes_back.hypothesis.inner_test(pl.DataFrame({"": [1, 2]}))

@@ -115,7 +115,7 @@ def test_a_recomputed_column_and_moved_rows_at_once(blobs):
     both = edited(insert(table, 10_000, 100), "id", np.arange(60_100))
     second = keep(blobs, both, first)
     assert second.table().equals(both.combine_chunks())
-    assert new_bytes(first, second) < 0.25 * sum(first.layout.sizes.values())
+    assert new_bytes(first, second) < 0.3 * sum(first.layout.sizes.values())  # two chunks of eight, and the column
 
 
 def test_a_stream_is_cut_like_the_whole(blobs):

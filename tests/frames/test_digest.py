@@ -57,6 +57,12 @@ EQUAL = {
     "NaN payload": (nan_bits(0x7FF8000000000000), nan_bits(0xFFF8000000000123)),
     "list slice": (LISTS.slice(1), pa.array([None, [], [3.0]])),
     "large list": (LISTS, LISTS.cast(pa.large_list(pa.float64()))),
+    "list view": (LISTS, pa.array(LISTS.to_pylist(), pa.list_view(pa.float64()))),
+    "large list view": (LISTS.slice(1), pa.array(LISTS.to_pylist(), pa.large_list_view(pa.float64())).slice(1)),
+    "list view inside": (
+        pa.array([[[1], None], [[2]]], pa.list_(pa.list_(pa.int8()))),
+        pa.array([[[1], None], [[2]]], pa.list_(pa.list_view(pa.int8()))),
+    ),
     "struct slice": (STRUCTS.slice(1), pa.array([{"x": 1, "y": "q"}, None, {"x": None, "y": "b"}]).slice(1)),
     "chunks": (pa.chunked_array([[1, 2], [3]]), pa.chunked_array([[1], [], [2, 3]])),
     "full bitmap": (
