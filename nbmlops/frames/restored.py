@@ -201,12 +201,25 @@ def _struct_codes(values: pa.Array, categories: pa.Array) -> pa.Array:
     """Codes of structs (the two ends of intervals): each field's codes combined into one number."""
     total, known = np.zeros(len(values), np.int64), np.zeros(len(categories), np.int64)
     for field, reference in zip(values.flatten(), categories.flatten(), strict=True):
-        distinct = pc.drop_null(reference) if pa.types.is_nested(reference.type) else pc.unique(reference)
+        distinct = _distinct(reference)
         ours, theirs = (_with_null(a, distinct) for a in (field, reference))
         total = np.where((ours < 0) | (total < 0), -1, total * (len(distinct) + 1) + ours)
-        known = known * (len(distinct) + 1) + theirs
+        # Numbered anew after each field, so that many fields do not overflow.
+        seen, known = np.unique(known * (len(distinct) + 1) + theirs, return_inverse=True)
+        place = np.searchsorted(seen, total).clip(max=max(0, len(seen) - 1))
+        total = np.where(seen[place] == total, place, -1) if len(seen) else np.full(len(total), -1)
     found = pc.index_in(pa.array(total), pa.array(known))
     return pc.if_else(values.is_valid(), found, pa.scalar(None, found.type))
+
+
+def _distinct(values: pa.Array) -> pa.Array:
+    """At least the distinct values; all of them where Arrow knows no equality, or the wrong one (0.0 and -0.0)."""
+    if pa.types.is_nested(values.type) or pa.types.is_floating(values.type):
+        return pc.drop_null(values)
+    try:
+        return pc.unique(values)
+    except pa.ArrowNotImplementedError:
+        return pc.drop_null(values)
 
 
 def _with_null(values: pa.Array, distinct: pa.Array) -> np.ndarray:

@@ -147,3 +147,16 @@ def test_nulls_where_none_are_declared():
     field = pa.field("c", pa.int8(), nullable=False)
     with pytest.raises(InvalidValue, match="column 'c' is declared without nulls and has 1"):
         arrow.pack(pa.Table.from_arrays([pa.array([1, None], pa.int8())], schema=pa.schema([field])))
+
+
+def test_dictionaries_of_structs():
+    """Many fields, zeros of both signs, and decimals that Arrow does not look up."""
+    kinds = [("a", pa.float64()), ("d", pa.decimal128(3, 1)), *((str(i), pa.int64()) for i in range(8))]
+    rows = [{"a": z, "d": None, **{str(i): i * k for i in range(8)}} for k in range(300) for z in (0.0, -0.0)]
+    entries = pa.array(rows, pa.struct(kinds))
+    codes = pa.array([*range(599, -1, -1), None], pa.int16())
+    table = pa.table({"c": pa.DictionaryArray.from_arrays(codes, entries)})
+    packed = arrow.pack(table)
+    back = arrow.unpack(stored(packed), packed.manifest, "arrow")
+    assert repr(back["c"].to_pylist()) == repr(table["c"].to_pylist())
+    assert back["c"].combine_chunks().indices.equals(codes)
