@@ -99,7 +99,7 @@ def _line(name: str, column: Mapping[str, Any]) -> tuple[Any, ...]:
     coverage = column.get("coverage")
     if isinstance(coverage, Mapping):
         low, high = coverage.get("first"), coverage.get("last")
-        middle = clock.duration(float(coverage.get("span") or 0.0))
+        middle = f"over {_span(float(coverage.get('span') or 0.0))}"
     elif column.get("top"):
         value, amount = column["top"][0]
         middle = f"{short(value, 40)} ({amount / max(1, column.get('count') or 1):.0%})"
@@ -107,6 +107,10 @@ def _line(name: str, column: Mapping[str, Any]) -> tuple[Any, ...]:
     about = "≈ " if "distinct" in (column.get("approximate") or {}) else ""
     shown = f"{about}{unique:,}" if isinstance(unique, int) else ""
     return name, column.get("type"), column.get("nulls"), shown, low, middle, high, plots.of_profile(column)
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 86400:,.0f} days" if seconds >= 172800 else clock.duration(seconds)
 
 
 def difference(x: Any) -> Card:
@@ -135,7 +139,7 @@ def _values(x: Any) -> Sections:
         moved = dict(x.columns_changed.get(name, {}))
         measure, distance = moved.pop("measure", ""), moved.pop("distance", None)
         told_of = ", ".join(f"{k} {_change(v)}" for k, v in moved.items() if v is not True and not _same(v))
-        far = "" if distance is None else f"{number(float(distance))} {measure}".strip()
+        far = "" if distance is None else f"{float(distance):.2g} {measure}".strip()
         rows.append((name, x.cells_changed.get(name), far, told_of))
     heads = [
         Column("name", "column"),

@@ -125,6 +125,13 @@ def test_a_stream_is_cut_like_the_whole(blobs):
     assert written(blobs, whole) == written(blobs, stream)
 
 
+def test_tables_come_one_a_chunk_and_all_of_them(blobs):
+    reader = keep(blobs, table := base())
+    found = list(reader.tables(["id", "s"]))
+    assert [t.num_rows for t in found] == [c.rows for c in reader.chunks]
+    assert pa.concat_tables(found).equals(table.select(["id", "s"]))
+
+
 def test_patches_stay_few_and_become_one(blobs):
     table = base(20_000)
     before = keep(blobs, table)

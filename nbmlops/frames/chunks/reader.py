@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,10 +59,10 @@ class Reader:
         names = self.schema.names if fields is None else list(fields)
         todo = iter(self.layout.chunks)
         with ThreadPoolExecutor(WORKERS) as pool:
-            ahead = [pool.submit(self._read, c, names) for c, _ in zip(todo, range(WORKERS + 1), strict=False)]
+            ahead = [pool.submit(self._read, c, names) for c in itertools.islice(todo, WORKERS + 1)]
             while ahead:
                 yield ahead.pop(0).result()
-                ahead += [pool.submit(self._read, c, names) for c, _ in zip(todo, range(1), strict=False)]
+                ahead += [pool.submit(self._read, c, names) for c in itertools.islice(todo, 1)]
 
     def table(self, fields: Sequence[str] | None = None) -> pa.Table:
         """All rows."""

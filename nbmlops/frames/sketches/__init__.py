@@ -187,13 +187,17 @@ def _approximate(sketch: Sketch) -> dict[str, float]:
 def change(before: Sketch, after: Sketch) -> dict[str, Any]:
     """How one column's distribution moved: nulls, distinct values, mean and deviation, and a distance from 0 to 1.
 
+    Of times the first and the last stand in place of mean and deviation.
     Each figure is a list, before and after. ``measure`` is ``ks`` (Kolmogorov-Smirnov, the largest gap between the two
     distribution functions) or ``total variation`` (half the summed difference of the shares of frequent values).
     """
     old, new = to_profile(before), to_profile(after)
     made: dict[str, Any] = {name: [old[name], new[name]] for name in ("nulls", "distinct")}
     if before.measured is not None and after.measured is not None:
-        made |= {name: [old[name], new[name]] for name in ("mean", "std")}
+        if before.measured.moment and after.measured.moment:
+            made |= {name: [old["coverage"][name], new["coverage"][name]] for name in ("first", "last")}
+        else:
+            made |= {name: [old[name], new[name]] for name in ("mean", "std")}
         made |= {"measure": "ks", "distance": largest_gap(before.measured.points, after.measured.points)}
     elif before.counted is not None and after.counted is not None:
         made |= {"measure": "total variation", "distance": counted.variation(before.counted, after.counted)}
