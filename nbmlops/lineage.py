@@ -166,7 +166,8 @@ class _Walk:
             "source": version.source.get("path") or version.source.get("type"),
         }
         title = f"{version.ref}: {version.rows:,} rows, {version.columns} columns"
-        behind = [f"run:{version.run_id}"] if version.run_id else []
+        behind = [str(version.source["of"])] if version.source.get("type") == "split" else []
+        behind += [f"run:{version.run_id}"] if version.run_id else []
         return LineageNode(version.ref, "dataset", title, _said(facts), self._nodes(behind))
 
     def _event(self, seq: str) -> LineageNode:

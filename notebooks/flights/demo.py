@@ -144,9 +144,8 @@ def main() -> None:
     for month in LATER:
         name = calendar.month_name[month]
         with step(f"{month - 1}  {name}: served, predicted, and watched") as said:
-            stages.append(
-                ws.pipelines.run_stage(HERE / "features.ipynb", {"months": [month], "dataset": "flight-features-live"})
-            )
+            live = {"months": [month], "dataset": "flight-features-live", "test_share": 0.0}
+            stages.append(ws.pipelines.run_stage(HERE / "features.ipynb", live))
             flights = nbmlops.load_dataset("flight-features-live")
             columns = [c for c in flights.columns if c not in {"scheduled", "late"}]
             since = clock.now()
