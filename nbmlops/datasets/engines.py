@@ -118,11 +118,14 @@ def as_duckdb(reader: Reader, wish: Wish, files: Sequence[str]) -> Any:
 def as_dask(reader: Reader, wish: Wish) -> Any:
     """A Dask frame with one partition a chunk, each exactly as pandas has it."""
     dask = lazy.need("dask.dataframe", "a Dask frame", "dask")
-    if wish.filters is not None:
-        whole = as_frame(reader, wish, "pandas")
-        return dask.from_pandas(whole, npartitions=1, sort=False)
-    part = _Part(reader, wish)
-    return dask.from_map(part, range(len(reader.chunks)), meta=part.empty(), enforce_metadata=False)
+    import dask.config as config
+
+    # Else Dask makes text of every object column, also of lists.
+    with config.set({"dataframe.convert-string": False}):
+        if wish.filters is not None:
+            return dask.from_pandas(as_frame(reader, wish, "pandas"), npartitions=1, sort=False)
+        part = _Part(reader, wish)
+        return dask.from_map(part, range(len(reader.chunks)), meta=part.empty(), enforce_metadata=False)
 
 
 @dataclass(frozen=True)
