@@ -152,7 +152,7 @@ class Pipelines:
         """In a thread, so that this one shows progress and takes Ctrl-C."""
         events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         stop = Stop()
-        runner = StageRunner(self.store, self.context(), self.runs, events.put, stop)
+        runner = StageRunner(self.store, self.context(), self.runs, self._desks.datasets.check, events.put, stop)
         with ThreadPoolExecutor(1, thread_name_prefix="nbmlops-stage") as pool:
             future = pool.submit(runner.attempts, work)
             future.add_done_callback(events.put)

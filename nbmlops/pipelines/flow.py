@@ -63,7 +63,7 @@ class FlowRun:
         self.flow_id = clock.new_id()
         self.stop = Stop()
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.runner = StageRunner(desks.store, context, desks.runs, self.events.put, self.stop)
+        self.runner = StageRunner(desks.store, context, desks.runs, desks.datasets.check, self.events.put, self.stop)
         self.pins, self.own = pipeline.pins.latest, pipeline.pins.named
         self.outputs: dict[str, int] = {}
         self.sweeps: dict[str, _Sweep] = {}
@@ -211,6 +211,7 @@ class FlowRun:
                 params=candidate.params,
                 pins=pins,
                 writes=stage.writes,
+                contracts=stage.contracts,
                 candidate=stage.select is not None,
                 retries=stage.retries,
                 timeout=stage.timeout,

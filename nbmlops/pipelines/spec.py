@@ -18,7 +18,9 @@ from nbmlops.refs import parse as parse_ref
 from nbmlops.rules import check as check_rules
 
 _TOP = ("name", "params", "stages", "promote")
-_STAGE = ("notebook", "params", "reads", "writes", "needs", "matrix", "select", "retries", "timeout", "kernel")
+_STAGE = (
+    "notebook", "params", "reads", "writes", "needs", "contracts", "matrix", "select", "retries", "timeout", "kernel",
+)  # fmt: skip
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|min|m|h|d)\s*")
 
@@ -33,7 +35,10 @@ class Select:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage as written. ``document`` is the notebook's bytes as they were when the file was read."""
+    """One stage as written. ``document`` is the notebook's bytes as they were when the file was read.
+
+    ``contracts`` are the contract files, by ``dataset:NAME``, of what it reads and writes.
+    """
 
     name: str
     notebook: str = ""
@@ -44,6 +49,7 @@ class Stage:
     reads: tuple[Ref, ...] = ()
     writes: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    contracts: dict[str, str] = field(default_factory=dict)
     matrix: dict[str, list[Any]] = field(default_factory=dict)
     select: Select | None = None
     retries: int = 0
@@ -208,6 +214,8 @@ class _Reader:
         select = self.select(given.get("select"), (*at, "select"))
         if select and not matrix:
             self.fault((*at, "select"), "select needs a matrix to choose from")
+        reads = tuple(self.references(given.get("reads"), (*at, "reads")))
+        writes = tuple(self.writes(given.get("writes"), (*at, "writes")))
         return Stage(
             name=name,
             notebook=str(notebook or ""),
@@ -215,9 +223,10 @@ class _Reader:
             document=document,
             declared=declared,
             params=self.mapping(given.get("params"), (*at, "params")),
-            reads=tuple(self.references(given.get("reads"), (*at, "reads"))),
-            writes=tuple(self.writes(given.get("writes"), (*at, "writes"))),
+            reads=reads,
+            writes=writes,
             needs=tuple(self.texts(given.get("needs"), (*at, "needs"))),
+            contracts=self.contracts(given, at, {*writes, *(f"{r.kind}:{r.name}" for r in reads)}),
             matrix=matrix,
             select=select,
             retries=self.retries(given.get("retries", 0), (*at, "retries")),
@@ -259,6 +268,29 @@ class _Reader:
             if ref.version is not None or ref.alias is not None:
                 self.fault(at, f"writes: {ref} names a version, and a stage always writes a new one")
         return list(dict.fromkeys(f"{ref.kind}:{ref.name}" for ref in found))
+
+    def contracts(self, given: dict[str, Any], at: tuple[Any, ...], known: set[str]) -> dict[str, str]:
+        """Contract files by what they are about; each is read now, so that its faults are told with the others."""
+        from nbmlops.frames.contracts import load_contract
+
+        found = {}
+        for thing, file in self.mapping(given.get("contracts"), (*at, "contracts")).items():
+            place = (*at, "contracts", thing)
+            if thing not in known or not thing.startswith("dataset:"):
+                self.fault(
+                    place, f"contracts: the stage neither reads nor writes {thing}{suggestion(thing, sorted(known))}"
+                )
+            elif not isinstance(file, str) or not file.endswith((".yaml", ".yml")):
+                self.fault(place, f"contracts: {thing} needs the path of a YAML file, not {file!r}")
+            else:
+                path = (self.path.absolute().parent / file).resolve()
+                try:
+                    load_contract(str(path))
+                    found[thing] = str(path)
+                except NbmlopsError as error:
+                    for text in getattr(error, "faults", ()) or (error.message,):
+                        self.fault(place, f"{file}: {text}")
+        return found
 
     def matrix(self, given: dict[str, Any], at: tuple[Any, ...]) -> dict[str, list[Any]]:
         matrix = self.mapping(given.get("matrix"), (*at, "matrix"))

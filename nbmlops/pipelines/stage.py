@@ -16,7 +16,7 @@ from nbmlops.context import Context
 from nbmlops.notebook import parameters, types
 from nbmlops.notebook.job import Job, Outcome, Stop
 from nbmlops.notebook.parameters import Parameters
-from nbmlops.records import StageRun
+from nbmlops.records import ContractReport, StageRun
 from nbmlops.store import Store, schema
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ LONGEST_PARAM = 10_000  # characters
 _RUN_STATUS = {"FINISHED": "FINISHED", "FAILED": "FAILED", "TIMEOUT": "FAILED", "DIED": "KILLED", "KILLED": "KILLED"}
 
 Announce = Callable[[dict[str, Any]], None]
+Check = Callable[[str, str], ContractReport]  # of a version with a contract file
+_HOPELESS = frozenset({"MissingOutput", "ContractViolated"})  # a further attempt would end the same way
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Work:
     params: dict[str, Any] = field(default_factory=dict)
     pins: dict[str, int] = field(default_factory=dict)
     writes: tuple[str, ...] = ()
+    contracts: dict[str, str] = field(default_factory=dict)
     candidate: bool = False
     retries: int = 0
     timeout: float | None = None
@@ -65,18 +68,21 @@ class Produced:
 class StageRunner:
     """Executes works one at a time per thread; threads may share it."""
 
-    def __init__(self, store: Store, context: Context, runs: Runs, announce: Announce, stop: Stop) -> None:
-        self.store, self.context, self.runs, self.announce, self.stop = store, context, runs, announce, stop
+    def __init__(
+        self, store: Store, context: Context, runs: Runs, check: Check, announce: Announce, stop: Stop
+    ) -> None:
+        self.store, self.context, self.runs, self.check = store, context, runs, check
+        self.announce, self.stop = announce, stop
 
     def attempts(self, work: Work) -> list[StageRun]:
         """Execute until it finishes or its retries are used up; each attempt is a run of its own, the last one decides.
 
-        A stage that finished without writing what it declares is not repeated: it would do so again.
+        A stage that did not write what it declares, or violates a contract, is not repeated: it would do so again.
         """
         done: list[StageRun] = []
         for attempt in range(1, work.retries + 2):
             done.append(self.once(work, attempt))
-            hopeless = (done[-1].error or {}).get("name") == "MissingOutput"
+            hopeless = (done[-1].error or {}).get("name") in _HOPELESS
             if done[-1].status in {"FINISHED", "KILLED"} or hopeless or attempt > work.retries:
                 break
             if self.stop.wait(min(LONGEST_BACKOFF, BACKOFF * 2 ** (attempt - 1))):
@@ -137,6 +143,14 @@ class StageRunner:
 
         told = {"stage": work.stage, "label": work.label, "run_id": live.run_id, "attempt": row["attempt"]}
         self.announce({"type": "stage", "status": "RUNNING", **told})
+        given = {thing: version for thing, version in work.pins.items() if thing not in work.writes}
+        if broken := self._broken(work, given):  # before a kernel works on data that nobody should use
+            fault = _fault("ContractViolated", broken)
+            ended: dict[str, Any] = {"status": "FAILED", "error": fault, "ended_at": clock.now()}
+            live.end("FAILED", fault)
+            self._update(live.run_id, **ended)
+            self.announce({"type": "stage", "status": "FAILED", "error": fault, **told, "seconds": 0.0})
+            return stage_record({**row, **ended}, {}, Produced({}, frozenset()))
         outcome = self._execute(work, live.run_id, told)
         executed = self.runs.put_artifact(
             live.run_id, EXECUTED, engine.to_bytes(outcome.nb), "application/x-ipynb+json"
@@ -144,7 +158,9 @@ class StageRunner:
         status, error = outcome.status, _error(outcome)
         produced = self.produced(live.run_id)
         if status == "FINISHED" and (missing := _missing(work, produced)):
-            status, error = "FAILED", {"name": "MissingOutput", "message": missing, "traceback": ""}
+            status, error = "FAILED", _fault("MissingOutput", missing)
+        elif status == "FINISHED" and (broken := self._broken(work, produced.versions)):
+            status, error = "FAILED", _fault("ContractViolated", broken)
         live.end(_RUN_STATUS[status], error)
         ended = {
             "status": status,
@@ -158,6 +174,16 @@ class StageRunner:
         self.announce({"type": "stage", "status": status, "error": error, **told, "seconds": outcome.duration})
         run = self.runs.get(live.run_id)
         return stage_record({**row, **ended}, run.metrics, produced)
+
+    def _broken(self, work: Work, versions: dict[str, int]) -> str:
+        """The violations by which contracts refuse these versions, a line each; empty if there is none."""
+        lines = []
+        for thing, file in work.contracts.items():
+            if thing in versions:
+                report = self.check(f"{thing}@{versions[thing]}", file)
+                if report.status == "block":
+                    lines += [f"{report.subject}: {violation.line()}" for violation in report.violations]
+        return "\n".join(lines)
 
     def _execute(self, work: Work, run_id: str, told: dict[str, Any]) -> Outcome:
         from nbmlops.notebook import engine
@@ -251,6 +277,10 @@ def _loggable(work: Work) -> dict[str, Any]:
     """The values in force; one too long for a parameter of a run is cut there, and whole in ``stage_runs``."""
     values = types.to_json(work.declared.complete(work.params))
     return {name: v if len(text := str(v)) < LONGEST_PARAM else text[:1000] + "…" for name, v in values.items()}
+
+
+def _fault(name: str, message: str) -> dict[str, Any]:
+    return {"name": name, "message": message, "traceback": ""}
 
 
 def _missing(work: Work, made: Produced) -> str:
