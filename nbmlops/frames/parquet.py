@@ -7,12 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-
-from nbmlops.errors import StoreFault
 
 if TYPE_CHECKING:
     from nbmlops.store.blobs import Blobs
@@ -96,24 +93,11 @@ def put_table(blobs: Blobs, table: pa.Table) -> list[dict[str, Any]]:
         return list(pool.map(put, parts(table)))
 
 
-def get_table(blobs: Blobs, files: Sequence[dict[str, Any]], columns: Sequence[str] | None = None) -> pa.Table:
-    """Read what :func:`put_table` wrote. Whole files are verified by digest, single columns by page checksums.
+def get_table(blobs: Blobs, files: Sequence[dict[str, Any]]) -> pa.Table:
+    """Read what :func:`put_table` wrote, verified.
 
     Raises:
         NotFound: a file is missing.
         BlobCorrupt: a file is not what was written.
     """
-
-    def get(file: dict[str, Any]) -> pa.Table:
-        if columns is None:
-            return read(pa.BufferReader(blobs.get(file["digest"])))
-        blobs.size(file["digest"])  # says clearly when it is missing
-        try:
-            with fsspec.open(blobs.url(file["digest"]), "rb") as source:
-                return read(source, columns)
-        except (pa.ArrowException, OSError) as error:
-            blobs.get(file["digest"])  # raises BlobCorrupt when the content is to blame
-            raise StoreFault(f"{blobs.url(file['digest'])} cannot be read: {error}", "run `nbmlops doctor`") from error
-
-    with ThreadPoolExecutor(2) as pool:
-        return pa.concat_tables(pool.map(get, files))
+    return pa.concat_tables(read(pa.BufferReader(blobs.get(file["digest"]))) for file in files)

@@ -134,7 +134,8 @@ class Reader:
                 source: Any = pa.BufferReader(self._blobs.get(file))
             else:
                 source = self._blobs.reader(file)
-            with pq.ParquetFile(source) as opened:
+            # Files of the oldest format have page checksums, and no digest of each column.
+            with pq.ParquetFile(source, page_checksum_verification=True) as opened:
                 # A name with a dot also selects fields of structs, so what came is picked by its exact name.
                 table = opened.read(columns=None if whole else sorted(wanted), use_threads=False)
                 return {n: table.column(n) for n in wanted}
