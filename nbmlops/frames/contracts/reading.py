@@ -73,7 +73,8 @@ def _read_yaml(path: Path) -> Contract:
         with path.open("rb") as file:
             source = file.read(LARGEST + 1)
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise NotFound(f"no contract {str(path)!r}", "`nbmlops dataset contract NAME > FILE` drafts one from a data set") from error
+        hint = "`nbmlops dataset contract NAME > FILE` drafts one from a data set"
+        raise NotFound(f"no contract {str(path)!r}", hint) from error
     except OSError as error:
         raise StoreFault(f"cannot read {path}: {error.strerror}", "check the file's permissions") from error
     if len(source) > LARGEST:
