@@ -21,7 +21,7 @@ from nbmlops.frames.chunks.layout import Chunk, Layout, Piece
 if TYPE_CHECKING:
     from nbmlops.store.blobs import Blobs
 
-WORKERS = min(8, os.cpu_count() or 2)
+WORKERS = min(8, (os.cpu_count() or 2) + 2)  # more than processors: some wait for the disk or the network
 _WHOLE = 1 << 20  # bytes below which a file is read whole rather than by column
 
 
