@@ -87,7 +87,7 @@ def test_the_tour_of_the_readme_runs_from_top_to_bottom(tmp_path: Path) -> None:
     assert (tmp_path / "project" / "pipeline.yaml").is_file()
 
 
-@pytest.mark.parametrize("page", ["tracking.md", "magics.md"])
+@pytest.mark.parametrize("page", ["tracking.md", "magics.md", "storage.md"])
 def test_the_blocks_of_a_page_run(page: str, tmp_path: Path) -> None:
     run_blocks(blocks(ROOT / "docs" / page), tmp_path)
 
