@@ -20,6 +20,7 @@ from snapshot_writer import Writer, frame_of, tree_of
 
 from nbmlops.context import Context, hostname
 from nbmlops.errors import NbmlopsError, StoreFault, StoreReadOnly
+from nbmlops.frames import stored
 from nbmlops.store import open_store
 from nbmlops.workspace import Workspace
 
@@ -402,13 +403,17 @@ def test_a_disk_that_is_full_leaves_nothing_half_kept(small_disk: Path, tmp_path
 
 
 @needs_mount
-def test_a_read_only_store_is_read_in_every_way(tmp_path: Path, small_chunks: None) -> None:
+def test_a_read_only_store_is_read_in_every_way(
+    tmp_path: Path, small_chunks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = tmp_path / "store"
     first, second = frame_of(1, 1000), frame_of(2, 1000)
     ws = workspace(store)
     for frame in (first, second):
         ws.datasets.snapshot(frame, "x")
     ws.datasets.snapshot(first, "y")
+    monkeypatch.setattr(stored, "AT_ONCE", 100)
+    ws.datasets.snapshot(second, "unprofiled")
     ws.store.close()
     subprocess.run(["mount", "--bind", str(store), str(store)], check=True)
     try:
@@ -417,6 +422,7 @@ def test_a_read_only_store_is_read_in_every_way(tmp_path: Path, small_chunks: No
         pd.testing.assert_frame_equal(ws.datasets.load("x@1"), first)
         pd.testing.assert_frame_equal(ws.datasets.load("x", columns=["cell"]), second[["cell"]])
         assert ws.datasets.get("x").profile["rows"] == 1000
+        assert ws.datasets.get("unprofiled").profile["rows"] == 1000
         assert not ws.datasets.diff("x@1", "x@2").same
         assert_sound(ws)
         with pytest.raises(StoreReadOnly):

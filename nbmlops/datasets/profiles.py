@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
+from nbmlops.errors import StoreReadOnly
 from nbmlops.frames import arrow, sketches
 from nbmlops.frames.chunks.layout import Piece
 from nbmlops.frames.chunks.reader import WORKERS, Reader
@@ -48,13 +50,16 @@ class Sketched:
             },
             "sketches": kept,
         }
-        blob = self._store.blobs.put(
-            json.dumps(found, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-        )
+        with contextlib.suppress(StoreReadOnly):  # then it is made again when it is asked for again
+            self._keep(found)
+        return found
+
+    def _keep(self, found: Mapping[str, Any]) -> None:
+        text = json.dumps(found, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        blob = self._store.blobs.put(text.encode())
         with self._store.write() as db:
             here = sa.and_(_VERSIONS.c.name == self._row["name"], _VERSIONS.c.version == self._row["version"])
             db.execute(sa.update(_VERSIONS).where(here, _VERSIONS.c.profile == "").values(profile=blob))
-        return found
 
     def unmade(self, names: Sequence[str]) -> int:
         """How many values would have to be read for the sketches of these columns."""
@@ -83,7 +88,8 @@ class Sketched:
         known, used = self._known({k for keys in wanted.values() for k in keys})
         fresh = self._make(wanted, known)
         if fresh:
-            used.append(self._store.blobs.put(packs.dump(fresh)))
+            with contextlib.suppress(StoreReadOnly):
+                used.append(self._store.blobs.put(packs.dump(fresh)))
             known |= fresh
         return {n: sketches.merge([known[k] for k in keys]) for n, keys in wanted.items()}, used
 

@@ -132,6 +132,15 @@ def test_tables_come_one_a_chunk_and_all_of_them(blobs):
     assert pa.concat_tables(found).equals(table.select(["id", "s"]))
 
 
+def test_a_short_tail_keeps_its_chunk(blobs):
+    """The last chunk of a first version may be longer than others: it is no reason to cut it again."""
+    table = base(2 * ROWS + 100)
+    first = keep(blobs, table)
+    assert [c.rows for c in first.chunks] == [table.num_rows]
+    second = keep(blobs, edited(table, "y", np.arange(0, 8000, 900)), first)
+    assert new_bytes(first, second) < 0.02 * sum(first.layout.sizes.values())
+
+
 def test_patches_stay_few_and_become_one(blobs):
     table = base(20_000)
     before = keep(blobs, table)

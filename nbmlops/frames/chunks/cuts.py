@@ -210,7 +210,7 @@ class _Planner:
         rows = [self._at.row, *sorted(r for r in self._found if self._at.row < r < self._stop), self._stop]
         cuts = [self._at.row]
         for left, right in itertools.pairwise(rows):
-            if not self._together(left, right):
+            if self._chunk(left, right) is None and not self._together(left, right):
                 cuts += self._by_content(left, right)
             cuts.append(right)
         cuts = self._without_crumbs(cuts)
