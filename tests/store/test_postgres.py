@@ -18,8 +18,7 @@ import sqlalchemy as sa
 
 from nbmlops.context import Context, hostname
 from nbmlops.errors import Tampered
-from nbmlops.store import gc, open_store
-from nbmlops.store.verify import verify
+from nbmlops.store import open_store
 from nbmlops.workspace import Workspace
 
 pytestmark = pytest.mark.postgres
@@ -116,6 +115,34 @@ def test_special_values_data_models_and_the_ledger(team: Workspace) -> None:
         team.verify_ledger()
 
 
+SNAPPER = """
+import sys, nbmlops
+from nbmlops import session
+session.workspace()
+print("ready", flush=True)
+sys.stdin.readline()
+print(nbmlops.snapshot({"a": [int(sys.argv[2])] * 1000}, sys.argv[1]).version)
+"""
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_processes_that_snapshot_one_name_at_once(url: str, monkeypatch: pytest.MonkeyPatch, equal: bool) -> None:
+    monkeypatch.setenv("NBMLOPS_STORE", url)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    values = [7 if equal else n for n in range(4)]
+    workers = [subprocess.Popen([sys.executable, "-c", SNAPPER, "x", str(v)], **pipes) for v in values]
+    assert [w.stdout.readline() for w in workers] == ["ready\n"] * 4
+    for worker in workers:
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    made = [int(w.communicate()[0]) for w in workers]
+    assert sorted(made) == ([1] * 4 if equal else [1, 2, 3, 4])
+    datasets = Workspace(open_store(url)).datasets
+    for version, value in zip(made, values):
+        assert datasets.load(f"x@{version}")["a"].tolist() == [value] * 1000
+    assert [f for f in datasets.verify() if not f.ok] == []
+
+
 def test_the_url_is_shown_without_its_password() -> None:
     from nbmlops.store import engine
 
@@ -129,15 +156,3 @@ def test_an_absent_server_is_two_lines(cli: Any, monkeypatch: pytest.MonkeyPatch
     done = cli("runs", code=4)
     assert len(done.err.strip().splitlines()) == 2
     assert "s3cret" not in done.err
-
-
-def test_clearing_up_keeps_what_rows_in_postgresql_name(team: Workspace) -> None:
-    version = team.datasets.snapshot(pd.DataFrame({"a": range(100)}), "numbers")
-    needed = set(team.store.blobs.digests())
-    orphan = team.store.blobs.put(b"orphan")
-    all_old = -60.0
-    assert gc.collect(team.store, grace=all_old, delete=True).blobs == 1
-    assert not team.store.blobs.has(orphan)
-    assert set(team.store.blobs.digests()) == needed
-    assert all(f.ok for f in team.datasets.verify(version))
-    assert verify(team.store).ok
