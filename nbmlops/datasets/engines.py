@@ -19,7 +19,19 @@ from nbmlops.frames.chunks.reader import Reader
 ENGINES = (*arrow.ENGINES, "duckdb", "dask")
 Condition: TypeAlias = tuple[Any, str, Any]
 Filters: TypeAlias = Sequence[Condition] | Sequence[Sequence[Condition]]
-_ROW = "__row__"
+_BY_VALUE = ("!=", "in", "not in")
+
+
+@dataclass(frozen=True)
+class Where:
+    """Filters as an expression over stored ``fields``. ``prunes``: extremes tell which chunks cannot hold such rows.
+
+    Of floats they do not tell of NaN, which differs from every value, nor which zero it is.
+    """
+
+    expression: ds.Expression
+    fields: list[str]
+    prunes: bool
 
 
 @dataclass(frozen=True)
@@ -34,8 +46,8 @@ class Wish:
         """The stored fields to read, index levels included; None for all."""
         return arrow.fields_of(self.manifest, self.columns)
 
-    def condition(self) -> tuple[ds.Expression, list[str]] | None:
-        """The filters over stored fields, and these fields.
+    def condition(self) -> Where | None:
+        """The filters over stored fields.
 
         Raises:
             NotFound: a filter names a column that does not exist.
@@ -46,61 +58,95 @@ class Wish:
         hint = 'give [("column", ">=", 3), …]; operators are ==, !=, <, <=, >, >=, in, not in'
         try:
             groups = [list(g) for g in self.filters] if isinstance(self.filters[0], list) else [list(self.filters)]
-            labels = [label for group in groups for label, _, _ in group]
+            labels = list(dict.fromkeys(label for group in groups for label, _, _ in group))
         except (TypeError, ValueError, IndexError, KeyError) as error:
             raise InvalidValue(f"{self.filters!r} are no filters", hint) from error
         arrow.fields_of(self.manifest, labels)  # names all that do not exist
         field = {label: (arrow.fields_of(self.manifest, [label]) or [""])[0] for label in labels}
+        schema = encode.schema_from_json(self.manifest["stored"])
         try:
-            plain = [[(field[label], operator, value) for label, operator, value in group] for group in groups]
-            return pq.filters_to_expression(plain), list(dict.fromkeys(field.values()))
+            plain = [
+                [
+                    (field[label], operator, _in_zone(value, schema.field(field[label]).type))
+                    for label, operator, value in g
+                ]
+                for g in groups
+            ]
+            expression = pq.filters_to_expression(plain)
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise InvalidValue(f"the filters cannot be used: {error}", hint) from error
+        by_value = (schema.field(name).type for group in plain for name, operator, _ in group if operator in _BY_VALUE)
+        return Where(expression, list(dict.fromkeys(field.values())), not any(map(pa.types.is_floating, by_value)))
 
 
-def as_frame(reader: Reader, wish: Wish, as_: str) -> Any:
-    """A pandas, polars or Arrow frame."""
-    fields, condition = wish.fields(), wish.condition()
-    if condition is None:
+def _in_zone(value: Any, kind: pa.DataType) -> Any:
+    """A time with an offset in the time zone of the column: Arrow compares only times of one zone."""
+    if not pa.types.is_timestamp(kind) or kind.tz is None:
+        return value
+    if isinstance(value, list | tuple | set) and value and all(getattr(v, "tzinfo", None) is not None for v in value):
+        there = pa.array(list(value))
+    elif getattr(value, "tzinfo", None) is not None:
+        there = pa.scalar(value)
+    else:
+        return value
+    return there.cast(pa.timestamp(there.type.unit, kind.tz))
+
+
+def as_frame(reader: Reader, wish: Wish, as_: str, chunks: Sequence[int] | None = None) -> Any:
+    """A pandas, polars or Arrow frame; of filtered rows, with ``chunks`` of those in them."""
+    fields, where = wish.fields(), wish.condition()
+    if where is None:
         return arrow.unpack(reader.table(fields), wish.manifest, as_, wish.columns)
-    table, rows = _filtered(reader, fields, condition)
+    names = reader.schema.names if fields is None else fields
+    table, rows = _filtered(reader, names, where, _held(reader, where) if chunks is None else chunks)
     manifest = wish.manifest
     if as_ == manifest["engine"] == "pandas" and manifest["index"]["kind"] == "range":
         table, manifest = _with_rows(table, rows, manifest)
     return arrow.unpack(table, manifest, as_, wish.columns)
 
 
-def _filtered(
-    reader: Reader, fields: Sequence[str] | None, condition: tuple[ds.Expression, list[str]]
-) -> tuple[pa.Table, np.ndarray]:
-    expression, needed = condition
-    names = reader.schema.names if fields is None else list(fields)
-    found, rows = [pa.schema([reader.schema.field(n) for n in names]).empty_table()], [np.zeros(0, np.int64)]
-    for number, chunk in enumerate(reader.chunks):
-        if not reader.may_hold(number, expression, needed):
-            continue
-        table = reader.read(number, list(dict.fromkeys([*names, *needed])))
-        table = table.append_column(_ROW, pa.array(np.arange(chunk.start, chunk.start + chunk.rows)))
+def _held(reader: Reader, where: Where) -> list[int]:
+    """The chunks that may hold rows that the filters leave."""
+    every = range(len(reader.chunks))
+    return [i for i in every if not where.prunes or reader.may_hold(i, where.expression, where.fields)]
+
+
+def _filtered(reader: Reader, names: Sequence[str], where: Where, chunks: Iterable[int]) -> tuple[pa.Table, np.ndarray]:
+    """The rows that are left, and where each stands in the whole frame."""
+    wanted, row = list(dict.fromkeys([*names, *where.fields])), _free(reader.schema.names)
+
+    def left(table: pa.Table, start: int) -> pa.Table:
+        table = table.append_column(row, pa.array(np.arange(start, start + table.num_rows)))
         try:
-            table = table.filter(expression)
+            return table.filter(where.expression)
         except pa.ArrowException as error:
             raise InvalidValue(
                 f"the filters do not fit the columns: {error}", "compare with values of the column's type"
             ) from error
-        rows.append(table.column(_ROW).to_numpy())
-        found.append(table.select(names))
-    return pa.concat_tables(found), np.concatenate(rows)
+
+    # The empty one tells whether the filters fit, whatever is read.
+    tables = [left(pa.schema([reader.schema.field(n) for n in wanted]).empty_table(), 0)]
+    tables += [left(reader.read(i, wanted), reader.chunks[i].start) for i in chunks]
+    found = pa.concat_tables(tables)
+    return found.select(names), found.column(row).to_numpy()
+
+
+def _free(names: Sequence[str]) -> str:
+    """A name for the column of row numbers that no other column has."""
+    return "_" * (1 + max(map(len, names), default=0)) + "row"
 
 
 def _with_rows(table: pa.Table, rows: np.ndarray, manifest: dict[str, Any]) -> tuple[pa.Table, dict[str, Any]]:
     """A pandas range index of which only some rows are left, as values."""
     note = manifest["index"]
     start, _, step = note["range"]
-    level = {"field": _ROW, "name": note["name"], "dtype": {"kind": "numpy", "name": "int64"}}
+    schema = encode.schema_from_json(manifest["stored"])
+    field = _free(schema.names)
+    level = {"field": field, "name": note["name"], "dtype": {"kind": "numpy", "name": "int64"}}
     stored = {**manifest, "index": {"kind": "values", "levels": [level]}}
     values = pa.array(rows * step + start)
-    schema = encode.schema_from_json(manifest["stored"]).append(pa.field(_ROW, pa.int64()))
-    return table.append_column(_ROW, values), {**stored, "stored": encode.schema_to_json(schema)}
+    schema = schema.append(pa.field(field, pa.int64()))
+    return table.append_column(field, values), {**stored, "stored": encode.schema_to_json(schema)}
 
 
 def as_duckdb(reader: Reader, wish: Wish, files: Sequence[str]) -> Any:
@@ -116,30 +162,36 @@ def as_duckdb(reader: Reader, wish: Wish, files: Sequence[str]) -> Any:
 
 
 def as_dask(reader: Reader, wish: Wish) -> Any:
-    """A Dask frame with one partition a chunk, each exactly as pandas has it."""
+    """A Dask frame with one partition a chunk that may hold rows, each exactly as pandas has it."""
     dask = lazy.need("dask.dataframe", "a Dask frame", "dask")
     import dask.config as config
 
-    # Else Dask makes text of every object column, also of lists.
+    part = _Part(reader, wish)
+    where = wish.condition()
+    chunks: list[int | None] = [*(range(len(reader.chunks)) if where is None else _held(reader, where))]
+    # Else Dask makes text of every object column, also of lists, in a type of its own.
     with config.set({"dataframe.convert-string": False}):
-        if wish.filters is not None:
-            return dask.from_pandas(as_frame(reader, wish, "pandas"), npartitions=1, sort=False)
-        part = _Part(reader, wish)
-        return dask.from_map(part, range(len(reader.chunks)), meta=part.empty(), enforce_metadata=False)
+        return dask.from_map(part, chunks or [None], meta=part.empty(), enforce_metadata=False)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Reads one chunk as pandas, in any process."""
+    """Reads one chunk as pandas, in any process; no chunk is an empty frame."""
 
     reader: Reader
     wish: Wish
 
-    def __call__(self, number: int) -> Any:
+    def __call__(self, number: int | None) -> Any:
+        if number is None:
+            return self.empty()
+        if self.wish.filters is not None:
+            return as_frame(self.reader, self.wish, "pandas", [number])
         chunk = self.reader.chunks[number]
         return self._unpack(self.reader.read(number, self.wish.fields()), chunk.start)
 
     def empty(self) -> Any:
+        if self.wish.filters is not None:
+            return as_frame(self.reader, self.wish, "pandas", [])
         names: Iterable[str] = self.wish.fields() or self.reader.schema.names
         return self._unpack(pa.schema([self.reader.schema.field(n) for n in names]).empty_table(), 0)
 

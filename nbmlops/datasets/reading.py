@@ -44,8 +44,8 @@ class Reading(Catalogue):
             columns: names of the columns to load, in the order wanted; the index always comes along.
             as_: ``pandas``, ``polars``, ``arrow``; lazily ``duckdb`` (a relation) or ``dask`` (a Dask frame).
             filters: the rows to load, ``[(column, operator, value), …]`` that must all hold, or a list of such lists of
-                which one must hold; operators as in ``pyarrow.parquet.read_table``. Chunks that cannot hold such rows
-                are not read.
+                which one must hold; operators as in ``pyarrow.parquet.read_table``; missing values meet only
+                ``not in``. Chunks that cannot hold such rows are not read.
 
         Raises:
             NotFound: no such data set, version or column; all missing columns are named.

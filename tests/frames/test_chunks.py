@@ -289,3 +289,13 @@ def test_values_are_cut_alike_whatever_their_layout():
     numbers = pa.array([1, None, 3] * 2000)
     garbage = pa.concat_arrays([pa.array([9]), numbers]).slice(1)
     assert cuts.fingerprint(pa.chunked_array([numbers]), 50) == cuts.fingerprint(pa.chunked_array([garbage]), 50)
+
+
+def test_a_stream_of_chunks_far_smaller_than_digest_blocks(blobs, monkeypatch):
+    monkeypatch.setattr(cuts, "ROWS", 256)
+    monkeypatch.setattr(digest, "BLOCK", 1 << 14)
+    table = base(40_000)
+    first = keep(blobs, table, piece=700)
+    assert first.table().equals(table)
+    more = edited(table, "y", np.array([20_000]))
+    assert keep(blobs, more, first, piece=900).table().equals(more)

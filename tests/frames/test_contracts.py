@@ -521,3 +521,9 @@ def test_a_contract_as_a_pandera_schema():
     schema.validate(frame)
     with pytest.raises(pandera.errors.SchemaErrors):
         schema.validate(frame.assign(flight=[1, 10], tail=["N1", "x"]), lazy=True)
+
+
+def test_a_name_that_ends_as_yaml_is_never_run(tmp_path):
+    (tmp_path / "schemas.py").write_text("raise SystemExit('it was run')")
+    with pytest.raises(NotFound, match="no contract"):
+        load_contract(f"{tmp_path}/schemas.py:MINE.yaml")

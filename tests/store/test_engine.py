@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from shapes import shape
 
 from nbmlops.errors import BlobCorrupt, StoreFault, StoreReadOnly, StoreTooNew
 from nbmlops.store import Store, engine, migrations, open_store, schema
@@ -82,14 +82,6 @@ def test_a_read_only_folder(tmp_path: Path) -> None:
 
 
 def test_a_new_store_equals_all_migrations_in_turn(tmp_path: Path) -> None:
-    def shape(path: Path) -> dict[str, list[str]]:
-        rows = sqlite3.connect(path).execute("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")
-        # How constraints are laid out differs between the two ways; what they say must not.
-        return {
-            name: sorted("".join((sql or "").replace("(", ",").replace(")", ",").lower().split()).split(","))
-            for name, sql in rows
-        }
-
     created = open_store(tmp_path / "created")
     migrated = engine._open_folder(tmp_path / "migrated", None)
     with migrated.write() as db:

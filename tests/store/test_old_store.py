@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 from old_frames import ARROW, SALES
+from shapes import shape
 
 from nbmlops.context import Context, hostname
 from nbmlops.store import migrations, open_store, schema
@@ -25,10 +26,12 @@ def old(tmp_path):
     ws.store.close()
 
 
-def test_it_is_migrated(old):
+def test_it_is_migrated(old, tmp_path):
     with old.store.read() as db:
         assert migrations.current(db) == migrations.HEAD
         assert sa.inspect(db).has_table(schema.dataset_tags.name)
+    open_store(tmp_path / "fresh").close()
+    assert shape(tmp_path / "old" / "nbmlops.db") == shape(tmp_path / "fresh" / "nbmlops.db")
 
 
 def test_every_version_comes_back(old):

@@ -52,7 +52,8 @@ class Writer:
         self._blocks: dict[str, list[bytes]] = {n: list((blocks or {}).get(n, ())) for n in schema.names}
         self._hashed = blocks is not None
         self._waiting: list[pa.Table] = []
-        self._row, self._cut, self._counted = 0, 0 if before is not None else None, 0
+        self._unhashed: list[pa.Table] = []  # rows after the last complete block: chunks may end before it does
+        self._row, self._cut = 0, 0 if before is not None else None
         self._limits: cuts.Limits | None = before.layout.limits if before is not None else None
         self._end: int | None = None  # the number of rows, once it is known
         self._columns: list[str] = []
@@ -70,6 +71,8 @@ class Writer:
     def add(self, table: pa.Table) -> None:
         """Take more rows; those of a full stretch are written."""
         self._waiting.append(table)
+        if not self._hashed:
+            self._unhashed.append(table)
         if self._limits is None:
             self._limits = cuts.Limits.of(row_bytes(table))
         if sum(t.num_rows for t in self._waiting) >= 2 * _STRETCH * self._limits.most:
@@ -101,7 +104,7 @@ class Writer:
             self._columns = self._telling(table)
             self._prints = {c: [] for c in self._columns}
         if not self._hashed:
-            self._count_blocks(table, last)
+            self._count_blocks(last)
         self._end = self._row + table.num_rows if last else None
         place = cuts.Place(self._row, self._cut, last, self._short())
         before = self._before.layout.before if self._before is not None else None
@@ -128,16 +131,17 @@ class Writer:
         kept = [c for c in old.layout.prints if c in mine.names and mine.field(c).type == old.schema.field(c).type]
         return [*kept, *(c for c in wanted if c not in kept)][: cuts.COLUMNS]
 
-    def _count_blocks(self, table: pa.Table, last: bool) -> None:
+    def _count_blocks(self, last: bool) -> None:
         """Digests of the blocks that are complete by now; a stretch may begin and end inside one."""
-        stop = self._row + table.num_rows
-        whole = stop if last else stop - stop % digest.BLOCK
-        if whole > self._counted:
-            part = table.slice(self._counted - self._row, whole - self._counted)
+        there = sum(t.num_rows for t in self._unhashed)
+        whole = there if last else there - there % digest.BLOCK
+        if whole:
+            table = pa.concat_tables(self._unhashed)
+            part = table.slice(0, whole)
             with ThreadPoolExecutor(WORKERS) as pool:
                 for name, found in zip(part.column_names, pool.map(digest.blocks, part.columns), strict=True):
                     self._blocks[name] += found
-            self._counted = whole
+            self._unhashed = [table.slice(whole)] if there > whole else []
 
     def _fingerprints(self, table: pa.Table, spans: Sequence[cuts.Span]) -> None:
         for column, found in self._prints.items():

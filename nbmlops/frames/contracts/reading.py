@@ -19,6 +19,7 @@ from nbmlops.frames.contracts import expressions, kinds, schemas
 from nbmlops.frames.contracts.contract import LEVELS, ColumnRule, Contract, Range
 
 LARGEST = 1_000_000  # bytes of a contract file
+_YAML = (".yaml", ".yml")
 LONGEST = 1000  # characters of a regular expression
 _TOP = ("name", "on_violation", "rows", "strict", "ordered", "columns", "index", "unique", "checks")
 _COLUMN = ("type", "nullable", "required", "unique", "min", "max", "in", "matches", "length", "share_null")
@@ -53,7 +54,7 @@ def _loaded(spec: Any) -> Contract:
         return _Reader("contract").contract(dict(spec))
     if isinstance(spec, str | os.PathLike):
         file, colon, name = os.fspath(spec).rpartition(":")
-        if colon and file.endswith(".py"):
+        if colon and file.endswith(".py") and Path(name).suffix not in _YAML:  # YAML is never run, whatever its path
             return Contract(name=str(spec), schema=schemas.from_file(Path(file), name))
         return _read_yaml(Path(spec))
     if (schema := schemas.recognised(spec)) is not None:
@@ -67,7 +68,7 @@ def _loaded(spec: Any) -> Contract:
 def _read_yaml(path: Path) -> Contract:
     import yaml
 
-    if path.suffix not in {".yaml", ".yml"}:
+    if path.suffix not in _YAML:
         raise InvalidValue(f"{str(path)!r} is no contract", "give a .yaml file, or FILE.py:NAME")
     try:
         with path.open("rb") as file:
