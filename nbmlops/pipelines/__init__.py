@@ -19,7 +19,8 @@ from nbmlops.notebook.job import Stop
 from nbmlops.pipelines import plan as plans
 from nbmlops.pipelines import progress as displays
 from nbmlops.pipelines import rows
-from nbmlops.pipelines.flow import Desks, FlowRun, next_event, stage_failed
+from nbmlops.pipelines.desks import Desks
+from nbmlops.pipelines.flow import FlowRun, next_event, stage_failed
 from nbmlops.pipelines.outside import Outside
 from nbmlops.pipelines.spec import seconds
 from nbmlops.pipelines.stage import StageRunner, Work
@@ -152,7 +153,7 @@ class Pipelines:
         """In a thread, so that this one shows progress and takes Ctrl-C."""
         events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         stop = Stop()
-        runner = StageRunner(self.store, self.context(), self.runs, self._desks.datasets.check, events.put, stop)
+        runner = StageRunner(self._desks, self.context(), events.put, stop)
         with ThreadPoolExecutor(1, thread_name_prefix="nbmlops-stage") as pool:
             future = pool.submit(runner.attempts, work)
             future.add_done_callback(events.put)

@@ -15,32 +15,19 @@ from nbmlops import clock
 from nbmlops.context import Context
 from nbmlops.errors import Blocked, StageFailed
 from nbmlops.notebook.job import Stop
+from nbmlops.pipelines.contracted import VIOLATED
+from nbmlops.pipelines.desks import Desks
 from nbmlops.pipelines.plan import Pipeline
 from nbmlops.pipelines.spec import Select, Stage
 from nbmlops.pipelines.stage import StageRunner, Work
 from nbmlops.records import StageRun, plain
 from nbmlops.runs.origin import pid_namespace
-from nbmlops.store import Store, schema
+from nbmlops.store import schema
 
 if TYPE_CHECKING:
-    from nbmlops.datasets import Datasets
-    from nbmlops.models import Models
-    from nbmlops.promotion import Promotion
-    from nbmlops.runs import Runs
     from nbmlops.runs.live import LiveRun
 
 Progress = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class Desks:
-    """The desks a flow works with."""
-
-    store: Store
-    runs: Runs
-    datasets: Datasets
-    models: Models
-    promotion: Promotion
 
 
 @dataclass
@@ -63,7 +50,7 @@ class FlowRun:
         self.flow_id = clock.new_id()
         self.stop = Stop()
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.runner = StageRunner(desks.store, context, desks.runs, desks.datasets.check, self.events.put, self.stop)
+        self.runner = StageRunner(desks, context, self.events.put, self.stop)
         self.pins, self.own = pipeline.pins.latest, pipeline.pins.named
         self.outputs: dict[str, int] = {}
         self.sweeps: dict[str, _Sweep] = {}
@@ -330,12 +317,14 @@ def stage_failed(failed: list[tuple[str, StageRun]]) -> StageFailed:
     """The error for stages that did not finish: the first one's cell and message, and where its notebook is."""
     label, run = failed[0]
     error = run.error or {"name": run.status, "message": ""}
-    first = (str(error["message"]).strip().splitlines() or [""])[0]
+    lines = str(error["message"]).strip().splitlines() or [""]
+    first = " ".join(lines) if error["name"] == VIOLATED else lines[0]
     where = f"cell {error['cell']}: " if "cell" in error else ""
     more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+    kept = "its executed notebook was kept" if run.executed else "its notebook was not started"
     return StageFailed(
         f"stage {label}: {where}{error['name']}: {first}{more}",
-        f"its executed notebook was kept: nbmlops run show run:{run.run_id}",
+        f"{kept}: nbmlops run show run:{run.run_id}",
         run.run_id,
         run.notebook,
     )

@@ -1,6 +1,7 @@
 """Live progress of a flow: bars in a terminal or in a notebook, plain lines elsewhere; the right one is chosen.
 
-All of them are callables that take event dictionaries: ``{"type": "flow" | "stage" | "cell" | "select", …}``.
+All of them are callables that take event dictionaries, whose ``type`` is ``flow``, ``stage``, ``cell``, ``select`` or
+``contract``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from nbmlops import clock, lazy
+from nbmlops.pipelines.contracted import VIOLATED
 
 Progress = Callable[[dict[str, Any]], None]
 _DONE = {
@@ -64,13 +66,16 @@ def line(event: dict[str, Any]) -> str:
     if kind == "select":
         left_out = f"; left out: {', '.join(event['unscored'])}" if event["unscored"] else ""
         return f"  {event['stage']}: chosen {event['label']} with {event['metric']}={event['value']:.6g}{left_out}"
+    if kind == "contract":
+        return f"  {event['label']}: {event['subject']} violates its contract: {'; '.join(event['violations'])}"
     return ""
 
 
 def _why(event: dict[str, Any]) -> str:
     error, decision = event.get("error"), event.get("decision")
     if error:
-        first = (str(error["message"]).strip().splitlines() or [""])[0]
+        lines = str(error["message"]).strip().splitlines() or [""]
+        first = " ".join(lines) if error["name"] == VIOLATED else lines[0]
         return f": {first if event['type'] == 'flow' else error['name'] + ': ' + first}"
     if decision:
         return f"; model:{decision['model']}@{decision['version']} {decision['status']} for {decision['environment']}"

@@ -12,15 +12,16 @@ import yaml
 from nbmlops.errors import InvalidValue, NbmlopsError, NotFound, StoreFault
 from nbmlops.notebook import parameters
 from nbmlops.notebook.parameters import Parameters, suggestion
+from nbmlops.pipelines import contracted
+from nbmlops.pipelines.contracted import Held
 from nbmlops.pipelines.faults import Faults
 from nbmlops.refs import Ref, check_name
 from nbmlops.refs import parse as parse_ref
 from nbmlops.rules import check as check_rules
 
 _TOP = ("name", "params", "stages", "promote")
-_STAGE = (
-    "notebook", "params", "reads", "writes", "needs", "contracts", "matrix", "select", "retries", "timeout", "kernel",
-)  # fmt: skip
+_STAGE = ("notebook", "params", "reads", "writes", "needs", "matrix", "select", "retries", "timeout", "kernel",
+          "contracts")  # fmt: skip
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|min|m|h|d)\s*")
 
@@ -35,10 +36,7 @@ class Select:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage as written. ``document`` is the notebook's bytes as they were when the file was read.
-
-    ``contracts`` are the contract files, by ``dataset:NAME``, of what it reads and writes.
-    """
+    """One stage as written. ``document`` is the notebook's bytes as they were when the file was read."""
 
     name: str
     notebook: str = ""
@@ -49,12 +47,12 @@ class Stage:
     reads: tuple[Ref, ...] = ()
     writes: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
-    contracts: dict[str, str] = field(default_factory=dict)
     matrix: dict[str, list[Any]] = field(default_factory=dict)
     select: Select | None = None
     retries: int = 0
     timeout: float | None = None
     kernel: str | None = None
+    contracts: tuple[Held, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -226,12 +224,12 @@ class _Reader:
             reads=reads,
             writes=writes,
             needs=tuple(self.texts(given.get("needs"), (*at, "needs"))),
-            contracts=self.contracts(given, at, {*writes, *(f"{r.kind}:{r.name}" for r in reads)}),
             matrix=matrix,
             select=select,
             retries=self.retries(given.get("retries", 0), (*at, "retries")),
             timeout=self.timeout(given.get("timeout"), (*at, "timeout")),
             kernel=self.kernel(given.get("kernel"), (*at, "kernel")),
+            contracts=tuple(self.contracts(given.get("contracts"), (*at, "contracts"), reads, writes)),
         )
 
     def notebook(self, value: Any, at: tuple[Any, ...]) -> tuple[str, bytes, Parameters]:
@@ -269,27 +267,21 @@ class _Reader:
                 self.fault(at, f"writes: {ref} names a version, and a stage always writes a new one")
         return list(dict.fromkeys(f"{ref.kind}:{ref.name}" for ref in found))
 
-    def contracts(self, given: dict[str, Any], at: tuple[Any, ...], known: set[str]) -> dict[str, str]:
-        """Contract files by what they are about; each is read now, so that its faults are told with the others."""
-        from nbmlops.frames.contracts import load_contract
-
-        found = {}
-        for thing, file in self.mapping(given.get("contracts"), (*at, "contracts")).items():
-            place = (*at, "contracts", thing)
-            if thing not in known or not thing.startswith("dataset:"):
-                self.fault(
-                    place, f"contracts: the stage neither reads nor writes {thing}{suggestion(thing, sorted(known))}"
-                )
-            elif not isinstance(file, str) or not file.endswith((".yaml", ".yml")):
-                self.fault(place, f"contracts: {thing} needs the path of a YAML file, not {file!r}")
-            else:
-                path = (self.path.absolute().parent / file).resolve()
-                try:
-                    load_contract(str(path))
-                    found[thing] = str(path)
-                except NbmlopsError as error:
-                    for text in getattr(error, "faults", ()) or (error.message,):
-                        self.fault(place, f"{file}: {text}")
+    def contracts(self, value: Any, at: tuple[Any, ...], reads: tuple[Ref, ...], writes: tuple[str, ...]) -> list[Held]:
+        """What is under contract; every fault of each contract is one of the file."""
+        read = {text for ref in reads if ref.kind == "dataset" for text in (str(ref), f"dataset:{ref.name}")}
+        known = sorted({*read, *(thing for thing in writes if thing.startswith("dataset:"))})
+        found = []
+        for key, path in self.mapping(value, at).items():
+            if key not in known:
+                there = f"; there are {', '.join(known)}" if known else ", nor any other data set"
+                near = suggestion(key, known)
+                self.fault((*at, key), f"contracts: the stage neither reads nor writes {key}{near}{there}")
+            contract, faults = contracted.read(self.path.absolute().parent, path)
+            for text in faults:
+                self.fault((*at, key), f"contract of {key}: {text}")
+            if key in known and contract is not None:
+                found.append(Held(parse_ref(key), contract, reads=key in read, writes=key in writes))
         return found
 
     def matrix(self, given: dict[str, Any], at: tuple[Any, ...]) -> dict[str, list[Any]]:

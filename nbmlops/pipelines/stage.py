@@ -13,14 +13,17 @@ import sqlalchemy as sa
 
 from nbmlops import clock
 from nbmlops.context import Context
+from nbmlops.errors import NbmlopsError
 from nbmlops.notebook import parameters, types
 from nbmlops.notebook.job import Job, Outcome, Stop
 from nbmlops.notebook.parameters import Parameters
+from nbmlops.pipelines import contracted
+from nbmlops.pipelines.contracted import Contracts, Held
+from nbmlops.pipelines.desks import Desks
 from nbmlops.records import ContractReport, StageRun
 from nbmlops.store import Store, schema
 
 if TYPE_CHECKING:
-    from nbmlops.runs import Runs
     from nbmlops.runs.live import LiveRun
 
 EXECUTED = "executed.ipynb"
@@ -29,8 +32,6 @@ LONGEST_PARAM = 10_000  # characters
 _RUN_STATUS = {"FINISHED": "FINISHED", "FAILED": "FAILED", "TIMEOUT": "FAILED", "DIED": "KILLED", "KILLED": "KILLED"}
 
 Announce = Callable[[dict[str, Any]], None]
-Check = Callable[[str, str], ContractReport]  # of a version with a contract file
-_HOPELESS = frozenset({"MissingOutput", "ContractViolated"})  # a further attempt would end the same way
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Work:
     params: dict[str, Any] = field(default_factory=dict)
     pins: dict[str, int] = field(default_factory=dict)
     writes: tuple[str, ...] = ()
-    contracts: dict[str, str] = field(default_factory=dict)
+    contracts: tuple[Held, ...] = ()
     candidate: bool = False
     retries: int = 0
     timeout: float | None = None
@@ -68,21 +69,21 @@ class Produced:
 class StageRunner:
     """Executes works one at a time per thread; threads may share it."""
 
-    def __init__(
-        self, store: Store, context: Context, runs: Runs, check: Check, announce: Announce, stop: Stop
-    ) -> None:
-        self.store, self.context, self.runs, self.check = store, context, runs, check
-        self.announce, self.stop = announce, stop
+    def __init__(self, desks: Desks, context: Context, announce: Announce, stop: Stop) -> None:
+        self.store, self.runs, self.contracts = desks.store, desks.runs, Contracts(desks.datasets)
+        self.context, self.announce, self.stop = context, announce, stop
 
     def attempts(self, work: Work) -> list[StageRun]:
         """Execute until it finishes or its retries are used up; each attempt is a run of its own, the last one decides.
 
-        A stage that did not write what it declares, or violates a contract, is not repeated: it would do so again.
+        A stage that finished without writing what it declares, or whose data violate their contract, is not repeated:
+        it would do so again.
         """
         done: list[StageRun] = []
         for attempt in range(1, work.retries + 2):
             done.append(self.once(work, attempt))
-            hopeless = (done[-1].error or {}).get("name") in _HOPELESS
+            error = done[-1].error or {}
+            hopeless = error.get("name") in {"MissingOutput", contracted.VIOLATED} and "cell" not in error
             if done[-1].status in {"FINISHED", "KILLED"} or hopeless or attempt > work.retries:
                 break
             if self.stop.wait(min(LONGEST_BACKOFF, BACKOFF * 2 ** (attempt - 1))):
@@ -143,47 +144,52 @@ class StageRunner:
 
         told = {"stage": work.stage, "label": work.label, "run_id": live.run_id, "attempt": row["attempt"]}
         self.announce({"type": "stage", "status": "RUNNING", **told})
-        given = {thing: version for thing, version in work.pins.items() if thing not in work.writes}
-        if broken := self._broken(work, given):  # before a kernel works on data that nobody should use
-            fault = _fault("ContractViolated", broken)
-            ended: dict[str, Any] = {"status": "FAILED", "error": fault, "ended_at": clock.now()}
-            live.end("FAILED", fault)
-            self._update(live.run_id, **ended)
-            self.announce({"type": "stage", "status": "FAILED", "error": fault, **told, "seconds": 0.0})
-            return stage_record({**row, **ended}, {}, Produced({}, frozenset()))
+        if refused := self._held(lambda: self.contracts.before(work.contracts, work.pins), live, told):
+            return self._ended(live, row, told, status="FAILED", error=refused)
         outcome = self._execute(work, live.run_id, told)
         executed = self.runs.put_artifact(
             live.run_id, EXECUTED, engine.to_bytes(outcome.nb), "application/x-ipynb+json"
         ).digest
+        row = {**row, "executed": executed, "cells_done": outcome.cells_done, "cells": outcome.cells}
         status, error = outcome.status, _error(outcome)
-        produced = self.produced(live.run_id)
-        if status == "FINISHED" and (missing := _missing(work, produced)):
-            status, error = "FAILED", _fault("MissingOutput", missing)
-        elif status == "FINISHED" and (broken := self._broken(work, produced.versions)):
-            status, error = "FAILED", _fault("ContractViolated", broken)
-        live.end(_RUN_STATUS[status], error)
-        ended = {
-            "status": status,
-            "executed": executed,
-            "error": error,
-            "cells_done": outcome.cells_done,
-            "cells": outcome.cells,
-            "ended_at": clock.now(),
-        }
-        self._update(live.run_id, **ended)
-        self.announce({"type": "stage", "status": status, "error": error, **told, "seconds": outcome.duration})
-        run = self.runs.get(live.run_id)
-        return stage_record({**row, **ended}, run.metrics, produced)
+        if status == "FINISHED" and (error := self._wrong(work, live, told)):
+            status = "FAILED"
+        return self._ended(live, row, told, status=status, error=error)
 
-    def _broken(self, work: Work, versions: dict[str, int]) -> str:
-        """The violations by which contracts refuse these versions, a line each; empty if there is none."""
-        lines = []
-        for thing, file in work.contracts.items():
-            if thing in versions:
-                report = self.check(f"{thing}@{versions[thing]}", file)
-                if report.status == "block":
-                    lines += [f"{report.subject}: {violation.line()}" for violation in report.violations]
-        return "\n".join(lines)
+    def _wrong(self, work: Work, live: LiveRun, told: dict[str, Any]) -> dict[str, Any] | None:
+        """What is wrong with what a stage that ended well has written."""
+        produced = self.produced(live.run_id)
+        if missing := _missing(work, produced):
+            return {"name": "MissingOutput", "message": missing, "traceback": ""}
+        return self._held(lambda: self.contracts.after(work.contracts, produced.versions), live, told)
+
+    def _held(
+        self, check: Callable[[], list[ContractReport]], live: LiveRun, told: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """Note what contracts say with the run, announce what only warns, and give the error of those that refuse."""
+        try:
+            reports = check()
+        except NbmlopsError as error:  # such data cannot be checked; what was executed must be kept all the same
+            return {"name": type(error).__name__, "message": str(error), "traceback": ""}
+        if found := contracted.tags(reports):
+            live.set_tags(found)
+        for report in reports:
+            if report.status == "warn":
+                seen = [v.line() for v in report.violations]
+                self.announce({**told, "type": "contract", "subject": report.subject, "violations": seen})
+        return contracted.refusal(reports)
+
+    def _ended(
+        self, live: LiveRun, row: dict[str, Any], told: dict[str, Any], *, status: str, error: dict[str, Any] | None
+    ) -> StageRun:
+        live.end(_RUN_STATUS[status], error)
+        names = ("executed", "cells_done", "cells")
+        ended = {**{n: row[n] for n in names}, "status": status, "error": error, "ended_at": clock.now()}
+        self._update(live.run_id, **ended)
+        seconds = ended["ended_at"] - row["started_at"]
+        self.announce({"type": "stage", "status": status, "error": error, **told, "seconds": seconds})
+        run = self.runs.get(live.run_id)
+        return stage_record({**row, **ended}, run.metrics, self.produced(live.run_id))
 
     def _execute(self, work: Work, run_id: str, told: dict[str, Any]) -> Outcome:
         from nbmlops.notebook import engine
@@ -277,10 +283,6 @@ def _loggable(work: Work) -> dict[str, Any]:
     """The values in force; one too long for a parameter of a run is cut there, and whole in ``stage_runs``."""
     values = types.to_json(work.declared.complete(work.params))
     return {name: v if len(text := str(v)) < LONGEST_PARAM else text[:1000] + "…" for name, v in values.items()}
-
-
-def _fault(name: str, message: str) -> dict[str, Any]:
-    return {"name": name, "message": message, "traceback": ""}
 
 
 def _missing(work: Work, made: Produced) -> str:
