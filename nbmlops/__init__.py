@@ -39,14 +39,12 @@ _FLUENT = (
     "log_table",
     "log_text",
     "monitor",
-    "plan_pipeline",
     "predict",
     "promote",
     "record_feedback",
     "register_model",
     "reject",
     "rollback",
-    "run_pipeline",
     "search_runs",
     "set_tag",
     "set_tags",
@@ -54,9 +52,11 @@ _FLUENT = (
     "split_dataset",
     "why",
 )
+_FLOWS = ("output", "plan_pipeline", "run_pipeline")
 _HOMES = {
     **dict.fromkeys(_SESSION, "nbmlops.session"),
     **dict.fromkeys(_FLUENT, "nbmlops.fluent"),
+    **dict.fromkeys(_FLOWS, "nbmlops.flows"),
     "NbmlopsError": "nbmlops.errors",
     "Workspace": "nbmlops.workspace",
 }
@@ -76,6 +76,7 @@ __all__ = [*sorted(_HOMES), "__version__"]
 
 if TYPE_CHECKING:
     from nbmlops.errors import NbmlopsError
+    from nbmlops.flows import output, plan_pipeline, run_pipeline
     from nbmlops.fluent import (
         approve,
         autolog,
@@ -98,14 +99,12 @@ if TYPE_CHECKING:
         log_table,
         log_text,
         monitor,
-        plan_pipeline,
         predict,
         promote,
         record_feedback,
         register_model,
         reject,
         rollback,
-        run_pipeline,
         search_runs,
         set_tag,
         set_tags,

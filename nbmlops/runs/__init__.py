@@ -20,6 +20,7 @@ from nbmlops.refs import check_key, parse
 from nbmlops.runs import origin, search
 from nbmlops.runs.live import LiveRun, check_params, check_tags, keeper
 from nbmlops.runs.origins import Origins
+from nbmlops.runs.uses import Uses
 from nbmlops.store import Store, schema
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _END = (
 )
 
 
-class Runs:
+class Runs(Uses):
     """Every verb about runs. Records come back frozen; the handle to log with is :class:`LiveRun`."""
 
     def __init__(self, store: Store, context: ContextSource) -> None:
@@ -229,20 +230,6 @@ class Runs:
         if path not in held:
             raise NotFound.of("artifact", path, held)
         return self.store.blobs.get(held[path].digest)
-
-    def use_dataset(self, run_id: str, name: str, version: int, mode: str = "read") -> None:
-        """Record that a run read or wrote a version of a data set."""
-        u = schema.dataset_uses
-        row = {"run_id": run_id, "name": name, "version": version, "mode": mode, "at": clock.now()}
-        with self.store.write() as db:
-            db.execute(self.store.insert(u).on_conflict_do_nothing(), row)
-
-    def datasets(self, run_id: str, mode: str = "read") -> list[str]:
-        """References to the data sets a run read (or wrote), in that order."""
-        u = schema.dataset_uses
-        query = sa.select(u.c.name, u.c.version).where(u.c.run_id == run_id, u.c.mode == mode).order_by(u.c.seq)
-        with self.store.read() as db:
-            return [f"dataset:{name}@{version}" for name, version in db.execute(query)]
 
     # -- reading ---------------------------------------------------------------------------------------------------
     def find(self, run_id: str) -> Run | None:
