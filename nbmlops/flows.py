@@ -35,9 +35,10 @@ def run_pipeline(
         InvalidValue: the file or a parameter is wrong; all faults at once, before any kernel starts.
         StageFailed: a stage ended with an error; its executed notebook is kept.
     """
-    return workspace().pipelines.run(
-        path, params, force=force, only=only, start=start, executor=executor, workers=workers
-    )
+    from nbmlops.pipelines.flow import Options
+
+    options = Options(force=force, executor=executor, workers=workers)
+    return workspace().pipelines.run(path, params, options, only=only, start=start)
 
 
 def plan_pipeline(path: str | os.PathLike[str], params: dict[str, Any] | None = None) -> Plan:

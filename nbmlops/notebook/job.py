@@ -27,6 +27,11 @@ class Job:
     timeout: float | None = None
     cell_timeout: float | None = None
     path: str = ""
+    memory: int | None = None
+    skip_tags: tuple[str, ...] = ()
+    warm: bool = True
+    preload: tuple[str, ...] = ()
+    save: Callable[[bytes], None] | None = None
     start_timeout: float = 60.0
     grace: float = 5.0
 
@@ -46,6 +51,9 @@ class Outcome:
     cells_done: int
     cells: int
     duration: float
+    reason: str = ""
+    peak_memory: int | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class Stop:

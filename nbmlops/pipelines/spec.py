@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,17 @@ import yaml
 from nbmlops.errors import InvalidValue, NbmlopsError, NotFound, StoreFault
 from nbmlops.notebook import parameters
 from nbmlops.notebook.parameters import Parameters, suggestion
-from nbmlops.pipelines import contracted
+from nbmlops.pipelines import contracted, limits
 from nbmlops.pipelines.contracted import Held
 from nbmlops.pipelines.faults import Faults
+from nbmlops.pipelines.limits import Limits
 from nbmlops.refs import Ref, check_name
 from nbmlops.refs import parse as parse_ref
 from nbmlops.rules import check as check_rules
 
 _TOP = ("name", "params", "stages", "promote")
-_STAGE = ("notebook", "params", "reads", "writes", "needs", "matrix", "select", "retries", "timeout", "kernel",
-          "contracts")  # fmt: skip
-_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|min|m|h|d)\s*")
+_STAGE = ("notebook", "params", "reads", "writes", "needs", "matrix", "select", *limits.KEYS, "kernel", "skip", "cache",
+          "files", "variables", "contracts")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,11 @@ class Select:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage as written. ``document`` is the notebook's bytes as they were when the file was read."""
+    """One stage as written. ``document`` is the notebook's bytes as they were when the file was read.
+
+    ``cache`` says whether an earlier result may be reused: None leaves it to what the notebook does. ``files`` and
+    ``variables`` are what its result depends on besides; ``skip`` are tags of cells that are left out.
+    """
 
     name: str
     notebook: str = ""
@@ -49,9 +51,12 @@ class Stage:
     needs: tuple[str, ...] = ()
     matrix: dict[str, list[Any]] = field(default_factory=dict)
     select: Select | None = None
-    retries: int = 0
-    timeout: float | None = None
+    limits: Limits = field(default_factory=Limits)
     kernel: str | None = None
+    skip: tuple[str, ...] = ()
+    cache: bool | None = None
+    files: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
     contracts: tuple[Held, ...] = ()
 
 
@@ -91,25 +96,6 @@ def read(path: str | Path) -> tuple[Spec, Faults]:
         raise StoreFault(f"cannot read {path}: {error.strerror}", "check the file's permissions") from error
     reader = _Reader(source, Path(path))
     return reader.spec(), reader.faults
-
-
-def seconds(value: Any) -> float:
-    """``"20m"``, ``"1h30m"``, ``"90s"`` or a number of seconds.
-
-    Raises:
-        ValueError: it is none of these, or not above zero.
-    """
-    total = 0.0
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        total = float(value)
-    elif isinstance(value, str):
-        place = 0
-        while place < len(value) and (match := _DURATION.match(value, place)):
-            total, place = total + float(match[1]) * _UNITS[match[2]], match.end()
-        total = total if place == len(value) else 0
-    if not 0 < total < float("inf"):
-        raise ValueError(f"{value!r} is not a duration such as 20m, 90s or 1h30m")
-    return total
 
 
 class _Reader:
@@ -226,8 +212,13 @@ class _Reader:
             needs=tuple(self.texts(given.get("needs"), (*at, "needs"))),
             matrix=matrix,
             select=select,
-            retries=self.retries(given.get("retries", 0), (*at, "retries")),
-            timeout=self.timeout(given.get("timeout"), (*at, "timeout")),
+            limits=self.limits(given, at),
+            skip=tuple(self.texts(given.get("skip"), (*at, "skip"))),
+            cache=self.cache(given.get("cache"), (*at, "cache")),
+            files=tuple(
+                str(self.path.absolute().parent / file) for file in self.texts(given.get("files"), (*at, "files"))
+            ),
+            variables=tuple(self.texts(given.get("variables"), (*at, "variables"))),
             kernel=self.kernel(given.get("kernel"), (*at, "kernel")),
             contracts=tuple(self.contracts(given.get("contracts"), (*at, "contracts"), reads, writes)),
         )
@@ -304,21 +295,17 @@ class _Reader:
             self.fault(at, f"select needs mode: max or min, not {mode!r}")
         return Select(str(metric), str(mode))
 
-    def retries(self, value: Any, at: tuple[Any, ...]) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 100:
-            self.fault(at, f"retries must be a whole number from 0 to 100, not {value!r}")
-            return 0
-        return value
+    def limits(self, given: dict[str, Any], at: tuple[Any, ...]) -> Limits:
+        found, faults = limits.read(given)
+        for key, text in faults:
+            self.fault((*at, key), text)
+        return found
 
-    def timeout(self, value: Any, at: tuple[Any, ...]) -> float | None:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            self.fault(at, f"timeout: {value!r} has no unit; write {value}s, {value}m or {value}h")
+    def cache(self, value: Any, at: tuple[Any, ...]) -> bool | None:
+        if value is not None and not isinstance(value, bool):
+            self.fault(at, f"cache must be true or false, not {value!r}")
             return None
-        try:
-            return None if value is None else seconds(value)
-        except ValueError as error:
-            self.fault(at, f"timeout: {error}")
-            return None
+        return value
 
     def kernel(self, value: Any, at: tuple[Any, ...]) -> str | None:
         if value is not None and not isinstance(value, str):

@@ -168,15 +168,24 @@ class Runs(Uses):
             open_runs = db.execute(sa.select(r).where(r.c.status == "RUNNING")).mappings().all()
         dead = [row for row in open_runs if self._is_dead(row)]
         for row in dead:
-            from nbmlops.runs.fold import Folder
-
-            folder = Folder(self.store, row["id"], row["seq"])
-            end = {"status": "KILLED", "ended_at": row["heartbeat_at"]}
-            with self.store.write(durable=True) as db:
-                folder.seal(db)
-                db.execute(r.update().where(r.c.id == row["id"], r.c.status == "RUNNING").values(**end))
-            folder.forget()
+            self._bury(row, None)
         return len(dead)
+
+    def give_up(self, run_id: str, error: dict[str, Any]) -> None:
+        """Mark KILLED a run whose process is known to be lost, sooner than its lease would tell."""
+        row = self._row(run_id)
+        if row["status"] == "RUNNING":
+            self._bury(row, error)
+
+    def _bury(self, row: Any, error: dict[str, Any] | None) -> None:
+        from nbmlops.runs.fold import Folder
+
+        r, folder = schema.runs, Folder(self.store, row["id"], row["seq"])
+        end = {"status": "KILLED", "ended_at": row["heartbeat_at"], **({"error": error} if error else {})}
+        with self.store.write(durable=True) as db:
+            folder.seal(db)
+            db.execute(r.update().where(r.c.id == row["id"], r.c.status == "RUNNING").values(**end))
+        folder.forget()
 
     def _is_dead(self, row: Any) -> bool:
         if clock.now() - row["heartbeat_at"] > settings.value("lease"):

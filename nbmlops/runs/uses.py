@@ -55,12 +55,15 @@ class Uses:
             InvalidValue: the name is no identifier, the value is not JSON, or it is larger than 64 kB.
         """
         if not isinstance(name, str) or not name.isidentifier():
-            raise InvalidValue(f"{name!r} cannot be the name of an output", "use a word as Python's variables have them")
+            raise InvalidValue(
+                f"{name!r} cannot be the name of an output", "use a word as Python's variables have them"
+            )
         try:
             text = json.dumps(value, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise InvalidValue(
-                f"output {name!r} is not JSON: {error}", "hand on numbers, text, lists and dictionaries; snapshot() frames"
+                f"output {name!r} is not JSON: {error}",
+                "hand on numbers, text, lists and dictionaries; snapshot() frames",
             ) from error
         if len(text) > LARGEST_OUTPUT:
             raise InvalidValue(

@@ -1,0 +1,97 @@
+"""From a planned stage to the works it means, and to what would become of each of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from nbmlops.errors import NbmlopsError
+from nbmlops.pipelines.plan import Candidate, Pipeline
+from nbmlops.pipelines.reuse import FRESH, STALE, Reuse, Verdict
+from nbmlops.pipelines.work import Work
+
+WAITS = "waits"
+States = dict[str, tuple[str, tuple[str, ...]]]
+
+
+def build(pipeline: Pipeline, name: str, candidate: Candidate, pins: Mapping[str, int]) -> Work:
+    """The work of one candidate of a stage; ``pins`` are the versions that references without one mean."""
+    stage = pipeline.stages[name]
+    meant = dict(pins)
+    for ref in stage.reads:
+        if str(ref) in pipeline.pins.named:
+            meant[f"{ref.kind}:{ref.name}"] = pipeline.pins.named[str(ref)]
+    return Work(
+        stage=name,
+        label=candidate.label(name),
+        notebook=stage.notebook,
+        path=stage.path,
+        document=stage.document,
+        declared=stage.declared,
+        params=candidate.params,
+        pins=meant,
+        reads=pipeline.reads[name],
+        writes=stage.writes,
+        contracts=stage.contracts,
+        candidate=stage.select is not None,
+        limits=stage.limits,
+        kernel=stage.kernel,
+        skip=stage.skip,
+        cache=stage.cache,
+        files=stage.files,
+        variables=stage.variables,
+        experiment=pipeline.spec.name,
+    )
+
+
+def threads(side_by_side: int) -> int | None:
+    """Threads for numeric libraries in each of several kernels at once; None leaves them all to a single one."""
+    return max(1, (os.cpu_count() or 1) // side_by_side) if side_by_side > 1 else None
+
+
+def judge(pipeline: Pipeline, reuse: Reuse, produced: Any) -> States:
+    """What would become of each stage if the pipeline ran now, and why.
+
+    ``produced`` tells the versions that a finished run wrote. A stage whose inputs a stage before it would write anew
+    ``waits``: it is executed only if they come out different.
+    """
+    pins, states, open_ = dict(pipeline.pins.latest), dict[str, tuple[str, tuple[str, ...]]](), dict[str, str]()
+    for name, stage in pipeline.stages.items():
+        awaited = [open_[str(ref)] for ref in pipeline.reads[name] if str(ref) in open_]
+        awaited += [n for n in pipeline.needs[name] if states[n][0] != FRESH and _takes(stage.params, n)]
+        verdicts = [_verdict(pipeline, name, c, pins, reuse) for c in pipeline.candidates[name]]
+        states[name] = _state(name, verdicts, list(dict.fromkeys(awaited)))
+        if states[name][0] == FRESH:
+            for verdict in verdicts:
+                pins |= produced(verdict.run_id).versions
+        else:
+            open_ |= dict.fromkeys(pipeline.writes[name], name)
+    return states
+
+
+def _takes(params: Mapping[str, Any], stage: str) -> bool:
+    return f"stages.{stage}." in str(params)
+
+
+def _verdict(pipeline: Pipeline, name: str, candidate: Candidate, pins: dict[str, int], reuse: Reuse) -> Verdict:
+    work = build(pipeline, name, candidate, pins)
+    try:
+        return reuse.judge(work)
+    except NbmlopsError as error:  # a notebook that cannot be read to the end is executed, and tells so itself
+        return Verdict(replace(work, why=(error.message,)), STALE, (error.message,))
+
+
+def _state(name: str, verdicts: list[Verdict], awaited: list[str]) -> tuple[str, tuple[str, ...]]:
+    if not verdicts:
+        return STALE, ("its trials are chosen while it runs; those already done are not repeated",)
+    stale = [verdict for verdict in verdicts if verdict.state != FRESH]
+    if not stale:
+        if awaited:
+            return WAITS, (f"for {', '.join(awaited)}: fresh if what they write stays the same",)
+        return FRESH, ()
+    why = list(dict.fromkeys(text for verdict in stale for text in verdict.why))
+    if len(verdicts) > 1 and len(stale) < len(verdicts):
+        why.insert(0, f"{len(stale)} of {len(verdicts)} candidates")
+    return stale[0].state, tuple(why)
