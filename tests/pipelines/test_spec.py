@@ -61,7 +61,7 @@ def test_the_documented_file(tmp_path: Path) -> None:
     assert record.stages[1].needs == ("features",)
     assert record.stages[1].runs == 2
     assert [c.label("train") for c in pipeline.candidates["train"]] == ["train[max_depth=6]", "train[max_depth=10]"]
-    assert pipeline.stages["train"].timeout == 1200
+    assert pipeline.stages["train"].limits.timeout == 1200
     assert pipeline.external == ()
     assert pipeline.spec.promote == spec.Promote("flight-delay", "staging", ("metrics.roc_auc >= 0.65",))
 
