@@ -32,7 +32,7 @@ Progress = Callable[[dict[str, Any]], None]
 
 @dataclass
 class _Sweep:
-    """A stage in progress: its executions so far, and the run that holds them together if it has a matrix."""
+    """A stage in progress: its executions so far, and the run that holds them together if it is a sweep."""
 
     stage: Stage
     total: int
@@ -175,7 +175,7 @@ class FlowRun:
     ) -> None:
         stage, candidates = self.pipeline.stages[name], self.pipeline.candidates[name]
         sweep = self.sweeps[name] = _Sweep(stage, len(candidates))
-        if stage.matrix:
+        if stage.matrix or stage.search:
             tags = {"nbmlops.flow": self.flow_id, "nbmlops.stage": name}
             source = {"type": "stage", "path": stage.path, "cwd": os.path.dirname(stage.path)}
             sweep.run = self.desks.runs.start(

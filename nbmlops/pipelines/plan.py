@@ -15,9 +15,11 @@ from nbmlops.errors import InvalidValue
 from nbmlops.notebook import types
 from nbmlops.notebook.parameters import suggestion
 from nbmlops.notebook.types import Mismatch, Text
+from nbmlops.pipelines import search as searches
 from nbmlops.pipelines import spec as specs
 from nbmlops.pipelines.faults import Faults
 from nbmlops.pipelines.outside import Outside, Pins
+from nbmlops.pipelines.search import Search
 from nbmlops.pipelines.spec import Spec, Stage
 
 _REFERENCE = re.compile(r"\$\{\s*params\.([^}\s]+)\s*\}")
@@ -42,6 +44,8 @@ class Pipeline:
     """A pipeline ready to run: stages in an order that works, what each waits for, and the executions it means.
 
     ``external`` are the references that are read and that no stage to run writes; ``pins`` the versions they mean.
+    ``searches`` has the stages whose candidates are drawn. Those of a random search are in ``candidates``; those of
+    Optuna depend on each other, so there are none before the stage runs: ``candidate`` makes one.
     """
 
     spec: Spec
@@ -51,6 +55,18 @@ class Pipeline:
     candidates: dict[str, tuple[Candidate, ...]]
     external: tuple[Any, ...]
     pins: Pins = field(default_factory=Pins)
+    searches: dict[str, Search] = field(default_factory=dict)
+
+    def candidate(self, stage: str, combination: dict[str, Any]) -> Candidate:
+        """One more execution of a stage, with values that its search has drawn.
+
+        Raises:
+            InvalidValue: they do not fit the notebook's parameters.
+        """
+        found = self.stages[stage]
+        fixed = {name: substitute(value, self.params, [], name) for name, value in found.params.items()}
+        typed = found.declared.coerce({**fixed, **combination})
+        return Candidate(typed, {name: typed[name] for name in combination})
 
     def record_params(self) -> dict[str, Any]:
         """The flow's values as JSON can carry them."""
@@ -61,18 +77,22 @@ class Pipeline:
         return records.Plan(
             self.spec.name,
             self.spec.path,
-            tuple(
-                records.PlannedStage(
-                    stage=name,
-                    notebook=stage.notebook,
-                    needs=self.needs[name],
-                    reads=tuple(map(str, stage.reads)),
-                    writes=stage.writes,
-                    runs=len(self.candidates[name]),
-                    params={**types.to_json(self.candidates[name][0].params), **types.to_json(stage.matrix)},
-                )
-                for name, stage in self.stages.items()
-            ),
+            tuple(self._planned(name, stage) for name, stage in self.stages.items()),
+        )
+
+    def _planned(self, name: str, stage: Stage) -> records.PlannedStage:
+        search = self.searches.get(name)
+        shown = search.shown() if search else stage.matrix
+        drawn = _combinations({}, search)[0] if search else {}
+        first = self.candidates[name][0] if self.candidates[name] else self.candidate(name, drawn)
+        return records.PlannedStage(
+            stage=name,
+            notebook=stage.notebook,
+            needs=self.needs[name],
+            reads=tuple(map(str, stage.reads)),
+            writes=stage.writes,
+            runs=search.runs if search else len(self.candidates[name]),
+            params={**types.to_json(first.params), **types.to_json(shown)},
         )
 
 
@@ -90,7 +110,8 @@ def prepare(
     """
     spec, faults = specs.read(path)
     values = _flow_values(spec, params or {}, faults)
-    candidates = {name: _candidates(stage, values, faults) for name, stage in spec.stages.items()}
+    drawn = {name: _search(stage, values, faults) for name, stage in spec.stages.items()}
+    candidates = {name: _candidates(stage, values, drawn[name], faults) for name, stage in spec.stages.items()}
     needs = _needs(spec, faults)
     order = _order(needs, faults)
     wanted = {only} if isinstance(only, str) else set(only or spec.stages)
@@ -106,7 +127,8 @@ def prepare(
         outside.request(spec.promote, faults)
     if found := faults.texts():
         raise InvalidValue.of(str(path), found, "mend the pipeline file or the values; no kernel was started")
-    return Pipeline(spec, values, stages, kept, {n: candidates[n] for n in order}, external, pins)
+    found_searches = {name: search for name in order if (search := drawn[name]) is not None}
+    return Pipeline(spec, values, stages, kept, {n: candidates[n] for n in order}, external, pins, found_searches)
 
 
 def _flow_values(spec: Spec, given: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
@@ -129,29 +151,60 @@ def _flow_value(value: Any, default: Any) -> Any:
         return types.convert(types.ANY, value)
 
 
-def _candidates(stage: Stage, values: dict[str, Any], faults: Faults) -> tuple[Candidate, ...]:
-    """The cells of the matrix, each with typed values; one candidate without a matrix."""
+def _search(stage: Stage, values: dict[str, Any], faults: Faults) -> Search | None:
+    """The space of a stage's search, with the flow's values in it, compared with the notebook's parameters."""
+    if stage.search is None:
+        return None
+    here: list[str] = []
+    given = substitute(stage.search, values, here, "search")
+    faults.extend(("stages", stage.name, "search"), here)
+    if here:
+        return None
+    search, wrong = searches.read(given, stage.select)
+    if search is not None and stage.path:
+        search, wrong = search.typed(stage.declared)
+    for keys, text in wrong:
+        faults.add(("stages", stage.name, "search", *keys), text)
+    return None if wrong else search
+
+
+def _candidates(stage: Stage, values: dict[str, Any], search: Search | None, faults: Faults) -> tuple[Candidate, ...]:
+    """The cells of the matrix, or those drawn at random, each with typed values; one candidate without either."""
     here: list[str] = []
     fixed = {name: substitute(value, values, here, name) for name, value in stage.params.items()}
     matrix = {name: [substitute(v, values, here, name) for v in options] for name, options in stage.matrix.items()}
     unset = {fault.partition(":")[0] for fault in here}  # their values are missing: nothing to say about the types
+    if stage.search is not None and search is None:  # its faults are told already
+        unset |= set(_searched(stage))
     found = []
-    for combination in itertools.product(*matrix.values()):
-        chosen = dict(zip(matrix, combination, strict=True))
+    for chosen in _combinations(matrix, search):
         typed, wrong = stage.declared.check({**fixed, **chosen}) if stage.path else ({}, [])
         here += [fault for fault in wrong if fault.partition(":")[0] not in unset]
         found.append(Candidate(typed, {name: typed.get(name, value) for name, value in chosen.items()}))
     for fault in dict.fromkeys(here):
         faults.add(_value_place(stage, fault), fault)
-    return tuple(found)
+    return () if search is not None and search.method == "optuna" else tuple(found)
+
+
+def _combinations(matrix: dict[str, list[Any]], search: Search | None) -> list[dict[str, Any]]:
+    """What tells the candidates apart; of a search with Optuna only one, so that its names are checked."""
+    if search is not None:
+        return searches.sample(search if search.method == "random" else replace(search, trials=1))
+    return [dict(zip(matrix, cell, strict=True)) for cell in itertools.product(*matrix.values())]
+
+
+def _searched(stage: Stage) -> dict[str, Any]:
+    """The parameters in a search, also in one with faults."""
+    params = stage.search.get("params") if isinstance(stage.search, dict) else None
+    return params if isinstance(params, dict) else {}
 
 
 def _value_place(stage: Stage, fault: str) -> tuple[object, ...]:
     """Where a fault of a stage's values is: they start with the parameter's name, or name it as unknown."""
-    for part, names in (("params", stage.params), ("matrix", stage.matrix)):
-        for name in names:
-            if fault.startswith((f"{name}:", f"unknown parameter {name!r}")):
-                return ("stages", stage.name, part, name)
+    places = [*(("params", n) for n in stage.params), *(("matrix", n) for n in stage.matrix)]
+    for *part, name in [*places, *(("search", "params", n) for n in _searched(stage))]:
+        if fault.startswith((f"{name}:", f"unknown parameter {name!r}")):
+            return ("stages", stage.name, *part, name)
     return ("stages", stage.name)
 
 
