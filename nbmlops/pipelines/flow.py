@@ -11,15 +11,17 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import sqlalchemy as sa
+
 from nbmlops import clock
 from nbmlops.context import Context
 from nbmlops.errors import Blocked, StageFailed
 from nbmlops.pipelines import executors, rows
-from nbmlops.pipelines import plan as plans
+from nbmlops.pipelines.candidates import Candidate, resolve
 from nbmlops.pipelines.contracted import VIOLATED
 from nbmlops.pipelines.desks import Desks
 from nbmlops.pipelines.executors import Executor
-from nbmlops.pipelines.plan import Candidate, Pipeline
+from nbmlops.pipelines.plan import Pipeline
 from nbmlops.pipelines.reuse import FRESH, Reuse
 from nbmlops.pipelines.stage import StageRunner
 from nbmlops.pipelines.sweep import PRUNED, Sweep, reused
@@ -180,12 +182,30 @@ class FlowRun:
             raise StageFailed(f"stage {name}: {'; '.join(lacking)}", "offer it, or ask for less in the pipeline file")
         sweep = self.sweeps[name] = Sweep(stage, list(candidates), len(candidates))
         if reason := self._without_input(name):
-            run = self.runner.skipped(self._work(name, sweep.candidates[0], executor), reason)
-            sweep.results[0], sweep.expected = run, 1
-        else:
+            first = candidates[0] if candidates else Candidate({})
+            sweep.results[0], sweep.expected = self.runner.skipped(self._work(name, first, executor), reason), 1
+        elif candidates:
             for place in range(len(candidates)):
                 self._start(sweep, place, executor)
+        else:
+            self._search(name, sweep, executor)
         return self._complete_if_done(name, sweep)
+
+    def _search(self, name: str, sweep: Sweep, executor: Executor) -> None:
+        """Begin as many trials of a search as there are workers; each that ends makes room for the next."""
+        from nbmlops.pipelines.study import Study
+
+        search, select = self.pipeline.searches[name], sweep.stage.select
+        assert select is not None  # noqa: S101  (a search without is a fault of the file)
+        sweep.study, sweep.expected = Study(search, select), search.runs
+        self._next_trials(sweep, executor)
+
+    def _next_trials(self, sweep: Sweep, executor: Executor) -> None:
+        def running() -> int:
+            return sum(name == sweep.stage.name for name, _, _ in self.pending.values())
+
+        while running() < executor.workers and (place := sweep.drawn(self.pipeline)) is not None:
+            self._start(sweep, place, executor)
 
     def _start(self, sweep: Sweep, place: int, executor: Executor) -> None:
         """Take the earlier result of a candidate where it is still right, else have it executed."""
@@ -193,9 +213,9 @@ class FlowRun:
         work = self._work(name, sweep.candidates[place], executor)
         verdict = self.reuse.judge(work, force=self.options.force, earlier=self.options.resumes)
         if verdict.state == FRESH and verdict.run_id:
-            sweep.results[place] = self._reused(verdict.work, verdict.run_id)
+            sweep.take(place, self._reused(verdict.work, verdict.run_id))
             return
-        if sweep.run is None and (len(sweep.candidates) > 1 or sweep.stage.matrix):
+        if sweep.run is None and (sweep.stage.matrix or sweep.stage.search):
             sweep.run = self._sweep_run(name, sweep.stage.path)
         work = replace(verdict.work, parent_id=sweep.run.run_id if sweep.run else None)
         execution = executor.submit(work)
@@ -210,7 +230,7 @@ class FlowRun:
         """
         stage, pins = self.pipeline.stages[name], {**self.pipeline.pins.latest, **self.outputs}
         if candidate.later and not self._without_input(name):
-            params, faults = plans.resolve(stage, candidate, self.results)
+            params, faults = resolve(stage, candidate, self.results)
             if faults:
                 raise StageFailed(f"stage {name}: {'; '.join(faults)}", "mend what is handed on, or the value's name")
             candidate = replace(candidate, params=params)
@@ -253,16 +273,36 @@ class FlowRun:
         sweep, last = self.sweeps[name], future.result()[-1]
         if last.status == "KILLED" and place in sweep.pruned:
             last = self.runner.pruned(last)
-        sweep.results[place] = last
+        sweep.take(place, last)
         if last.status not in {"FINISHED", "SKIPPED", PRUNED}:
             self.failed.append((sweep.label(place), last))
             for other in self.pending:
                 other.cancel()  # what runs already may finish; nothing new starts
             return ""
+        if sweep.study is not None and not self.failed:
+            self._next_trials(sweep, executor)
         return name if not self.failed and self._complete_if_done(name, sweep) else ""
 
     def _prune(self) -> None:
-        """Stop trials that fall behind the others."""
+        """Stop trials that fall behind the others at the same step of their metric."""
+        for name, place, execution in self.pending.values():
+            sweep = self.sweeps[name]
+            if sweep.study is None or place in sweep.pruned or not self.pipeline.searches[name].prune:
+                continue
+            if sweep.study.should_prune(place, self._points(sweep, place)):
+                sweep.pruned.add(place)
+                execution.stop()
+
+    def _points(self, sweep: Sweep, place: int) -> list[tuple[int, float]]:
+        """The points of a running trial's metric so far, ``(step, value)``."""
+        s, select = schema.stage_runs, sweep.stage.select
+        mine = sa.and_(s.c.flow_id == self.flow_id, s.c.label == sweep.label(place), s.c.status == "RUNNING")
+        with self.desks.store.read() as db:
+            run_id = db.execute(sa.select(s.c.run_id).where(mine)).scalar()
+        if run_id is None or select is None:
+            return []
+        history = self.desks.runs.metric_history(run_id, select.metric)
+        return sorted(zip(history["step"].tolist(), history["value"].tolist(), strict=True))
 
     def _complete_if_done(self, name: str, sweep: Sweep) -> bool:
         """Where a stage is done: choose, register what was chosen, and pin what it wrote for the stages after it."""

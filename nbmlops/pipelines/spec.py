@@ -20,8 +20,8 @@ from nbmlops.refs import parse as parse_ref
 from nbmlops.rules import check as check_rules
 
 _TOP = ("name", "params", "stages", "promote")
-_STAGE = ("notebook", "params", "reads", "writes", "needs", "matrix", "select", *limits.KEYS, "kernel", "skip", "cache",
-          "files", "variables", "contracts")  # fmt: skip
+_STAGE = ("notebook", "params", "reads", "writes", "needs", "matrix", "search", "select", *limits.KEYS, "kernel", "skip",
+          "cache", "files", "variables", "contracts")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Stage:
 
     ``cache`` says whether an earlier result may be reused: None leaves it to what the notebook does. ``files`` and
     ``variables`` are what its result depends on besides; ``skip`` are tags of cells that are left out.
+    ``search`` is still as YAML gave it: what stands in it may be a value of the flow.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Stage:
     writes: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     matrix: dict[str, list[Any]] = field(default_factory=dict)
+    search: Any = None
     select: Select | None = None
     limits: Limits = field(default_factory=Limits)
     kernel: str | None = None
@@ -194,10 +196,10 @@ class _Reader:
         given = self.mapping(value, at, _STAGE)
         notebook = given.get("notebook")
         path, document, declared = self.notebook(notebook, (*at, "notebook"))
-        matrix = self.matrix(given, at)
+        matrix, search = self.matrix(given, at), self.search(given, at)
         select = self.select(given.get("select"), (*at, "select"))
-        if select and not matrix:
-            self.fault((*at, "select"), "select needs a matrix to choose from")
+        if select and not matrix and search is None:
+            self.fault((*at, "select"), "select needs a matrix or a search to choose from")
         reads = tuple(self.references(given.get("reads"), (*at, "reads")))
         writes = tuple(self.writes(given.get("writes"), (*at, "writes")))
         return Stage(
@@ -211,6 +213,7 @@ class _Reader:
             writes=writes,
             needs=tuple(self.texts(given.get("needs"), (*at, "needs"))),
             matrix=matrix,
+            search=search,
             select=select,
             limits=self.limits(given, at),
             skip=tuple(self.texts(given.get("skip"), (*at, "skip"))),
@@ -283,6 +286,17 @@ class _Reader:
             if isinstance(given.get("params"), dict) and name in given["params"]:
                 self.fault((*at, "matrix", name), f"{name} is in params and in matrix")
         return {name: values for name, values in matrix.items() if isinstance(values, list) and values}
+
+    def search(self, given: dict[str, Any], at: tuple[Any, ...]) -> Any:
+        """As it is: only what concerns other keys of the stage is checked here."""
+        search = given.get("search")
+        if search is not None and given.get("matrix"):
+            self.fault((*at, "search"), "matrix and search exclude each other; a list in search is a choice")
+        drawn, fixed = (found if isinstance(found, dict) else {} for found in (search, given.get("params")))
+        for name in drawn["params"] if isinstance(drawn.get("params"), dict) else ():
+            if name in fixed:
+                self.fault((*at, "search", "params", name), f"{name} is in params and in search")
+        return search
 
     def select(self, value: Any, at: tuple[Any, ...]) -> Select | None:
         if value is None:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from nbmlops.errors import StageFailed
-from nbmlops.pipelines.plan import Candidate
+from nbmlops.pipelines.candidates import Candidate
 from nbmlops.pipelines.spec import Select, Stage
 from nbmlops.records import StageRun
 
 if TYPE_CHECKING:
+    from nbmlops.pipelines.plan import Pipeline
     from nbmlops.pipelines.study import Study
     from nbmlops.runs.live import LiveRun
 
@@ -38,6 +39,21 @@ class Sweep:
     def done(self) -> bool:
         """Whether every candidate there will be has its result."""
         return len(self.results) >= self.expected
+
+    def drawn(self, pipeline: Pipeline) -> int | None:
+        """The place of one more trial of the study; None when there are to be no more."""
+        asked = self.study.ask() if self.study is not None else None
+        if asked is None:
+            return None
+        number, combination = asked
+        self.candidates.append(pipeline.candidate(self.stage.name, combination))
+        return number
+
+    def take(self, place: int, run: StageRun) -> None:
+        """The end of an execution; a study learns from it."""
+        self.results[place] = run
+        if self.study is not None and self.stage.select is not None:
+            self.study.tell(place, run.metrics.get(self.stage.select.metric), run.status)
 
     def label(self, place: int) -> str:
         return self.candidates[place].label(self.stage.name)

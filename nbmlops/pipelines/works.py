@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from nbmlops.errors import NbmlopsError
-from nbmlops.pipelines.plan import Candidate, Pipeline
+from nbmlops.pipelines.candidates import Candidate
+from nbmlops.pipelines.plan import Pipeline
 from nbmlops.pipelines.reuse import FRESH, STALE, Reuse, Verdict
 from nbmlops.pipelines.work import Work
 
