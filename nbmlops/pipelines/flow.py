@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from nbmlops import clock
 from nbmlops.context import Context
-from nbmlops.errors import Blocked, StageFailed
+from nbmlops.errors import Blocked, NotFound, StageFailed
 from nbmlops.pipelines import executors, rows
 from nbmlops.pipelines.candidates import Candidate, resolve
 from nbmlops.pipelines.contracted import VIOLATED
@@ -62,6 +62,7 @@ class FlowRun:
         self.unwritten: dict[str, str] = {}  # what skipped stages did not write, and which stage that was
         self.sweeps: dict[str, Sweep] = {}
         self.pending: dict[Future[list[StageRun]], tuple[str, int, Execution]] = {}
+        self._looked = 0.0
         self.failed: list[tuple[str, StageRun]] = []
         where = {"host": context.host, "pid": os.getpid(), "pid_namespace": pid_namespace()}
         self.trigger = {**options.trigger, **where}
@@ -154,11 +155,10 @@ class FlowRun:
                 if not self.pending:
                     break
                 event = next_event(self.events, _TICK)
-                if event is None:
-                    self._prune()
-                elif isinstance(event, dict):
+                self._prune()
+                if isinstance(event, dict):
                     self._tell(event)
-                elif event in self.pending and (name := self._collect(event, executor)):
+                elif event is not None and event in self.pending and (name := self._collect(event, executor)):
                     sorter.done(name)
         except BaseException:  # Ctrl-C or a fault of ours: no kernel may outlive its flow
             for _, _, execution in self.pending.values():
@@ -284,7 +284,10 @@ class FlowRun:
         return name if not self.failed and self._complete_if_done(name, sweep) else ""
 
     def _prune(self) -> None:
-        """Stop trials that fall behind the others at the same step of their metric."""
+        """Stop trials that fall behind the others at the same step of their metric; looked at now and then."""
+        if clock.now() - self._looked < _TICK:
+            return
+        self._looked = clock.now()
         for name, place, execution in self.pending.values():
             sweep = self.sweeps[name]
             if sweep.study is None or place in sweep.pruned or not self.pipeline.searches[name].prune:
@@ -301,7 +304,10 @@ class FlowRun:
             run_id = db.execute(sa.select(s.c.run_id).where(mine)).scalar()
         if run_id is None or select is None:
             return []
-        history = self.desks.runs.metric_history(run_id, select.metric)
+        try:
+            history = self.desks.runs.metric_history(run_id, select.metric)
+        except NotFound:  # nothing is logged yet
+            return []
         return sorted(zip(history["step"].tolist(), history["value"].tolist(), strict=True))
 
     def _complete_if_done(self, name: str, sweep: Sweep) -> bool:

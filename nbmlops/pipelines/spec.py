@@ -20,8 +20,8 @@ from nbmlops.refs import parse as parse_ref
 from nbmlops.rules import check as check_rules
 
 _TOP = ("name", "params", "stages", "promote")
-_STAGE = ("notebook", "params", "reads", "writes", "needs", "matrix", "search", "select", *limits.KEYS, "kernel", "skip",
-          "cache", "files", "variables", "contracts")  # fmt: skip
+_STAGE = ("notebook", "params", "reads", "writes", "needs", "matrix", "search", "select", *limits.KEYS, "kernel",
+          "skip", "cache", "files", "variables", "contracts")  # fmt: skip
 
 
 @dataclass(frozen=True)
