@@ -29,7 +29,14 @@ if TYPE_CHECKING:
 EXECUTED = "executed.ipynb"
 BACKOFF, LONGEST_BACKOFF = 1.0, 30.0  # seconds before the second attempt, doubled for each further one
 LONGEST_PARAM = 10_000  # characters
-_RUN_STATUS = {"FINISHED": "FINISHED", "FAILED": "FAILED", "TIMEOUT": "FAILED", "DIED": "KILLED", "KILLED": "KILLED"}
+_RUN_STATUS = {
+    "FINISHED": "FINISHED",
+    "SKIPPED": "FINISHED",
+    "FAILED": "FAILED",
+    "TIMEOUT": "FAILED",
+    "DIED": "KILLED",
+    "KILLED": "KILLED",
+}
 
 Announce = Callable[[dict[str, Any]], None]
 
@@ -84,7 +91,7 @@ class StageRunner:
             done.append(self.once(work, attempt))
             error = done[-1].error or {}
             hopeless = error.get("name") in {"MissingOutput", contracted.VIOLATED} and "cell" not in error
-            if done[-1].status in {"FINISHED", "KILLED"} or hopeless or attempt > work.retries:
+            if done[-1].status in {"FINISHED", "SKIPPED", "KILLED"} or hopeless or attempt > work.retries:
                 break
             if self.stop.wait(min(LONGEST_BACKOFF, BACKOFF * 2 ** (attempt - 1))):
                 break
@@ -197,10 +204,10 @@ class StageRunner:
         written = 0.0
         lock = threading.Lock()
 
-        def on_cell(event: dict[str, Any]) -> None:
+        def on_event(event: dict[str, Any]) -> None:
             nonlocal written
             with lock:
-                due = clock.now() - written > 1.0
+                due = event["type"] == "cell" and clock.now() - written > 1.0
                 written = clock.now() if due else written
             if due:  # so that others can watch; the last state is written at the end
                 self._update(run_id, cells_done=event["done"], cells=event["cells"])
@@ -215,7 +222,7 @@ class StageRunner:
             path=work.path,
         )
         document = parameters.parse_document(work.document, work.notebook)
-        return engine.execute(document, job, on_cell, self.stop)
+        return engine.execute(document, job, on_event, self.stop)
 
     def _environment(self, work: Work, run_id: str) -> dict[str, str]:
         context = replace(
