@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 import nbformat
-from papermill import __version__ as papermill_version
+from papermill.version import version as papermill_version
 
 from nbmlops.notebook import parameters, types
 from nbmlops.notebook.job import Job

@@ -87,14 +87,13 @@ class _Execution:
                 await self._all_cells()
         except (Ended, Skipped) as error:
             ended = error
+            if isinstance(error, Ended):
+                self.nb.metadata.papermill["exception"] = True
         finally:
             self.states.notebook_complete()
         return self._outcome(ended, time.monotonic() - started)
 
     def _outcome(self, ended: Ended | Skipped | None, seconds: float) -> Outcome:
-        failed = isinstance(ended, Ended)
-        if failed:
-            self.nb.metadata.papermill["exception"] = True
         status = ended.status if isinstance(ended, Ended) else "SKIPPED" if ended else "FINISHED"
         return Outcome(
             self.nb,
