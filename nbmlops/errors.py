@@ -9,6 +9,7 @@
     │   ├── StoreReadOnly
     │   ├── StoreTooNew
     │   └── BlobCorrupt
+    ├── StageSkipped      a notebook ended itself on purpose (exit 0)
     └── CheckFailed       everything worked, and the answer is no (exit 1, HTTP 409)
         ├── Blocked       a gate refused a promotion
         ├── ContractViolated  data are not what their contract asks for
@@ -139,6 +140,17 @@ class StoreTooNew(StoreFault):
 
 class BlobCorrupt(StoreFault):
     """A stored object does not have the content its name promises."""
+
+
+class StageSkipped(NbmlopsError):
+    """A notebook ends itself on purpose: its stage is SKIPPED, which is no failure. Raised by :func:`nbmlops.skip`."""
+
+    exit_code = 0
+    http_status = 200
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: one line, and no traceback."""
+        return [f"skipped: {self.message}"]
 
 
 class CheckFailed(NbmlopsError):

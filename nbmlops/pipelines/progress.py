@@ -17,6 +17,7 @@ from nbmlops.pipelines.contracted import VIOLATED
 Progress = Callable[[dict[str, Any]], None]
 _DONE = {
     "FINISHED": "done",
+    "SKIPPED": "skipped",
     "FAILED": "failed",
     "TIMEOUT": "timed out",
     "DIED": "kernel died",

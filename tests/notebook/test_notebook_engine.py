@@ -53,7 +53,7 @@ def test_a_notebook_with_parameters_runs_and_stays_papermill_like(
     assert done.nb.metadata.papermill.exception is None
     assert done.nb.metadata.papermill.duration > 0
     assert set(states(done)) == {"completed"}
-    assert [e["done"] for e in events if e["status"] == "completed"] == [1, 2, 3, 4, 5]
+    assert [e["done"] for e in events if e.get("status") == "completed"] == [1, 2, 3, 4, 5]
     assert "TCP" not in capfd.readouterr().err
     assert len(nb.cells) == 6, "the notebook given is left as it was"
 
@@ -125,7 +125,7 @@ def test_ctrl_c_ends_the_kernel_and_keeps_the_notebook(tmp_path: Path) -> None:
     )
 
     def interrupt(event: dict[str, Any]) -> None:
-        if event["index"] == 2 and event["status"] == "running":
+        if event["index"] == 2 and event.get("status") == "running":
             threading.Timer(0.3, _thread.interrupt_main).start()
 
     done = engine.execute(nb, Job(cwd=str(tmp_path)), interrupt)
