@@ -48,12 +48,11 @@ _FLUENT = (
     "search_runs",
     "set_tag",
     "set_tags",
-    "skip",
     "snapshot",
     "split_dataset",
     "why",
 )
-_FLOWS = ("output", "plan_pipeline", "run_pipeline")
+_FLOWS = ("output", "plan_pipeline", "run_pipeline", "skip")
 _HOMES = {
     **dict.fromkeys(_SESSION, "nbmlops.session"),
     **dict.fromkeys(_FLUENT, "nbmlops.fluent"),
@@ -77,7 +76,7 @@ __all__ = [*sorted(_HOMES), "__version__"]
 
 if TYPE_CHECKING:
     from nbmlops.errors import NbmlopsError
-    from nbmlops.flows import output, plan_pipeline, run_pipeline
+    from nbmlops.flows import output, plan_pipeline, run_pipeline, skip
     from nbmlops.fluent import (
         approve,
         autolog,
@@ -109,7 +108,6 @@ if TYPE_CHECKING:
         search_runs,
         set_tag,
         set_tags,
-        skip,
         snapshot,
         split_dataset,
         why,

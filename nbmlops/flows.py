@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, NoReturn
 
 from nbmlops import session
+from nbmlops.errors import StageSkipped
 from nbmlops.records import Flow, Plan
 from nbmlops.session import live, workspace
 
@@ -57,3 +58,15 @@ def output(name: str, value: Any) -> Any:
     """
     workspace().runs.hand_on(session.current_context().run_id or live().run_id, name, value)
     return value
+
+
+def skip(reason: str) -> NoReturn:
+    """End this notebook here, on purpose: its stage is SKIPPED, and nothing after this line or cell is executed.
+
+    In a live notebook it shows the reason in one line, and "Run all" stops here. Code that catches ``Exception``
+    catches it too, and then nothing is skipped.
+
+    Raises:
+        StageSkipped: always.
+    """
+    raise StageSkipped(" ".join(str(reason).split()) or "no reason given")

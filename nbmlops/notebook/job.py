@@ -33,11 +33,6 @@ class Job:
     timeout: float | None = None
     cell_timeout: float | None = None
     path: str = ""
-    memory: int | None = None
-    skip_tags: tuple[str, ...] = ()
-    warm: bool = True
-    preload: tuple[str, ...] = ()
-    save: Callable[[bytes], None] | None = None
     start_timeout: float = 60.0
     grace: float = 5.0
     warm: bool = True

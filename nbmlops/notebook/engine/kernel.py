@@ -162,4 +162,6 @@ def _spec_of(job: Job, nb: Any) -> tuple[str, KernelSpec]:
 
 def _spec(job: Job) -> KernelSpec | None:
     """The spec of a kernel with the job's modules already imported; None where there can be none."""
-    return None
+    from nbmlops import kernels
+
+    return None if kernels.available() else kernels.warm_spec(job.preload)
