@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nbmlops import clock
+from nbmlops import clock, secrets
 from nbmlops.context import Context
 from nbmlops.errors import Blocked, StageFailed
 from nbmlops.notebook.job import Stop
@@ -81,6 +81,8 @@ class FlowRun:
 
     def _begin(self) -> None:
         spec = self.pipeline.spec
+        for name, found in self.pipeline.candidates.items():  # before anything is written
+            secrets.learn([self.pipeline.stages[name].declared.complete(c.params) for c in found])
         row = {
             "id": self.flow_id,
             "name": spec.name,

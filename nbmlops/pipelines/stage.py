@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from nbmlops import clock
+from nbmlops import clock, secrets
 from nbmlops.context import Context
 from nbmlops.errors import NbmlopsError
-from nbmlops.notebook import parameters, types
+from nbmlops.notebook import masking, parameters, types
 from nbmlops.notebook.job import Job, Outcome, Stop
 from nbmlops.notebook.parameters import Parameters
 from nbmlops.pipelines import contracted
@@ -71,7 +71,8 @@ class StageRunner:
 
     def __init__(self, desks: Desks, context: Context, announce: Announce, stop: Stop) -> None:
         self.store, self.runs, self.contracts = desks.store, desks.runs, Contracts(desks.datasets)
-        self.context, self.announce, self.stop = context, announce, stop
+        self.context, self.stop = context, stop
+        self.announce: Announce = lambda event: announce(secrets.scrub(event))
 
     def attempts(self, work: Work) -> list[StageRun]:
         """Execute until it finishes or its retries are used up; each attempt is a run of its own, the last one decides.
@@ -92,6 +93,7 @@ class StageRunner:
 
     def once(self, work: Work, attempt: int = 1) -> StageRun:
         """One execution. The executed notebook and the true status are stored before this returns, however it ended."""
+        secrets.learn(work.declared.complete(work.params))
         source = self.store.blobs.put(work.document)
         tags = {
             "nbmlops.stage": work.stage,
@@ -215,7 +217,8 @@ class StageRunner:
             path=work.path,
         )
         document = parameters.parse_document(work.document, work.notebook)
-        return engine.execute(document, job, on_cell, self.stop)
+        outcome = engine.execute(document, job, on_cell, self.stop)
+        return replace(outcome, nb=masking.scrub_notebook(outcome.nb), error=secrets.scrub(outcome.error))
 
     def _environment(self, work: Work, run_id: str) -> dict[str, str]:
         context = replace(
@@ -231,6 +234,7 @@ class StageRunner:
         root = self.store.blobs.root
         artifacts = root if "://" in root else os.path.abspath(root)
         variables = {"NBMLOPS_STORE": self.store.url, "NBMLOPS_ARTIFACTS": artifacts, **context.to_environment()}
+        variables |= secrets.to_environment()
         if work.threads and "OMP_NUM_THREADS" not in os.environ:
             # OpenMP threads that outnumber the processors wait for each other by spinning: far slower than fewer.
             variables["OMP_NUM_THREADS"] = str(work.threads)
