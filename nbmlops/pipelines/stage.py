@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -198,6 +199,8 @@ class StageRunner:
 
         written = 0.0
         lock = threading.Lock()
+        folder = tempfile.TemporaryDirectory(prefix="nbmlops-", ignore_cleanup_errors=True)
+        told_of = secrets.tell_child(folder.name)
 
         def on_cell(event: dict[str, Any]) -> None:
             nonlocal written
@@ -211,14 +214,14 @@ class StageRunner:
         job = Job(
             cwd=str(Path(work.path).parent),
             params=work.params,
-            environment=self._environment(work, run_id),
+            environment={**self._environment(work, run_id), **told_of.to_environment()},
             kernel=work.kernel,
             timeout=work.timeout,
             path=work.path,
         )
         document = parameters.parse_document(work.document, work.notebook)
-        outcome = engine.execute(document, job, on_cell, self.stop)
-        return replace(outcome, nb=masking.scrub_notebook(outcome.nb), error=secrets.scrub(outcome.error))
+        with folder:
+            return _masked(engine.execute(document, job, on_cell, self.stop), secrets.learn_told(told_of))
 
     def _environment(self, work: Work, run_id: str) -> dict[str, str]:
         context = replace(
@@ -234,7 +237,6 @@ class StageRunner:
         root = self.store.blobs.root
         artifacts = root if "://" in root else os.path.abspath(root)
         variables = {"NBMLOPS_STORE": self.store.url, "NBMLOPS_ARTIFACTS": artifacts, **context.to_environment()}
-        variables |= secrets.to_environment()
         if work.threads and "OMP_NUM_THREADS" not in os.environ:
             # OpenMP threads that outnumber the processors wait for each other by spinning: far slower than fewer.
             variables["OMP_NUM_THREADS"] = str(work.threads)
@@ -247,6 +249,15 @@ class StageRunner:
     def produced(self, run_id: str) -> Produced:
         """What a run wrote, as the store knows it; of several versions of one thing the newest."""
         return produced(self.store, [run_id])[run_id]
+
+
+def _masked(outcome: Outcome, strange: list[str]) -> Outcome:
+    """What may be kept. Of a notebook that set a secret's variable or file itself, its outputs may not."""
+    nb, error = outcome.nb, outcome.error
+    if strange:
+        nb = masking.without_outputs(nb, strange)
+        error = error and {**error, "message": "left out, with all outputs", "traceback": []}
+    return replace(outcome, nb=masking.scrub_notebook(nb), error=secrets.scrub(error))
 
 
 def produced(store: Store, run_ids: list[str]) -> dict[str, Produced]:

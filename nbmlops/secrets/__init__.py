@@ -21,9 +21,8 @@ from typing import Any
 from nbmlops import settings
 from nbmlops.errors import InvalidValue, SecretInData
 from nbmlops.secrets import spellings
+from nbmlops.secrets.told import Told, handed, tell
 
-# A pipeline tells the processes it starts which references there are; a value never stands in it.
-VARIABLE = "NBMLOPS_SECRETS"
 LARGEST = 1 << 16  # bytes of a file that holds a secret
 _REFERENCE = re.compile(r"env:[A-Za-z_]\w*|file:[^\x00-\x1f\x7f]{1,4096}", re.ASCII)
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.:/-]")  # in a mask, which may come to stand in HTML, JSON or a path
@@ -166,9 +165,7 @@ def _unfit(value: str, reference: str) -> str:
 
 def root() -> Path:
     """Where relative paths of secrets start: the project root, or that of the pipeline which started this process."""
-    with contextlib.suppress(KeyError, ValueError, TypeError):
-        return Path(json.loads(os.environ[VARIABLE])["root"])
-    return settings.project_root()
+    return Path(handed().get("root") or settings.project_root())
 
 
 # --- what is known ------------------------------------------------------------------------------------------------
@@ -199,19 +196,45 @@ def references(value: Any) -> Iterator[Reference]:
             yield from references(item)
 
 
-def to_environment() -> dict[str, str]:
-    """The variable that makes a child process mask what this one does; the child must be able to resolve it."""
-    return {VARIABLE: json.dumps({"root": str(root()), "references": list(_references)})} if _references else {}
+def tell_child(folder: str) -> Told:
+    """What a child process gets to know of this one's secrets, and where it will tell of its own; see ``told``."""
+    return Told(folder, _references, str(root()))
+
+
+def learn_told(told: Told) -> list[str]:
+    """Learn the secrets that a child process made; returns those that have no value here, or another.
+
+    Their values cannot be masked here: what the child showed must not be kept.
+    """
+    strange = []
+    for reference, proofs in told.made().items():
+        try:
+            same = told.is_same(Secret(reference), proofs)
+        except InvalidValue:
+            same = False
+        if not same:
+            strange.append(reference)
+    return strange
 
 
 def inherit() -> None:
     """Learn the secrets that the pipeline of this process knows; what cannot be resolved here cannot leak from here."""
-    if VARIABLE in os.environ:
-        with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
-            for reference in json.loads(os.environ[VARIABLE])["references"]:
-                if reference not in _references:
-                    with contextlib.suppress(InvalidValue):
-                        Secret(reference)
+    for reference in handed().get("references", ()):
+        if reference not in _references:
+            with contextlib.suppress(InvalidValue):
+                Secret(reference)
+
+
+def refuse(texts: Iterable[str], what: str) -> None:
+    """For names, which cannot be masked.
+
+    Raises:
+        SecretInData: one of the texts holds a secret.
+    """
+    if is_active():
+        for text in texts:
+            if (reference := find(text.encode("utf-8", "surrogatepass"))) is not None:
+                raise SecretInData.of(what, reference)
 
 
 def forget() -> None:
@@ -235,6 +258,7 @@ def _register(reference: str, value: str) -> None:
         _raw, _references = {**raw, **_raw}, {**_references, reference: None}
         _masks = {text: masks[text] for text in longest}
         _pattern = re.compile("|".join(map(re.escape, longest)))
+    tell(reference, value)
     for name in {"nbmlops.notebook", *(n for n in logging.root.manager.loggerDict if n.startswith("nbmlops"))}:
         logging.getLogger(name).addFilter(_mask_record)
 

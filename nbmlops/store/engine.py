@@ -29,6 +29,7 @@ from sqlalchemy.dialects import sqlite
 from nbmlops import clock, secrets, settings
 from nbmlops.errors import NbmlopsError, StoreFault, StoreReadOnly
 from nbmlops.store.blobs import Blobs
+from nbmlops.store.masking import mask_parameters
 
 BUSY_SECONDS = 30.0  # with Python's 5 s, SQLite's unfair lock starved 7 of 16 processes within 12 s
 NETWORK_FILE_SYSTEMS = frozenset(
@@ -59,7 +60,7 @@ class Store:
         self._upserts: dict[tuple[Any, ...], Any] = {}
         self._key_ids: dict[str, int] = {}
         _opened.add(self)
-        sa.event.listen(engine, "before_cursor_execute", _mask_parameters, retval=True)
+        sa.event.listen(engine, "before_cursor_execute", mask_parameters, retval=True)
 
     @property
     def dialect(self) -> str:
@@ -321,28 +322,6 @@ def file_system(path: Path) -> str:
         if inside and len(point) >= len(best):
             best, kind = point, found
     return kind
-
-
-def _mask_parameters(
-    _connection: sa.Connection, _cursor: Any, statement: str, parameters: Any, _context: Any, _executemany: bool
-) -> tuple[str, Any]:
-    """The gate of the database: no statement carries a secret's value, neither to be written nor to be looked for."""
-    return statement, _masked(parameters) if secrets.is_active() else parameters
-
-
-def _masked(value: Any) -> Any:
-    """Texts and bytes; numbers stay, for a column's type may need them."""
-    if isinstance(value, str):
-        return secrets.scrub_text(value)
-    if isinstance(value, bytes | bytearray | memoryview):
-        return secrets.scrub_bytes(value)
-    if isinstance(value, dict):
-        return {name: _masked(v) for name, v in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(map(_masked, value))
-    if hasattr(value, "obj") and type(value).__module__.startswith("psycopg."):  # JSON that psycopg will write
-        return type(value)(secrets.scrub(value.obj), dumps=value.dumps)
-    return value
 
 
 def _store_fault(error: sa.exc.DBAPIError, where: str) -> NbmlopsError:
