@@ -58,6 +58,7 @@ _HOMES = {
     **dict.fromkeys(_FLUENT, "nbmlops.fluent"),
     **dict.fromkeys(_FLOWS, "nbmlops.flows"),
     "NbmlopsError": "nbmlops.errors",
+    "Secret": "nbmlops.secrets",
     "Workspace": "nbmlops.workspace",
 }
 # For those who write `import nbmlops as mlflow`: what to use in place of names that are not here.
@@ -112,6 +113,7 @@ if TYPE_CHECKING:
         split_dataset,
         why,
     )
+    from nbmlops.secrets import Secret
     from nbmlops.session import active_run, end_run, last_active_run, set_experiment, start_run, use
     from nbmlops.workspace import Workspace
 

@@ -3,7 +3,8 @@
     NbmlopsError
     ├── UsageFault        what was asked makes no sense (exit 2, HTTP 400)
     │   ├── InvalidValue  one or more values are wrong; all faults are listed at once
-    │   └── MissingLibrary
+    │   ├── MissingLibrary
+    │   └── SecretInData  binary data hold the value of a secret, and cannot be masked
     ├── NotFound          the thing named does not exist (exit 3, HTTP 404)
     ├── StoreFault        disk, database or blob trouble (exit 4, HTTP 503)
     │   ├── StoreReadOnly
@@ -101,6 +102,23 @@ class MissingLibrary(UsageFault):
         return cls(
             f"{purpose} needs the library {library}, which is not installed",
             f"pip install 'nbmlops[{extra}]'",
+        )
+
+
+class SecretInData(UsageFault):
+    """Data that cannot be masked hold the value of a secret; nothing of them was kept. ``reference`` names it."""
+
+    def __init__(self, message: str, hint: str = "", reference: str = "") -> None:
+        super().__init__(message, hint)
+        self.reference = reference
+
+    @classmethod
+    def of(cls, what: str, reference: str) -> SecretInData:
+        """Which secret is in what; never its value."""
+        return cls(
+            f"{what} holds the value of the secret {reference}, and cannot be masked",
+            "leave the value out of what is kept: drop that column, field or file",
+            reference,
         )
 
 

@@ -32,7 +32,7 @@ def register() -> None:
 
 
 def warm_spec(preload: Iterable[str], python: str = sys.executable) -> KernelSpec:
-    """ipykernel's own kernelspec, with the provisioner and the modules to preload."""
+    """Ipykernel's own kernelspec, with the provisioner and the modules to preload."""
     register()
     found = get_kernel_dict()
     found["argv"] = [python, *found["argv"][1:]]

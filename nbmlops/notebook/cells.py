@@ -24,7 +24,9 @@ SKIPPED = "skip-execution"
 _PYTHON_BODIES = {"capture", "memit", "mlops", "mprun", "prun", "time", "timeit"}
 _PYTHON_LINES = {"memit", "prun", "time", "timeit"}
 _CELL_MAGIC = re.compile(r"\s*%%(\S+)[ \t]*([^\n]*)(?:\n|\Z)")
-_LINE = re.compile(r"(?P<indent>\s*)(?:(?P<target>[A-Za-z_][\w.,\s\[\]'\"]*?)\s*=\s*)?(?P<mark>%|!!?)(?P<rest>.*)", re.S)
+_LINE = re.compile(
+    r"(?P<indent>\s*)(?:(?P<target>[A-Za-z_][\w.,\s\[\]'\"]*?)\s*=\s*)?(?P<mark>%|!!?)(?P<rest>.*)", re.S
+)
 _HELP = re.compile(r"(?P<indent>\s*)(?:\?\??\s*(?P<before>[\w.%*]+)|(?P<after>%{0,2}[\w.*]+)\s*\?\??)\s*;?\s*")
 _OPTIONS = re.compile(r"^(?:-\w+[ \t]*\d*[ \t]+)*")
 _MARKS = re.compile(r"\"\"\"|'''|[\"'#()\[\]{}]|\\.|\\\Z", re.S)

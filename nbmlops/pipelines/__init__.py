@@ -183,6 +183,7 @@ class Pipelines:
             pins=self.context().pins,
             reads=tuple(parse(ref) for ref in seen.reads if ref not in seen.writes),
             limits=limits,
+            preload=works.preload([(document, notebook)]),
         )
 
     def _attempts(self, work: Work, progress: Progress) -> list[StageRun]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nbmlops import clock
+from nbmlops import clock, secrets
 from nbmlops.context import Context
 from nbmlops.errors import Blocked, NotFound, StageFailed
 from nbmlops.pipelines import executors, rows
@@ -26,7 +26,7 @@ from nbmlops.pipelines.reuse import FRESH, Reuse
 from nbmlops.pipelines.stage import StageRunner
 from nbmlops.pipelines.sweep import PRUNED, Sweep, reused
 from nbmlops.pipelines.work import Execution, Work
-from nbmlops.pipelines.works import build, threads
+from nbmlops.pipelines.works import build, preload, threads
 from nbmlops.records import StageRun, plain
 from nbmlops.runs.origin import pid_namespace
 from nbmlops.store import schema
@@ -63,6 +63,7 @@ class FlowRun:
         self.sweeps: dict[str, Sweep] = {}
         self.pending: dict[Future[list[StageRun]], tuple[str, int, Execution]] = {}
         self._looked = 0.0
+        self.preload = preload((stage.document, stage.notebook) for stage in pipeline.stages.values())
         self.failed: list[tuple[str, StageRun]] = []
         where = {"host": context.host, "pid": os.getpid(), "pid_namespace": pid_namespace()}
         self.trigger = {**options.trigger, **where}
@@ -96,6 +97,8 @@ class FlowRun:
 
     def _begin(self) -> None:
         spec, pins = self.pipeline.spec, self.pipeline.pins
+        for name, found in self.pipeline.candidates.items():  # before anything is written
+            secrets.learn([self.pipeline.stages[name].declared.complete(c.params) for c in found])
         row = {
             "id": self.flow_id,
             "name": spec.name,
@@ -236,7 +239,7 @@ class FlowRun:
             candidate = replace(candidate, params=params)
         side_by_side = min(max(len(self.pipeline.candidates[name]), 1), executor.workers)
         work = build(self.pipeline, name, candidate, pins)
-        return replace(work, flow_id=self.flow_id, threads=threads(side_by_side))
+        return replace(work, flow_id=self.flow_id, threads=threads(side_by_side), preload=self.preload)
 
     def _without_input(self, name: str) -> str:
         """Why a stage cannot run after stages that were skipped; empty if it can."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from nbmlops import clock
+from nbmlops import clock, secrets
 from nbmlops.context import Context
 from nbmlops.errors import NbmlopsError
-from nbmlops.notebook import parameters, types
+from nbmlops.notebook import masking, parameters, types
 from nbmlops.notebook.job import Job, Outcome, Stop
 from nbmlops.pipelines import contracted
 from nbmlops.pipelines.contracted import Contracts
@@ -52,8 +53,9 @@ class StageRunner:
 
     def __init__(self, desks: Desks, context: Context, announce: Announce, worker: str | None = None) -> None:
         self.store, self.runs, self.contracts = desks.store, desks.runs, Contracts(desks.datasets)
-        self.context, self.announce, self.worker = context, announce, worker
+        self.context, self.worker = context, worker
         self._reuse = Reuse(desks)
+        self.announce: Announce = lambda event: announce(secrets.scrub(event))
 
     def attempts(self, work: Work, stop: Stop, first: int = 1) -> list[StageRun]:
         """Execute until it finishes or its retries are used up; each attempt is a run of its own, the last one decides.
@@ -75,6 +77,7 @@ class StageRunner:
 
     def once(self, work: Work, stop: Stop, attempt: int = 1) -> StageRun:
         """One execution. The executed notebook and the true status are stored before this returns, however it ended."""
+        secrets.learn(work.declared.complete(work.params))
         source = self.store.blobs.put(work.document)
         tags = {
             "nbmlops.stage": work.stage,
@@ -225,6 +228,8 @@ class StageRunner:
 
         written = 0.0
         lock = threading.Lock()
+        folder = tempfile.TemporaryDirectory(prefix="nbmlops-", ignore_cleanup_errors=True)
+        told_of = secrets.tell_child(folder.name)
 
         def on_event(event: dict[str, Any]) -> None:
             nonlocal written
@@ -238,7 +243,7 @@ class StageRunner:
         job = Job(
             cwd=str(Path(work.path).parent),
             params=work.params,
-            environment=self._environment(work, run_id),
+            environment={**self._environment(work, run_id), **told_of.to_environment()},
             kernel=work.kernel,
             timeout=work.limits.timeout,
             cell_timeout=work.limits.cell_timeout,
@@ -249,7 +254,8 @@ class StageRunner:
             path=work.path,
         )
         document = parameters.parse_document(work.document, work.notebook)
-        return engine.execute(document, job, on_event, stop)
+        with folder:
+            return _masked(engine.execute(document, job, on_event, stop), secrets.learn_told(told_of))
 
     def _environment(self, work: Work, run_id: str) -> dict[str, str]:
         context = replace(
@@ -277,6 +283,15 @@ class StageRunner:
     def produced(self, run_id: str) -> Produced:
         """What a run wrote, as the store knows it; of several versions of one thing the newest."""
         return produced(self.store, [run_id])[run_id]
+
+
+def _masked(outcome: Outcome, strange: list[str]) -> Outcome:
+    """What may be kept. Of a notebook that set a secret's variable or file itself, its outputs may not."""
+    nb, error = outcome.nb, outcome.error
+    if strange:
+        nb = masking.without_outputs(nb, strange)
+        error = error and {**error, "message": "left out, with all outputs", "traceback": []}
+    return replace(outcome, nb=masking.scrub_notebook(nb), error=secrets.scrub(error))
 
 
 def produced(store: Store, run_ids: list[str]) -> dict[str, Produced]:

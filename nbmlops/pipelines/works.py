@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from nbmlops import kernels
 from nbmlops.errors import NbmlopsError
+from nbmlops.notebook import cells, parameters
 from nbmlops.pipelines.candidates import Candidate
 from nbmlops.pipelines.plan import Pipeline
 from nbmlops.pipelines.reuse import FRESH, STALE, Reuse, Verdict
@@ -96,3 +99,18 @@ def _state(name: str, verdicts: list[Verdict], awaited: list[str]) -> tuple[str,
     if len(verdicts) > 1 and len(stale) < len(verdicts):
         why.insert(0, f"{len(stale)} of {len(verdicts)} candidates")
     return stale[0].state, tuple(why)
+
+
+def preload(documents: Iterable[tuple[bytes, str]]) -> tuple[str, ...]:
+    """What these notebooks (bytes and name) import and a warm kernel may have imported already."""
+    found = {"nbmlops"}
+    for document, name in documents:
+        if not document:
+            continue
+        for cell in cells.code_digests(parameters.parse_document(document, name)):
+            for node in ast.walk(cell.tree) if cell.tree else ():
+                if isinstance(node, ast.Import):
+                    found |= {alias.name for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    found.add(node.module)
+    return tuple(kernels.preloadable(found))

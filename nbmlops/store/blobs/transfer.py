@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Callable, Iterable
@@ -57,7 +58,7 @@ def _one(source: Blobs, target: Blobs, digest: str) -> int:
     """Content is verified when it is read, and named by what arrives."""
     size = source.size(digest)
     if size <= _IN_MEMORY:
-        arrived = target.put(source.get(digest))
+        arrived = target.put(io.BytesIO(source.get(digest)))  # a stream: what has a name already is never masked
     else:
         with tempfile.TemporaryDirectory(prefix="nbmlops-") as folder:
             path = os.path.join(folder, "blob")
