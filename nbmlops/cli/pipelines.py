@@ -1,4 +1,4 @@
-"""``nbmlops pipeline …``, ``stage run``, ``pipelines``."""
+"""``nbmlops pipeline …``, ``stage run``, ``stage show``, ``pipelines``."""
 
 from __future__ import annotations
 
@@ -80,6 +80,18 @@ def run_stage(notebook: str, params: tuple[str, ...], timeout: str | None, outpu
     nbmlops stage run train.ipynb -p max_depth=8 -o executed.ipynb
     """
     return workspace().pipelines.run_stage(notebook, assignments(params), timeout=timeout, output=output)
+
+
+@stage.command("show")
+@click.argument("notebook", type=click.Path(exists=True, dir_okay=False))
+@json_option
+def show_stage(notebook: str) -> Any:
+    """What a notebook takes, reads, writes and depends on; it is read, and not executed.
+
+    \b
+    nbmlops stage show train.ipynb
+    """
+    return workspace().pipelines.show_stage(notebook)
 
 
 @click.command()

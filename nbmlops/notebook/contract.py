@@ -20,7 +20,10 @@ __all__ = ["StageContract", "read_contract"]
 
 
 def read_contract(
-    document: Mapping[str, Any], path: str | os.PathLike[str], root: str | os.PathLike[str], **values: Any
+    document: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    root: str | os.PathLike[str],
+    values: Mapping[str, Any] | None = None,
 ) -> StageContract:
     """What a notebook takes, reads, writes and depends on, with the project modules that it imports.
 

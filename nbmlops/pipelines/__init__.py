@@ -7,11 +7,13 @@ import os
 import queue
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from nbmlops import settings
 from nbmlops.context import ContextSource
 from nbmlops.errors import InvalidValue, StoreFault
 from nbmlops.notebook import parameters
@@ -24,7 +26,7 @@ from nbmlops.pipelines.flow import FlowRun, next_event, stage_failed
 from nbmlops.pipelines.outside import Outside
 from nbmlops.pipelines.spec import seconds
 from nbmlops.pipelines.stage import StageRunner, Work
-from nbmlops.records import Flow, Plan, StageRun
+from nbmlops.records import Flow, Plan, StageContract, StageRun
 from nbmlops.refs import parse
 from nbmlops.store import Store, schema
 
@@ -121,6 +123,20 @@ class Pipelines:
         if stage.status != "FINISHED":
             raise stage_failed([(work.label, stage)])
         return stage
+
+    def show_stage(self, notebook: str | os.PathLike[str]) -> StageContract:
+        """What a notebook takes, reads, writes and depends on, as its code says it; nothing is executed.
+
+        Raises:
+            InvalidValue: it is no notebook, or its parameters cell is not Python.
+            NotFound: there is no such notebook.
+        """
+        from nbmlops.notebook import contract, installed
+
+        path = os.fspath(notebook)
+        document = parameters.parse_document(parameters.read_file(path), path)
+        found = contract.read_contract(document, path, settings.project_root(Path(path).resolve().parent))
+        return replace(found, packages=installed.versions(found.distributions))
 
     def _work(
         self, notebook: str, params: Mapping[str, Any], name: str | None, timeout: str | float | None, retries: int
