@@ -1,4 +1,4 @@
-"""``nbmlops pipeline …``, ``stage run``, ``pipelines``."""
+"""``nbmlops pipeline …``, ``stage run``, ``stage show``, ``pipelines``."""
 
 from __future__ import annotations
 
@@ -121,6 +121,18 @@ def run_stage(notebook: str, params: tuple[str, ...], output: str | None, force:
         raise InvalidValue.of("limits", [text for _, text in faults], "write times as 20m, sizes as 2GB")
     desk = workspace().pipelines
     return desk.run_stage(notebook, assignments(params), limits=found, output=output, force=force)
+
+
+@stage.command("show")
+@click.argument("notebook", type=click.Path(exists=True, dir_okay=False))
+@json_option
+def show_stage(notebook: str) -> Any:
+    """What a notebook takes, reads, writes and depends on; it is read, and not executed.
+
+    \b
+    nbmlops stage show train.ipynb
+    """
+    return workspace().pipelines.show_stage(notebook)
 
 
 @click.command()

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nbmlops.notebook.parameters import INJECTED, cell_source
+from nbmlops.records import Record
 
 SKIPPED = "skip-execution"
 # Cell magics that run their body as Python in the same namespace; the body of any other is text.
@@ -33,7 +34,7 @@ _MARKS = re.compile(r"\"\"\"|'''|[\"'#()\[\]{}]|\\.|\\\Z", re.S)
 
 
 @dataclass(frozen=True)
-class CodeCell:
+class CodeCell(Record):
     """A cell that runs. ``number`` is its place in the notebook, counted from 1 over all cells, as errors tell it.
 
     ``digest`` changes when what the cell does may change. ``tree`` is None where it is not Python: the digest is then

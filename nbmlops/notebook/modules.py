@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -19,6 +20,7 @@ from nbmlops.notebook.imports import Import, PathAdded, Script, statements
 from nbmlops.notebook.parameters import parse_document
 
 _LARGEST = 2_000_000  # bytes of a module that are still parsed; more is data in disguise, and hashed as it is
+_SETTLED = 1.0  # seconds: two changes of a file within one tick of its clock must not be taken for one
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,8 @@ def _module(file: str) -> tuple[str, ast.Module | None]:
     """The digest of a file's code, and its tree; what cannot be read or parsed has the digest of its bytes."""
     try:
         state = os.stat(file)
-        return _parsed(file, state.st_mtime_ns, state.st_size, state.st_ino)
+        fresh = time.time() - state.st_mtime < _SETTLED
+        return (_parsed.__wrapped__ if fresh else _parsed)(file, state.st_mtime_ns, state.st_size, state.st_ino)
     except (OSError, ValueError):
         return "unreadable", None
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from nbmlops import settings
 from nbmlops.context import ContextSource
 from nbmlops.errors import NotFound, StoreFault, UsageFault
 from nbmlops.notebook import parameters, uses
@@ -28,7 +29,7 @@ from nbmlops.pipelines.plan import Pipeline
 from nbmlops.pipelines.reuse import FRESH, Reuse
 from nbmlops.pipelines.stage import Produced, StageRunner, produced
 from nbmlops.pipelines.work import Work
-from nbmlops.records import Flow, Plan, StageRun
+from nbmlops.records import Flow, Plan, StageContract, StageRun
 from nbmlops.refs import parse
 from nbmlops.store import Store, schema
 

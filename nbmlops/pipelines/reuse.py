@@ -18,10 +18,10 @@ import sqlalchemy as sa
 from nbmlops import settings
 from nbmlops.notebook import contract as contracts
 from nbmlops.notebook import parameters, types
-from nbmlops.notebook.contract import StageContract
 from nbmlops.pipelines.desks import Desks
 from nbmlops.pipelines.facts import ABSENT, FORMAT, Facts, differences, fingerprint
 from nbmlops.pipelines.work import Work
+from nbmlops.records import StageContract
 from nbmlops.refs import Ref, parse
 from nbmlops.store import schema
 
@@ -48,11 +48,11 @@ class Reuse:
 
     def __init__(self, desks: Desks) -> None:
         self._store = desks.store
-        self._contracts: dict[tuple[str, bytes], StageContract] = {}
+        self._contracts: dict[tuple[str, bytes, str], StageContract] = {}
 
     def contract(self, work: Work) -> StageContract:
         """What the work's notebook says about itself; read once, so that all of a flow goes by the same."""
-        key = work.path, work.document
+        key = work.path, work.document, repr(work.params)
         if key not in self._contracts:
             self._contracts[key] = read_contract(work)
         return self._contracts[key]
@@ -91,9 +91,9 @@ class Reuse:
             "code": [[cell.number, cell.digest] for cell in stage.cells],
             "modules": dict(stage.modules),
             "params": types.to_json(work.declared.complete(work.params)),
-            "inputs": {str(ref): self._input(ref, work.pins) for ref in work.reads},
+            "inputs": {str(ref): self._input(ref, work.pins) for ref in _reads(work, stage)},
             "files": _files(work, stage),
-            "variables": {name: _variable(name) for name in sorted(work.variables)},
+            "variables": {name: _variable(name) for name in sorted({*work.variables, *stage.variables})},
             "contracts": {str(held.ref): _text_digest(repr(held.contract)) for held in work.contracts},
             "packages": installed.versions(stage.distributions),
             "settings": {
@@ -110,7 +110,7 @@ class Reuse:
         with self._store.read() as db:
             data = db.execute(sa.select(d.c.name, d.c.version).where(d.c.run_id == run_id, d.c.mode == "read")).all()
             models = db.execute(sa.select(m.c.name, m.c.version).where(m.c.run_id == run_id)).all()
-        known = {f"{ref.kind}:{ref.name}" for ref in work.reads}
+        known = {f"{ref.kind}:{ref.name}" for ref in _reads(work, self.contract(work))}
         read = [*(("dataset", n, v) for n, v in data), *(("model", n, v) for n, v in models)]
         return {
             f"{kind}:{name}": self._version(kind, name, version)
@@ -232,7 +232,13 @@ def read_contract(work: Work) -> StageContract:
     """What the work's notebook says about itself, and the project's modules as they are now."""
     folder = Path(work.path).parent
     document = parameters.parse_document(work.document, work.notebook)
-    return contracts.read_contract(document, work.path, str(settings.project_root(folder)))
+    return contracts.read_contract(document, work.path, settings.project_root(folder), work.params)
+
+
+def _reads(work: Work, stage: StageContract) -> list[Ref]:
+    """What is declared, and what the cells read with these values of the parameters."""
+    seen = [parse(text) for text in stage.reads if text not in stage.writes]
+    return list(dict.fromkeys([*work.reads, *seen]))
 
 
 def _shown(path: Path) -> str:

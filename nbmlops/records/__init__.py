@@ -14,6 +14,7 @@ from nbmlops.records.datasets import DatasetDiff, DatasetProfile, DatasetUse, Da
 from nbmlops.records.quality import ContractReport, Duplicates, LabelReport, Leakage, Violation
 from nbmlops.records.record import Finding, Record, plain
 from nbmlops.records.record import Timed as _Timed
+from nbmlops.records.stages import StageContract
 from nbmlops.records.upkeep import GcReport, StoreCheck
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Promotion",
     "Record",
     "Run",
+    "StageContract",
     "StageRun",
     "StoreCheck",
     "StoreInfo",
