@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import queue
 from collections.abc import Iterable, Mapping
@@ -27,7 +28,7 @@ from nbmlops.pipelines.limits import Limits
 from nbmlops.pipelines.outside import Outside
 from nbmlops.pipelines.plan import Pipeline
 from nbmlops.pipelines.reuse import FRESH, Reuse
-from nbmlops.pipelines.stage import Produced, StageRunner, produced
+from nbmlops.pipelines.stage import StageRunner
 from nbmlops.pipelines.work import Work
 from nbmlops.records import Flow, Plan, StageContract, StageRun
 from nbmlops.refs import parse
@@ -64,7 +65,9 @@ class Pipelines:
             NotFound: there is no such file.
         """
         pipeline = plans.prepare(os.fspath(path), params, outside=self._outside)
-        return pipeline.record(works.judge(pipeline, Reuse(self._desks), self._produced))
+        return pipeline.record(
+            works.judge(pipeline, Reuse(self._desks), functools.partial(rows.stage_run, self._desks))
+        )
 
     def run(
         self,
@@ -126,9 +129,6 @@ class Pipelines:
             flow.run()
         return self.get(flow.flow_id)
 
-    def _produced(self, run_id: str) -> Produced:
-        return produced(self.store, [run_id])[run_id]
-
     def run_stage(
         self,
         notebook: str | os.PathLike[str],
@@ -166,6 +166,20 @@ class Pipelines:
         if stage.status not in {"FINISHED", "SKIPPED"}:
             raise stage_failed([(verdict.work.label, stage)])
         return stage
+
+    def show_stage(self, notebook: str | os.PathLike[str]) -> StageContract:
+        """What a notebook takes, reads, writes and depends on, as its code says it; nothing is executed.
+
+        Raises:
+            InvalidValue: it is no notebook, or its parameters cell is not Python.
+            NotFound: there is no such notebook.
+        """
+        from nbmlops.notebook import contract, installed
+
+        path = os.fspath(notebook)
+        document = parameters.parse_document(parameters.read_file(path), path)
+        found = contract.read_contract(document, path, settings.project_root(Path(path).resolve().parent))
+        return replace(found, packages=installed.versions(found.distributions))
 
     def _work(self, notebook: str, params: Mapping[str, Any], limits: Limits) -> Work:
         document = parameters.read_file(notebook)

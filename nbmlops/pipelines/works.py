@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from nbmlops import kernels
-from nbmlops.errors import NbmlopsError
+from nbmlops.errors import NbmlopsError, StageFailed
 from nbmlops.notebook import cells, parameters
-from nbmlops.pipelines.candidates import Candidate
+from nbmlops.pipelines.candidates import Candidate, resolve
 from nbmlops.pipelines.plan import Pipeline
 from nbmlops.pipelines.reuse import FRESH, STALE, Reuse, Verdict
+from nbmlops.pipelines.spec import Stage
+from nbmlops.pipelines.sweep import Sweep
 from nbmlops.pipelines.work import Work
+from nbmlops.records import StageRun
+from nbmlops.refs import parse
 
 WAITS = "waits"
 States = dict[str, tuple[str, tuple[str, ...]]]
@@ -55,31 +60,54 @@ def threads(side_by_side: int) -> int | None:
     return max(1, (os.cpu_count() or 1) // side_by_side) if side_by_side > 1 else None
 
 
-def judge(pipeline: Pipeline, reuse: Reuse, produced: Any) -> States:
-    """What would become of each stage if the pipeline ran now, and why.
+def judge(pipeline: Pipeline, reuse: Reuse, record: Callable[[str], StageRun]) -> States:
+    """What would become of each stage if the pipeline ran now, and why; ``record`` gives the run of an id.
 
-    ``produced`` tells the versions that a finished run wrote. A stage whose inputs a stage before it would write anew
-    ``waits``: it is executed only if they come out different.
+    A stage whose inputs a stage before it would write anew ``waits``: it is executed only if they come out different.
     """
-    pins, states, open_ = dict(pipeline.pins.latest), dict[str, tuple[str, tuple[str, ...]]](), dict[str, str]()
+    pins, results = dict(pipeline.pins.latest), dict[str, dict[str, Any]]()
+    states, open_ = States(), dict[str, str]()
     for name, stage in pipeline.stages.items():
         awaited = [open_[str(ref)] for ref in pipeline.reads[name] if str(ref) in open_]
-        awaited += [n for n in pipeline.needs[name] if states[n][0] != FRESH and _takes(stage.params, n)]
-        verdicts = [_verdict(pipeline, name, c, pins, reuse) for c in pipeline.candidates[name]]
+        awaited += [
+            other for other in pipeline.needs[name] if states[other][0] != FRESH and _takes(stage.params, other)
+        ]
+        verdicts = [_verdict(pipeline, name, c, (pins, results), reuse) for c in pipeline.candidates[name]]
         states[name] = _state(name, verdicts, list(dict.fromkeys(awaited)))
         if states[name][0] == FRESH:
-            for verdict in verdicts:
-                pins |= produced(verdict.run_id).versions
+            made, results[name] = _outcome(stage, pipeline.candidates[name], [record(v.run_id or "") for v in verdicts])
+            pins |= made
         else:
             open_ |= dict.fromkeys(pipeline.writes[name], name)
     return states
+
+
+def _outcome(stage: Stage, found: Iterable[Candidate], runs: list[StageRun]) -> tuple[dict[str, int], dict[str, Any]]:
+    """The versions that a stage's earlier executions wrote, and what they handed on."""
+    sweep = Sweep(stage, list(found), len(runs), results=dict(enumerate(runs)))
+    chosen = None
+    if stage.select is not None:
+        with contextlib.suppress(StageFailed):  # told when it is run
+            chosen = runs[sweep.choose(stage.select)[0]]
+    made = [parse(text) for run in ([chosen] if chosen else runs) for text in run.outputs]
+    return {f"{ref.kind}:{ref.name}": ref.version for ref in made if ref.version}, sweep.handed_on(chosen)
 
 
 def _takes(params: Mapping[str, Any], stage: str) -> bool:
     return f"stages.{stage}." in str(params)
 
 
-def _verdict(pipeline: Pipeline, name: str, candidate: Candidate, pins: dict[str, int], reuse: Reuse) -> Verdict:
+def _verdict(
+    pipeline: Pipeline,
+    name: str,
+    candidate: Candidate,
+    so_far: tuple[dict[str, int], dict[str, dict[str, Any]]],
+    reuse: Reuse,
+) -> Verdict:
+    pins, results = so_far
+    if candidate.later:
+        params, faults = resolve(pipeline.stages[name], candidate, results)
+        candidate = candidate if faults else replace(candidate, params=params)
     work = build(pipeline, name, candidate, pins)
     try:
         return reuse.judge(work)
