@@ -69,6 +69,7 @@ def test_the_contract_asks_for_the_year_of_new_york(ws: Workspace) -> None:
 @pytest.mark.slow
 def test_features_training_and_inference_meet_only_in_the_store(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # threads that wait for each other cost more than they bring here
     with pytest.raises(InvalidValue) as nothing:
         ws.pipelines.plan(CASE / "inference.yaml")
     assert [fault.partition(" is read")[0] for fault in nothing.value.faults] == [
