@@ -239,9 +239,12 @@ class Models:
         with self.store.read() as db:
             version = asked.version
             if asked.alias is not None:
-                version = db.execute(
-                    sa.select(a.c.version).where(a.c.name == asked.name, a.c.alias == asked.alias)
-                ).scalar()
+                version = (
+                    self.context().pins.get(str(asked))
+                    or db.execute(
+                        sa.select(a.c.version).where(a.c.name == asked.name, a.c.alias == asked.alias)
+                    ).scalar()
+                )
                 if version is None:
                     raise self._no_alias(db, asked.name, asked.alias)
             elif version is None:

@@ -233,13 +233,20 @@ class FlowRun:
         """
         stage, pins = self.pipeline.stages[name], {**self.pipeline.pins.latest, **self.outputs}
         if candidate.later and not self._without_input(name):
-            params, faults = resolve(stage, candidate, self.results)
+            params, faults = resolve(stage, candidate, self._handed_on(candidate))
             if faults:
                 raise StageFailed(f"stage {name}: {'; '.join(faults)}", "mend what is handed on, or the value's name")
             candidate = replace(candidate, params=params)
-        side_by_side = min(max(len(self.pipeline.candidates[name]), 1), executor.workers)
         work = build(self.pipeline, name, candidate, pins)
-        return replace(work, flow_id=self.flow_id, threads=threads(side_by_side), preload=self.preload)
+        return replace(
+            work, flow_id=self.flow_id, threads=threads(self.pipeline, name, executor.workers), preload=self.preload
+        )
+
+    def _handed_on(self, candidate: Candidate) -> dict[str, dict[str, Any]]:
+        """The results of stages before; of those left out (``only``, ``start``) the last ones there are."""
+        left_out = [other for other in self.pipeline.spec.stages if other not in self.pipeline.stages]
+        asked = [other for other in left_out if f"stages.{other}." in str(candidate.later)]
+        return {**{o: rows.last_results(self.desks, self.pipeline.spec.name, o) for o in asked}, **self.results}
 
     def _without_input(self, name: str) -> str:
         """Why a stage cannot run after stages that were skipped; empty if it can."""

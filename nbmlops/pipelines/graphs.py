@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import graphlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from nbmlops.errors import InvalidValue
@@ -136,18 +136,17 @@ def _add_seen(
     for name, refs in reads.items():
         for ref in refs:
             other = writers.get(str(ref))
-            if other and other != name and other not in needs[name] and not _waits(needs, other, name):
+            if other and other != name and other not in needs[name] and name not in before(needs, other):
                 needs[name].append(other)
 
 
-def _waits(needs: Mapping[str, list[str]], name: str, for_: str) -> bool:
-    """Whether a stage waits for another one, also through others."""
-    todo, seen = [name], set()
+def before(needs: Mapping[str, Iterable[str]], name: str) -> set[str]:
+    """All stages that a stage waits for, also through others."""
+    found: set[str] = set()
+    todo = list(needs.get(name, ()))
     while todo:
         at = todo.pop()
-        if at == for_:
-            return True
-        if at not in seen:
-            seen.add(at)
-            todo += needs.get(at, [])
-    return False
+        if at not in found:
+            found.add(at)
+            todo += needs.get(at, ())
+    return found

@@ -141,3 +141,13 @@ def _is_gone(process: dict[str, Any], stages: list[StageRun], context: Context) 
 def _promotion(decision: dict[str, Any]) -> Promotion:
     findings = tuple(Finding(**finding) for finding in decision["findings"])
     return Promotion(**{name: decision[name] for name in _PROMOTION}, findings=findings)
+
+
+def last_results(desks: Desks, pipeline: str, stage: str) -> dict[str, Any]:
+    """What a stage handed on when it last finished in a flow of this pipeline; empty if it never did."""
+    s, f = schema.stage_runs, schema.flows
+    query = sa.select(s.c.run_id).join(f, f.c.id == s.c.flow_id)
+    mine = query.where(f.c.name == pipeline, s.c.stage == stage, s.c.status == "FINISHED")
+    with desks.store.read() as db:
+        run_id = db.execute(mine.order_by(s.c.run_id.desc()).limit(1)).scalar()
+    return desks.runs.handed_on([run_id])[run_id] if run_id else {}

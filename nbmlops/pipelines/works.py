@@ -12,6 +12,7 @@ from typing import Any
 from nbmlops import kernels
 from nbmlops.errors import NbmlopsError, StageFailed
 from nbmlops.notebook import cells, parameters
+from nbmlops.pipelines import graphs
 from nbmlops.pipelines.candidates import Candidate, resolve
 from nbmlops.pipelines.plan import Pipeline
 from nbmlops.pipelines.reuse import FRESH, STALE, Reuse, Verdict
@@ -29,9 +30,11 @@ def build(pipeline: Pipeline, name: str, candidate: Candidate, pins: Mapping[str
     """The work of one candidate of a stage; ``pins`` are the versions that references without one mean."""
     stage = pipeline.stages[name]
     meant = dict(pins)
-    for ref in stage.reads:
-        if str(ref) in pipeline.pins.named:
-            meant[f"{ref.kind}:{ref.name}"] = pipeline.pins.named[str(ref)]
+    for ref in pipeline.reads[name]:
+        if (version := pipeline.pins.named.get(str(ref))) is not None:
+            meant[str(ref)] = version
+            if ref in stage.reads:  # declared: the notebook may also ask for it by its bare name
+                meant[f"{ref.kind}:{ref.name}"] = version
     return Work(
         stage=name,
         label=candidate.label(name),
@@ -55,8 +58,16 @@ def build(pipeline: Pipeline, name: str, candidate: Candidate, pins: Mapping[str
     )
 
 
-def threads(side_by_side: int) -> int | None:
-    """Threads for numeric libraries in each of several kernels at once; None leaves them all to a single one."""
+def threads(pipeline: Pipeline, name: str, workers: int) -> int | None:
+    """Threads for numeric libraries in a stage's kernels, where several run at once; None leaves them all to one.
+
+    What can run beside a stage is itself in a sweep, and every stage that neither waits for it nor it for them.
+    """
+    apart = {name} | graphs.before(pipeline.needs, name)
+    apart |= {other for other in pipeline.needs if name in graphs.before(pipeline.needs, other)}
+    beside = [name, *(other for other in pipeline.stages if other not in apart)]
+    runs = (pipeline.searches[n].runs if n in pipeline.searches else len(pipeline.candidates[n]) for n in beside)
+    side_by_side = min(sum(runs), workers)
     return max(1, (os.cpu_count() or 1) // side_by_side) if side_by_side > 1 else None
 
 
