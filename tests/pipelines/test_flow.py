@@ -180,7 +180,10 @@ def test_a_flow_in_order_with_pins(ws: Workspace, tmp_path: Path) -> None:
         "tester",
     )
     assert [s.stage for s in flow.stages] == ["features", "train"]
-    assert [s.pins for s in flow.stages] == [{"dataset:raw": 2}, {"dataset:raw": 1, "dataset:feat": 7}]
+    assert [s.pins for s in flow.stages] == [
+        {"dataset:raw": 2},
+        {"dataset:raw": 1, "dataset:raw@1": 1, "dataset:feat": 7},
+    ]
     assert flow.stages[0].outputs == ("dataset:feat@7",)
     assert f"5 {{'dataset:raw': 2}} {tmp_path}/sub" in printed(ws, flow.stages[0].run_id)
     assert f"train {flow.flow_id} tester" in printed(ws, flow.stages[1].run_id)
