@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from nbmlops import secrets
+from nbmlops.notebook.job import Outcome
+from nbmlops.secrets.told import Told
 
 
 def scrub_notebook(nb: Any) -> Any:
@@ -12,6 +15,7 @@ def scrub_notebook(nb: Any) -> Any:
 
     What a cell printed piece by piece is read as one text, each stream by itself and all of them in their order.
     """
+    secrets.hear()
     if secrets.is_active():
         for cell in nb.get("cells", ()):
             streams = [o for o in cell.get("outputs", ()) if o.get("output_type") == "stream"]
@@ -20,6 +24,15 @@ def scrub_notebook(nb: Any) -> Any:
             _scrub_streams(streams)
         _scrub(nb)
     return nb
+
+
+def scrub_outcome(outcome: Outcome, child: Told) -> Outcome:
+    """What may be kept of an execution. Of a notebook that set a secret's variable or file itself, no output may."""
+    nb, error = outcome.nb, outcome.error
+    if found := secrets.strange(child):
+        nb = without_outputs(nb, found)
+        error = error and {**error, "message": "left out, with all outputs", "traceback": []}
+    return replace(outcome, nb=scrub_notebook(nb), error=secrets.scrub(error))
 
 
 def without_outputs(nb: Any, references: list[str]) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -53,9 +52,13 @@ class StageRunner:
 
     def __init__(self, desks: Desks, context: Context, announce: Announce, worker: str | None = None) -> None:
         self.store, self.runs, self.contracts = desks.store, desks.runs, Contracts(desks.datasets)
-        self.context, self.worker = context, worker
+        self.context, self.worker, self._announce = context, worker, announce
         self._reuse = Reuse(desks)
-        self.announce: Announce = lambda event: announce(secrets.scrub(event))
+
+    def announce(self, event: dict[str, Any]) -> None:
+        """Tell of an event, without secrets."""
+        secrets.hear()
+        self._announce(secrets.scrub(event))
 
     def attempts(self, work: Work, stop: Stop, first: int = 1) -> list[StageRun]:
         """Execute until it finishes or its retries are used up; each attempt is a run of its own, the last one decides.
@@ -228,8 +231,6 @@ class StageRunner:
 
         written = 0.0
         lock = threading.Lock()
-        folder = tempfile.TemporaryDirectory(prefix="nbmlops-", ignore_cleanup_errors=True)
-        told_of = secrets.tell_child(folder.name)
 
         def on_event(event: dict[str, Any]) -> None:
             nonlocal written
@@ -240,22 +241,22 @@ class StageRunner:
                 self._update(run_id, cells_done=event["done"], cells=event["cells"])
             self.announce({**told, **event})
 
-        job = Job(
-            cwd=str(Path(work.path).parent),
-            params=work.params,
-            environment={**self._environment(work, run_id), **told_of.to_environment()},
-            kernel=work.kernel,
-            timeout=work.limits.timeout,
-            cell_timeout=work.limits.cell_timeout,
-            memory=work.limits.memory,
-            skip_tags=work.skip,
-            preload=work.preload,
-            save=lambda notebook: self._save(run_id, notebook),
-            path=work.path,
-        )
         document = parameters.parse_document(work.document, work.notebook)
-        with folder:
-            return _masked(engine.execute(document, job, on_event, stop), secrets.learn_told(told_of))
+        with secrets.child() as child:
+            job = Job(
+                cwd=str(Path(work.path).parent),
+                params=work.params,
+                environment={**self._environment(work, run_id), **child.to_environment()},
+                kernel=work.kernel,
+                timeout=work.limits.timeout,
+                cell_timeout=work.limits.cell_timeout,
+                memory=work.limits.memory,
+                skip_tags=work.skip,
+                preload=work.preload,
+                save=lambda notebook: self._save(run_id, notebook),
+                path=work.path,
+            )
+            return masking.scrub_outcome(engine.execute(document, job, on_event, stop), child)
 
     def _environment(self, work: Work, run_id: str) -> dict[str, str]:
         context = replace(
@@ -283,15 +284,6 @@ class StageRunner:
     def produced(self, run_id: str) -> Produced:
         """What a run wrote, as the store knows it; of several versions of one thing the newest."""
         return produced(self.store, [run_id])[run_id]
-
-
-def _masked(outcome: Outcome, strange: list[str]) -> Outcome:
-    """What may be kept. Of a notebook that set a secret's variable or file itself, its outputs may not."""
-    nb, error = outcome.nb, outcome.error
-    if strange:
-        nb = masking.without_outputs(nb, strange)
-        error = error and {**error, "message": "left out, with all outputs", "traceback": []}
-    return replace(outcome, nb=masking.scrub_notebook(nb), error=secrets.scrub(error))
 
 
 def produced(store: Store, run_ids: list[str]) -> dict[str, Produced]:

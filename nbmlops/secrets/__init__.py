@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import re
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -36,6 +37,7 @@ _lock = threading.Lock()
 _masks: dict[str, str] = {}  # what must not be stored, and what stands in its place
 _raw: dict[bytes, str] = {}  # the same in bytes, with the reference
 _references: dict[str, None] = {}
+_children: dict[int, Told] = {}
 _pattern: re.Pattern[str] | None = None
 
 
@@ -158,7 +160,7 @@ def _unfit(value: str, reference: str) -> str:
         return "is one character repeated, which is found in ordinary texts too"
     if _FEW.fullmatch(value.strip()):
         return "is found in numbers and digests by chance"
-    if value in _mask(reference) or value.lower() in _OURS:
+    if value in reference or value in _mask(reference) or value.lower() in _OURS:
         return "is a word that is written by nbmlops itself"
     return ""
 
@@ -196,25 +198,38 @@ def references(value: Any) -> Iterator[Reference]:
             yield from references(item)
 
 
-def tell_child(folder: str) -> Told:
-    """What a child process gets to know of this one's secrets, and where it will tell of its own; see ``told``."""
-    return Told(folder, _references, str(root()))
+@contextlib.contextmanager
+def child() -> Iterator[Told]:
+    """For a process that is started: its variable, and where it tells of the secrets that it makes; see ``told``."""
+    with tempfile.TemporaryDirectory(prefix="nbmlops-", ignore_cleanup_errors=True) as folder:
+        told = Told(folder, _references, str(root()))
+        _children[id(told)] = told
+        try:
+            yield told
+        finally:
+            del _children[id(told)]
 
 
-def learn_told(told: Told) -> list[str]:
-    """Learn the secrets that a child process made; returns those that have no value here, or another.
+def hear() -> None:
+    """Learn the secrets that child processes have made until now."""
+    for told in list(_children.values()):
+        strange(told)
+
+
+def strange(told: Told) -> list[str]:
+    """Learn what a child process has told; returns the references that have no value here, or another.
 
     Their values cannot be masked here: what the child showed must not be kept.
     """
-    strange = []
+    found = []
     for reference, proofs in told.made().items():
         try:
             same = told.is_same(Secret(reference), proofs)
         except InvalidValue:
             same = False
         if not same:
-            strange.append(reference)
-    return strange
+            found.append(reference)
+    return found
 
 
 def inherit() -> None:

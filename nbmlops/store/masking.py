@@ -12,7 +12,7 @@ from nbmlops import secrets
 def mask_parameters(
     _connection: sa.Connection, _cursor: Any, statement: str, parameters: Any, _context: Any, _executemany: bool
 ) -> tuple[str, Any]:
-    """An event of SQLAlchemy (``before_cursor_execute``): no statement carries a secret's value, neither to be written nor to be looked for."""
+    """The event ``before_cursor_execute``: no statement carries a secret's value, be it to write or to look for it."""
     return statement, _masked(parameters) if secrets.is_active() else parameters
 
 
