@@ -135,8 +135,17 @@ def pictures(kernel: Kernel, code: str) -> int:
     return sum("image/png" in m["content"].get("data", {}) for m in kernel.messages(code))
 
 
+def test_most_memory_is_shared(pair: tuple[Kernel, Kernel]) -> None:
+    text = pair[0].run("print(open('/proc/self/smaps_rollup').read())")
+    sizes = {line.split(":")[0]: int(line.split()[1]) for line in text.splitlines() if line.endswith("kB")}
+    assert sizes["Private_Dirty"] < sizes["Rss"] / 2
+
+
 def test_the_same_figure_bytes(pair: tuple[Kernel, Kernel]) -> None:
-    pixels = [[m["content"]["data"]["image/png"] for m in one.messages(FIGURE) if m["msg_type"] == "display_data"] for one in pair]
+    pixels = [
+        [m["content"]["data"]["image/png"] for m in one.messages(FIGURE) if m["msg_type"] == "display_data"]
+        for one in pair
+    ]
     assert pixels[0] == pixels[1]
     assert len(pixels[0]) == 1
 

