@@ -18,7 +18,7 @@ def kernel() -> None:
 @kernel.command()
 @click.option("--user", is_flag=True, help="Into your own Jupyter folder.")
 @click.option("--sys-prefix", is_flag=True, help="Into this Python's environment (the default).")
-@click.option("--prefix", metavar="DIR", type=click.Path(file_okay=False), help="Into DIR/share/jupyter/kernels.")
+@click.option("--prefix", metavar="DIR", type=click.Path(), help="Into DIR/share/jupyter/kernels.")
 @click.option("--preload", metavar="A,B", help="Modules that are imported beforehand, for example pandas,scipy.stats.")
 def install(user: bool, sys_prefix: bool, prefix: str | None, preload: str | None) -> Any:
     """Write the kernelspec "nbmlops", for JupyterLab and every other Jupyter program.

@@ -1,7 +1,7 @@
 """Warm kernels: ipykernel forked from a process that has imported the heavy modules already (Linux only).
 
 ``available`` says whether they are safe here, ``make_warm`` turns a kernel manager's kernel into one, ``preloadable``
-picks what to import from what notebooks import, ``stop_all`` ends the processes that wait. docs/kernels.md has the rest.
+picks what to import from what notebooks import, ``stop_all`` ends the processes that wait. See docs/kernels.md.
 
 The zygote imports this package: it stays light, and whatever needs Jupyter is inside functions.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import resource
@@ -94,10 +95,8 @@ def folder(runtime: str) -> str:
             path = os.path.join("/tmp", os.path.basename(path))  # noqa: S108  private: it is checked below
     else:
         os.makedirs(runtime, mode=0o700, exist_ok=True)
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        pass
+    with contextlib.suppress(FileExistsError):
+        Path(path).mkdir(mode=0o700)
     found = os.lstat(path)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise PermissionError(f"{path} is not a folder of this user's own")

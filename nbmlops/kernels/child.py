@@ -18,9 +18,11 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 from nbmlops.kernels import wire
+from nbmlops.kernels.preload import Base
 
 _FILES = 4  # standard input, output, error, and the working folder
 _BLAS = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")  # in the order OpenBLAS asks for them
@@ -35,7 +37,7 @@ def blas() -> Any:
     return ThreadpoolController().select(user_api="blas")
 
 
-def run(conn: socket.socket, base: frozenset[str], pools: Any) -> NoReturn:
+def run(conn: socket.socket, base: Base, pools: Any) -> NoReturn:
     """Read the request, take on its files, folder, limits and environment, and be its kernel until the end."""
     from nbmlops.kernels import zygote
 
@@ -53,10 +55,11 @@ def run(conn: socket.socket, base: frozenset[str], pools: Any) -> NoReturn:
     command: list[str] = request["command"]
     try:
         _surroundings(request, files)
-        if _unfit(base):
+        if _unfit(base.modules):
             # Its imports would find other files than the zygote's did: a fresh interpreter, in the same process.
             os.environ["JPY_PARENT_PID"] = str(os.getppid())
-            os.execve(command[0], command, os.environ)
+            os.execve(command[0], command, os.environ)  # noqa: S606
+        os.environ.update({name: value for name, value in base.environment.items() if name not in os.environ})
         _fresh(command, request["environment"], pools)
     except BaseException:  # whatever it is, the process must not go back into the zygote's frames
         traceback.print_exc()
@@ -84,11 +87,11 @@ def _unfit(base: frozenset[str]) -> bool:
     if os.path.exists("matplotlibrc") and "matplotlib" in sys.modules:
         return True
     here = os.getcwd()
-    for name in {m.partition(".")[0] for m in sys.modules.keys() - base} - base:
+    for name in {m.partition(".")[0] for m in sys.modules.keys() - base} - base - sys.stdlib_module_names:
         spec = importlib.machinery.PathFinder.find_spec(name, [here])
         if spec is not None and spec.origin and spec.has_location:
             loaded = getattr(sys.modules.get(name), "__file__", None)
-            if not (loaded and os.path.exists(loaded) and os.path.samefile(loaded, spec.origin)):
+            if not (loaded and os.path.exists(loaded) and Path(loaded).samefile(spec.origin)):
                 return True
     return False
 
@@ -107,8 +110,8 @@ def _fresh(command: list[str], environment: Mapping[str, str], pools: Any) -> No
         process.current_process().authkey = os.urandom(32)
     if pools is not None:
         asked = (environment.get(name, "").partition(",")[0] for name in _BLAS)
-        count = next((int(text) for text in asked if text.isdigit() and int(text)), len(os.sched_getaffinity(0)))
-        pools.limit(limits=count)
+        most = len(os.sched_getaffinity(0))
+        pools.limit(limits=min(most, next((int(text) for text in asked if text.isdigit() and int(text)), most)))
     gc.enable()  # what was frozen stays so
 
 

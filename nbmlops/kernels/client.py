@@ -20,7 +20,8 @@ from nbmlops.kernels import address, wire
 
 _ANSWER = 10.0  # seconds; a fork takes some hundredths
 _LOG_BYTES = 1_000_000
-_hopeless: dict[str, str] = {}  # keys of zygotes that this process could not start, and why: it does not try again
+_RETRY = 60.0  # seconds until a zygote that failed is tried again; until then kernels start the usual way at once
+_failed: dict[str, tuple[float, str]] = {}  # by key: when, and why
 
 
 class NoZygote(Exception):
@@ -42,42 +43,43 @@ def ask(
         NoZygote: it cannot be reached or started, or refuses.
     """
     key = asked.key()
-    if key in _hopeless:
-        raise NoZygote(_hopeless[key])
-    conn: socket.socket | None = None
+    when, why = _failed.get(key, (-_RETRY, ""))
+    if time.monotonic() - when < _RETRY:
+        raise NoZygote(why)
     try:
         folder = _folder()
-        path = os.path.join(folder, f"{key}.sock")
-        for attempt in range(3):
-            try:
-                conn = _dial(path) if attempt == 0 else _started(asked, folder, path, idle, patience)
-                pid, watch = _forked(conn)
-                break
-            except _Gone as gone:
-                if conn is not None:
-                    conn.close()
-                why = str(gone)
-        else:
-            raise NoZygote(f"the zygote comes and goes: {why}")
-        try:
-            wire.send(conn, request, files)
-        except OSError:
-            os.close(watch)
-            raise
-        conn.settimeout(5)
-    except (OSError, ValueError) as error:
-        _give_up(conn)
-        raise NoZygote(f"the zygote does not answer: {error}") from error
-    except NoZygote as reason:
-        _give_up(conn)
-        _hopeless[key] = str(reason)
-        raise
+        conn, pid, watch = _child(asked, os.path.join(folder, f"{key}.sock"), idle, patience)
+    except (NoZygote, OSError, ValueError) as error:
+        reason = str(error) if isinstance(error, NoZygote) else f"the zygote does not answer: {error}"
+        _failed[key] = (time.monotonic(), reason)
+        raise NoZygote(reason) from error
+    try:
+        wire.send(conn, request, files)
+    except OSError as error:
+        conn.close()
+        os.close(watch)
+        raise NoZygote(f"the kernel ended at once: {error}") from error
     return conn, pid, watch
 
 
-def _give_up(conn: socket.socket | None) -> None:
-    if conn is not None:
-        conn.close()
+def _child(asked: address.Wish, path: str, idle: float, patience: float) -> tuple[socket.socket, int, int]:
+    """A forked process that waits for its request."""
+    why = ""
+    for attempt in range(3):
+        try:
+            conn = _started(asked, path, idle, patience) if attempt else _dial(path)
+        except _Gone as gone:
+            why = str(gone)
+            continue
+        try:
+            return conn, *_forked(conn)
+        except _Gone as gone:
+            why = str(gone)
+            conn.close()
+        except BaseException:
+            conn.close()
+            raise
+    raise NoZygote(f"the zygote comes and goes: {why}")
 
 
 def _folder() -> str:
@@ -123,16 +125,16 @@ def _forked(conn: socket.socket) -> tuple[int, int]:
     raise _Gone(reason) if answer.get("again") else NoZygote(reason)
 
 
-def _started(asked: address.Wish, folder: str, path: str, idle: float, patience: float) -> socket.socket:
+def _started(asked: address.Wish, path: str, idle: float, patience: float) -> socket.socket:
     """A connection to the zygote, which one of several that race here starts."""
     end = time.monotonic() + patience
-    with _lock(os.path.join(folder, "start.lock"), end):
+    with _lock(os.path.join(os.path.dirname(path), "start.lock"), end):
         try:
             return _dial(path)
         except _Gone:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)  # left by a zygote that was killed
-        _start(asked, folder, path, idle, end)
+        _start(asked, path, idle, end)
         return _dial(path)
 
 
@@ -154,9 +156,9 @@ def _lock(path: str, end: float) -> Iterator[None]:
         os.close(file)
 
 
-def _start(asked: address.Wish, folder: str, path: str, idle: float, end: float) -> None:
+def _start(asked: address.Wish, path: str, idle: float, end: float) -> None:
     read, write = os.pipe()
-    log = os.path.join(folder, "zygotes.log")
+    log = os.path.join(os.path.dirname(path), "zygotes.log")
     mode = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     if os.path.exists(log) and os.path.getsize(log) > _LOG_BYTES:
         mode |= os.O_TRUNC
@@ -229,7 +231,7 @@ def stop_all(folder: str | os.PathLike[str] | None = None, *, seconds: float = 5
 
 
 def umask() -> int:
-    """This process's umask, read without changing it under another thread."""
+    """The umask of this process, read without changing it under another thread."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("Umask:"):
             return int(line.split()[1], 8)

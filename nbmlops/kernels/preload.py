@@ -12,6 +12,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 # What `python -m ipykernel_launcher` imports by itself, or with the first cell.
@@ -42,8 +43,8 @@ _JEMALLOC = "JE_ARROW_MALLOC_CONF"  # pyarrow starts jemalloc's background threa
 def preloadable(modules: Iterable[str]) -> list[str]:
     """Of the imports of notebooks, those that a zygote may import for them; sorted, each once.
 
-    ``nbmlops`` stands for all that a stage needs of it. Pass the imports of all notebooks of a pipeline at once: kernels
-    share a zygote where they share the list.
+    ``nbmlops`` stands for all that a stage needs of it. Pass the imports of all notebooks of a pipeline at once:
+    kernels share a zygote where they share the list.
     """
     found = set()
     for module in modules:
@@ -80,6 +81,22 @@ def load(modules: Iterable[str]) -> list[str]:
     for name in [m for m in sys.modules if m.partition(".")[0] == "matplotlib_inline"]:
         del sys.modules[name]
     return faults
+
+
+@dataclass(frozen=True)
+class Base:
+    """What every kernel has from its own start: the modules, and what their imports put into the environment."""
+
+    modules: frozenset[str]
+    environment: dict[str, str]
+
+
+def load_base() -> tuple[Base, list[str]]:
+    """Import what ipykernel imports; and a line for each module that cannot be."""
+    before = dict(os.environ)
+    faults = load(BASE)
+    added = {name: value for name, value in os.environ.items() if before.get(name) != value}
+    return Base(frozenset(sys.modules), added), faults
 
 
 def threads() -> int:
@@ -124,5 +141,5 @@ def _watched() -> Iterator[str]:
     ours = tuple(os.path.join(path, "") for path in (*installed, sysconfig.get_path("stdlib")))
     for module in list(sys.modules.values()):
         path = getattr(module, "__file__", None)
-        if isinstance(path, str) and os.path.isabs(path) and not path.startswith(ours):
+        if isinstance(path, str) and path.startswith(os.sep) and not path.startswith(ours):
             yield path

@@ -14,10 +14,10 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jupyter_client.connect import KernelConnectionInfo
-from jupyter_client.provisioning import LocalProvisioner
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import Float, List, Unicode
 
 from nbmlops.kernels import address, available, client, wire
@@ -111,14 +111,14 @@ class WarmProvisioner(LocalProvisioner):
         self.usual = self._unsuited(cmd, kwargs)
         if not self.usual:
             try:
-                # A new name, so that a start that was given up does not reach this provisioner later.
-                self.process = await asyncio.to_thread(self._fork, cmd, dict(kwargs))
+                forked = await asyncio.to_thread(self._fork, cmd, dict(kwargs))
             except client.NoZygote as reason:
                 self.usual = str(reason)
         if self.usual:
             self.log.warning("the kernel starts the usual way: %s", self.usual)
             return await super().launch_kernel(cmd, **kwargs)
-        self.pid = self.pgid = self.process.pid
+        self.process = cast("Any", forked)
+        self.pid = self.pgid = forked.pid
         self.cwd = kwargs.get("cwd") or Path.cwd()
         return self.connection_info
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ipykernel.kernelspec import RESOURCES, get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
-from jupyter_client.provisioning import KernelProvisionerFactory
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
 
 from nbmlops.errors import InvalidValue, NotFound, StoreFault
 from nbmlops.kernels.preload import preloadable
@@ -32,7 +32,7 @@ def register() -> None:
 
 
 def warm_spec(preload: Iterable[str], python: str = sys.executable) -> KernelSpec:
-    """Ipykernel's own kernelspec, with the provisioner and the modules to preload."""
+    """The kernelspec of ipykernel itself, with the provisioner and the modules to preload."""
     register()
     found = get_kernel_dict()
     found["argv"] = [python, *found["argv"][1:]]

@@ -1,4 +1,4 @@
-"""The zygote: imports what kernels need once, then forks one child for each kernel (``python -m nbmlops.kernels.zygote``).
+"""The zygote (``python -m nbmlops.kernels.zygote``): imports what kernels need once, then forks one child for each.
 
 What it keeps to, each needed for a child to be like a fresh process:
 
@@ -232,11 +232,10 @@ def _say(pipe: int, text: str) -> None:
         os.write(pipe, text.encode() + b"\n")
 
 
-def _prepare(modules: Iterable[str], pipe: int) -> tuple[dict[str, int], frozenset[str]]:
-    """Import everything; returns the stamps of what was imported, and the modules that every kernel imports anyway."""
+def _prepare(modules: Iterable[str], pipe: int) -> tuple[dict[str, int], preload.Base]:
+    """Import everything; returns the stamps of what was imported, and what every kernel imports anyway."""
     begun = time.time_ns()
-    faults = preload.load(preload.BASE)
-    base = frozenset(sys.modules)
+    base, faults = preload.load_base()
     faults += preload.load(modules)
     for fault in faults:
         print(f"not preloaded: {fault}", file=sys.stderr, flush=True)
@@ -256,7 +255,7 @@ def _prepare(modules: Iterable[str], pipe: int) -> tuple[dict[str, int], frozens
 
 
 def main() -> None:
-    """Become a daemon, import, listen, serve; the pipe ``--pipe`` tells the starter the pid, then ``ready`` or why not."""
+    """Become a daemon, import, listen, serve. The starter reads the pid from ``--pipe``, then ``ready`` or why not."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--socket", required=True)
     parser.add_argument("--pipe", required=True, type=int)
@@ -272,7 +271,6 @@ def main() -> None:
     name_process("nbmlops-zygote")
     from nbmlops.kernels import child
 
-    blas = None
     stamps, base = _prepare(asked.modules, asked.pipe)
     blas = child.blas()
     zygote = Zygote(asked.socket, asked.idle, stamps)
