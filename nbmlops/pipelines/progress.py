@@ -1,7 +1,7 @@
 """Live progress of a flow: bars in a terminal or in a notebook, plain lines elsewhere; the right one is chosen.
 
-All of them are callables that take event dictionaries, whose ``type`` is ``flow``, ``stage``, ``cell``, ``output``, ``select`` or
-``contract``. What a cell holds and prints is shown as text: no markup, no colour codes, one line.
+All of them are callables that take event dictionaries, whose ``type`` is ``flow``, ``stage``, ``cell``, ``output``,
+``select`` or ``contract``. What a cell holds and prints is shown as text: no markup, no colour codes, one line.
 """
 
 from __future__ import annotations

@@ -27,7 +27,9 @@ def registered() -> None:
 
 
 def write(folder: Path, *cells: str) -> str:
-    nb = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "P", "language": "python"}})
+    nb = nbformat.v4.new_notebook(
+        metadata={"kernelspec": {"name": "python3", "display_name": "P", "language": "python"}}
+    )
     nb.cells = [nbformat.v4.new_code_cell(source) for source in ("a = 1", *cells)]
     nb.cells[0].metadata["tags"] = ["parameters"]
     nb.cells.insert(1, nbformat.v4.new_markdown_cell("# text"))

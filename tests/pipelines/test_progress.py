@@ -23,8 +23,16 @@ EVENTS: list[dict[str, Any]] = [
         "index": 0,
     },
     {
-        "type": "cell", "stage": "a", "label": "a", "run_id": "r1", "done": 1, "cells": 3, "status": "running", "index": 1,
-        "source": "fit([b])", "title": "fit([b])",
+        "type": "cell",
+        "stage": "a",
+        "label": "a",
+        "run_id": "r1",
+        "done": 1,
+        "cells": 3,
+        "status": "running",
+        "index": 1,
+        "source": "fit([b])",
+        "title": "fit([b])",
     },
     {"type": "output", "stage": "a", "label": "a", "run_id": "r1", "index": 1, "text": "step 1\n[red]<b>step\x1b[2J 2"},
     {

@@ -7,7 +7,7 @@ of cells, a memory limit, and far fewer writes of the output notebook.
 from __future__ import annotations
 
 import os
-from typing import Any, NoReturn
+from typing import Any
 
 from jupyter_client.kernelspec import NoSuchKernel
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
@@ -88,7 +88,7 @@ def _job(kernel_name: str, output_path: str | None, autosave: int, given: dict[s
     )
 
 
-def _raise(outcome: Outcome, kernel_name: str) -> NoReturn | None:
+def _raise(outcome: Outcome, kernel_name: str) -> None:
     """The error that nbclient has for it; none for an error in a cell, which papermill looks for itself."""
     error = outcome.error or {"name": outcome.status, "message": ""}
     if outcome.status == "KILLED":
@@ -99,4 +99,3 @@ def _raise(outcome: Outcome, kernel_name: str) -> NoReturn | None:
         raise CellTimeoutError(error["message"])
     if outcome.cell is None:
         raise NoSuchKernel(kernel_name)
-    return None
