@@ -14,6 +14,7 @@ _SESSION = (
     "end_run",
     "last_active_run",
     "set_experiment",
+    "skip",
     "start_run",
     "use",
 )
@@ -50,7 +51,6 @@ _FLUENT = (
     "search_runs",
     "set_tag",
     "set_tags",
-    "skip",
     "snapshot",
     "split_dataset",
     "why",
@@ -110,12 +110,11 @@ if TYPE_CHECKING:
         search_runs,
         set_tag,
         set_tags,
-        skip,
         snapshot,
         split_dataset,
         why,
     )
-    from nbmlops.session import active_run, end_run, last_active_run, set_experiment, start_run, use
+    from nbmlops.session import active_run, end_run, last_active_run, set_experiment, skip, start_run, use
     from nbmlops.workspace import Workspace
 
 

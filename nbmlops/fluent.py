@@ -6,10 +6,10 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 from nbmlops import session
-from nbmlops.errors import InvalidValue, NotFound, StageSkipped
+from nbmlops.errors import InvalidValue, NotFound
 from nbmlops.records import (
     Artifact,
     ContractReport,
@@ -67,18 +67,6 @@ def set_tag(key: str, value: Any) -> None:
 def set_tags(tags: dict[str, Any]) -> None:
     """Set several tags of the active run."""
     live().set_tags(tags)
-
-
-def skip(reason: str) -> NoReturn:
-    """End this notebook here, on purpose: its stage is SKIPPED, and nothing after this line or cell is executed.
-
-    In a live notebook it shows the reason in one line, and "Run all" stops here. Code that catches ``Exception``
-    catches it too, and then nothing is skipped.
-
-    Raises:
-        StageSkipped: always.
-    """
-    raise StageSkipped(" ".join(str(reason).split()) or "no reason given")
 
 
 def log_text(text: str, artifact_file: str) -> Artifact:

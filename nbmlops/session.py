@@ -16,12 +16,12 @@ import traceback
 import weakref
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from nbmlops import context as contexts
 from nbmlops import settings
 from nbmlops.context import Context
-from nbmlops.errors import InvalidValue, NotFound, UsageFault
+from nbmlops.errors import InvalidValue, NotFound, StageSkipped, UsageFault
 from nbmlops.records import (
     Experiment,
     Run,
@@ -378,3 +378,15 @@ class AutologTarget:
 
     def keep_model(self, model: object, name: str, data: object) -> None:
         workspace().models.log(model, name, training_data=data)
+
+
+def skip(reason: str) -> NoReturn:
+    """End this notebook here, on purpose: its stage is SKIPPED, and nothing after this line or cell is executed.
+
+    In a live notebook it shows the reason in one line, and "Run all" stops here. Code that catches ``Exception``
+    catches it too, and then nothing is skipped.
+
+    Raises:
+        StageSkipped: always.
+    """
+    raise StageSkipped(" ".join(str(reason).split()) or "no reason given")
