@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from typing import Any
 
@@ -70,7 +71,7 @@ class OutputClient(PapermillNotebookClient):
         self.settle()
         self.last_lines.clear()
         outputs = cell.get("outputs", [])
-        for at, (first, second) in enumerate(zip(outputs, outputs[1:])):
+        for at, (first, second) in enumerate(itertools.pairwise(outputs)):
             if (first.get("name"), second.get("name")) == ("stderr", "stdout"):
                 outputs[at : at + 2] = [second, first]
 

@@ -72,7 +72,7 @@ class _Execution:
         self.job, self.stop, self.options = job, stop, options
         self.states, self.nb = states, states.nb
         self.saver = Saver(job.save, job.save_every) if job.save else None
-        self.kernel: Kernel | None = None
+        self.peak: int | None = None
         self.index: int | None = None
 
     async def run(self) -> Outcome:
@@ -104,7 +104,7 @@ class _Execution:
             self.states.cells,
             seconds,
             reason=ended.reason if isinstance(ended, Skipped) else "",
-            peak_memory=self.kernel.peak if self.kernel else None,
+            peak_memory=self.peak,
             warnings=tuple(self.saver.warnings) if self.saver else (),
         )
 
@@ -125,12 +125,12 @@ class _Execution:
                 saving.cancel()
                 await self.saver.end()
             await self.kernel.close()
+            self.peak = self.kernel.peak
             if self.client.kc is not None:
                 self.client.kc.stop_channels()
 
     async def _start(self) -> None:
         kernel = self.kernel
-        assert kernel is not None
         try:
             with open(kernel.noise(), "wb") as noise:  # what it writes outside of cells, for example a crash report
                 options = {"cwd": self.job.cwd, "env": kernel.environment(), "stdout": noise, "stderr": noise}
@@ -165,7 +165,6 @@ class _Execution:
                 raise Skipped(reason) from error
             raise self._failed(cell, index, _cell_error(error, cell)) from error
         except DeadKernelError as error:
-            assert self.kernel is not None
             raise self._failed(cell, index, await self.kernel.death(index), tell=True) from error
         except CellTimeoutError as error:
             raise self._failed(cell, index, Ended("FAILED", "OutputTimeout", str(error)), tell=True) from error
@@ -214,7 +213,6 @@ class _Execution:
     async def _interrupt(self, task: asyncio.Future[Any]) -> None:
         """Interrupt a cell and give it ``grace``; a kernel that still starts holds nothing and is killed at once."""
         kernel = self.kernel
-        assert kernel is not None
         kernel.wait = min(kernel.wait, self.job.grace)
         if self.index is not None and await kernel.km.is_alive():
             await kernel.km.interrupt_kernel()

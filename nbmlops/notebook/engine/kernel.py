@@ -40,7 +40,6 @@ class Kernel:
         self.oom_files: list[Path] = []
         self.oom_kills: int | None = None
         self.folder = tempfile.mkdtemp(prefix="nbmlops-")
-        self.km: AsyncKernelManager | None = None
         try:
             self.km = self._manager(*_spec_of(job, nb))
         except Ended:
@@ -58,7 +57,7 @@ class Kernel:
         return km
 
     def environment(self) -> dict[str, str]:
-        """This process's, with what the job adds."""
+        """The variables of this process, with what the job adds."""
         variables = {k: v for k, v in os.environ.items() if k not in {"JPY_PARENT_PID", "JPY_SESSION_NAME"}}
         variables |= {"JPY_SESSION_NAME": self.job.path} if self.job.path else {}
         return variables | dict(self.job.environment)
@@ -75,7 +74,7 @@ class Kernel:
 
     def observe(self) -> None:
         """Watch the memory of the process, where there is one on this machine."""
-        pid = getattr(self.km.provisioner, "pid", None) if self.km else None
+        pid = getattr(self.km.provisioner, "pid", None)
         if pid is None:
             return
         self.oom_files = memory.oom_files(pid)
@@ -92,7 +91,7 @@ class Kernel:
         if self.watch and self.watch.exceeded and self.job.memory:
             used, limit = memory.size(self.watch.exceeded), memory.size(self.job.memory)
             return Ended("DIED", "MemoryLimit", f"used {used}, the limit is {limit}{where and ','}{where}")
-        provisioner = self.km.provisioner if self.km else None
+        provisioner = self.km.provisioner
         code = await provisioner.poll() if provisioner and provisioner.has_process else None
         seen = f", last seen with {memory.size(last)}" if last else ""
         if code == -signal.SIGKILL and memory.oom_kills(self.oom_files) != self.oom_kills:
@@ -105,8 +104,6 @@ class Kernel:
 
         ``wait`` seconds in all: it is asked, told with SIGTERM at half of them, and killed.
         """
-        if self.km is None:
-            return
         try:
             if self.watch is not None:
                 self.watch.stop()

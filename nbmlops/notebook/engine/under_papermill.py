@@ -99,4 +99,3 @@ def _raise(outcome: Outcome, kernel_name: str) -> None:
         raise CellTimeoutError(error["message"])
     if outcome.cell is None:
         raise NoSuchKernel(kernel_name)
-    return None
