@@ -25,11 +25,10 @@ SKIPPED = "skip-execution"
 _PYTHON_BODIES = {"capture", "memit", "mlops", "mprun", "prun", "time", "timeit"}
 _PYTHON_LINES = {"memit", "prun", "time", "timeit"}
 _CELL_MAGIC = re.compile(r"\s*%%(\S+)[ \t]*([^\n]*)(?:\n|\Z)")
-_LINE = re.compile(
-    r"(?P<indent>\s*)(?:(?P<target>[A-Za-z_][\w.,\s\[\]'\"]*?)\s*=\s*)?(?P<mark>%|!!?)(?P<rest>.*)", re.S
-)
-_HELP = re.compile(r"(?P<indent>\s*)(?:\?\??\s*(?P<before>[\w.%*]+)|(?P<after>%{0,2}[\w.*]+)\s*\?\??)\s*;?\s*")
-_OPTIONS = re.compile(r"^(?:-\w+[ \t]*\d*[ \t]+)*")
+# Written so that a hostile line costs no more than its length.
+_LINE = re.compile(r"(?P<indent>\s*)(?:(?P<target>[A-Za-z_][\w.,\s\[\]'\"]*?)=\s*+)?(?P<mark>%|!!?)(?P<rest>.*)", re.S)
+_HELP = re.compile(r"(?P<indent>\s*)(?:\?\??\s*(?P<before>[\w.%*]+)|(?P<after>%{0,2}[\w.*]+)\s*\?\??)\s*+;?\s*+")
+_OPTIONS = re.compile(r"^(?:-\w+[ \t]+(?:\d+[ \t]+)?)*")
 _MARKS = re.compile(r"\"\"\"|'''|[\"'#()\[\]{}]|\\.|\\\Z", re.S)
 
 
@@ -152,7 +151,7 @@ def _rewritten(source: str) -> Iterator[str]:
 
 
 def _line_call(match: re.Match[str]) -> str:
-    head = match["indent"] + (f"{match['target']} = " if match["target"] else "")
+    head = match["indent"] + (f"{match['target'].rstrip()} = " if match["target"] else "")
     rest = match["rest"].strip()
     if match["mark"] != "%":
         verb = "system" if match["mark"] == "!" and not match["target"] else "getoutput"

@@ -66,11 +66,11 @@ def _through_modules(trees: Iterable[tuple[int, str, ast.Module]]) -> list[Uses]
     found = []
     for (cell, path), of_file in by_file.items():
         seen = _of_module(tuple(of_file))
-        places = {
-            name: tuple((cell, f"imports {path}, which {what}") for _, what in getattr(seen, name))
-            for name in ("dynamic", "impure")
-        }
-        found.append(replace(seen, **places))
+        dynamic, impure = (
+            tuple((cell, f"imports {path}, which {what}") for _, what in places)
+            for places in (seen.dynamic, seen.impure)
+        )
+        found.append(replace(seen, dynamic=dynamic, impure=impure))
     return found
 
 

@@ -102,7 +102,7 @@ class Finder:
         return near or _through_hooks(name) or Found(installed=True)
 
     def _locate(self, name: str, places: Iterable[str]) -> _Place | None:
-        """As Python's own path finder: the first module or package; folders without ``__init__`` only if all else fails."""
+        """As Python's own path finder: the first module or package, else all folders of that name."""
         portions = []
         for folder in places:
             entries = self._entries(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import shlex
 from collections.abc import Iterator
@@ -40,9 +41,14 @@ _IMPORTERS = {"importlib.import_module", "importlib.util.find_spec"}
 _COMPUTED = Import("", computed=True)
 
 
-def statements(tree: ast.Module) -> Iterator[Statement]:
+@functools.lru_cache(1024)
+def statements_of_module(tree: ast.Module) -> tuple[Statement, ...]:
+    """Everything that a module imports."""
+    return tuple(statements(tree, scope([tree])))
+
+
+def statements(tree: ast.Module, names: Scope) -> Iterator[Statement]:
     """Everything that imports, in no order; what is only for type checkers is left out."""
-    names = scope([tree])
     for node in _running(tree):
         if isinstance(node, ast.Import):
             yield from (Import(alias.name) for alias in node.names)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
@@ -16,7 +16,8 @@ from typing import Any
 from nbmlops.errors import NbmlopsError
 from nbmlops.notebook.cells import CodeCell, code_digests, digest_of, normalised, parse_python
 from nbmlops.notebook.finder import Finder
-from nbmlops.notebook.imports import Import, PathAdded, Script, statements
+from nbmlops.notebook.imports import Import, PathAdded, Script, Statement, statements, statements_of_module
+from nbmlops.notebook.literals import scope
 from nbmlops.notebook.parameters import parse_document
 
 _LARGEST = 2_000_000  # bytes of a module that are still parsed; more is data in disguise, and hashed as it is
@@ -52,9 +53,10 @@ def imported(document: Mapping[str, Any], folder: str | os.PathLike[str], root: 
 def scan(cells: Iterable[CodeCell], folder: str | os.PathLike[str], root: str | os.PathLike[str]) -> Scan:
     """Follow every import of the cells through the modules of the project."""
     walk = _Walk(Finder(os.path.abspath(folder), os.path.abspath(root)))
-    for cell in cells:
-        if cell.tree is not None:
-            walk.follow(_Origin(cell.number, walk.finder.folder), cell.tree)
+    readable = [(cell.number, cell.tree) for cell in cells if cell.tree is not None]
+    names = scope([tree for _, tree in readable])
+    for number, tree in readable:
+        walk.follow(_Origin(number, walk.finder.folder), list(statements(tree, names)))
     walk.run()
     imports = Imports(dict(sorted(walk.digests.items())), frozenset(walk.elsewhere), tuple(dict.fromkeys(walk.dynamic)))
     return Scan(imports, tuple(walk.trees))
@@ -83,9 +85,8 @@ class _Walk:
         self._todo: list[tuple[_Origin, str, str]] = []
         self._seen: set[tuple[str, str]] = set()
 
-    def follow(self, origin: _Origin, tree: ast.Module) -> None:
-        """Note everything that a tree imports."""
-        found = list(statements(tree))
+    def follow(self, origin: _Origin, found: Sequence[Statement]) -> None:
+        """Note everything that a cell or module imports."""
         for one in found:  # first of all, because a cell may import before the line that adds a folder is met
             if isinstance(one, PathAdded):
                 self.finder.added.append(os.path.normpath(os.path.join(origin.folder, one.path)))
@@ -150,19 +151,21 @@ class _Walk:
         if tree is None:
             return
         self.trees.append((origin.cell, shown, tree))
+        found = statements_of_module(tree)
         folder, is_package = os.path.dirname(file), os.path.basename(file) == "__init__.py"
         if not dotted:  # a script: its own folder comes first, for what it imports
-            self.follow(_Origin(origin.cell, origin.folder, before=(folder,)), tree)
+            self.follow(_Origin(origin.cell, origin.folder, before=(folder,)), found)
             return
         package = dotted if is_package else dotted.rpartition(".")[0]
         packages = (folder,) if is_package or package else ()
-        self.follow(_Origin(origin.cell, origin.folder, package, origin.before, packages), tree)
+        self.follow(_Origin(origin.cell, origin.folder, package, origin.before, packages), found)
 
     def _notebook(self, origin: _Origin, file: str) -> None:
         for cell in _cells_of(file) or ():
             if cell.tree is not None:
                 self.trees.append((origin.cell, self._shown(file), cell.tree))
-                self.follow(_Origin(origin.cell, origin.folder, before=(os.path.dirname(file),)), cell.tree)
+                found = statements_of_module(cell.tree)
+                self.follow(_Origin(origin.cell, origin.folder, before=(os.path.dirname(file),)), found)
 
     def _shown(self, file: str) -> str:
         try:

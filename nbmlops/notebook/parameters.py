@@ -6,23 +6,22 @@ An annotation gives the type, else the default's type does; the comment behind a
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import io
 import json
 import os
 import re
 import tokenize
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from nbmlops import secrets
 from nbmlops.errors import InvalidValue, NotFound, StoreFault
-from nbmlops.notebook import types
+from nbmlops.notebook import enums, types
 from nbmlops.notebook.types import ANY, Mismatch, Text, Type
-from nbmlops.secrets import Reference
 
 TAG, INJECTED = "parameters", "injected-parameters"
 _MAGIC = re.compile(r"^(\s*)([%!?].*)$", re.MULTILINE)
@@ -30,10 +29,7 @@ _MAGIC = re.compile(r"^(\s*)([%!?].*)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter. ``default`` is its value where that is a literal; ``source`` its code, None without a default.
-
-    ``fault`` says what is wrong with the default, if it counts.
-    """
+    """One parameter. ``default`` is its value where that is a literal; ``source`` its code, None without a default."""
 
     name: str
     type: Type
@@ -41,7 +37,6 @@ class Parameter:
     source: str | None = None
     literal: bool = False
     help: str = ""
-    fault: str = ""
 
     @property
     def required(self) -> bool:
@@ -72,16 +67,10 @@ class Parameters:
                 typed[name] = types.convert(self.items[name].type, value)
             except Mismatch as error:
                 faults.append(f"{name}: {error}")
-        for p in self.items.values():
-            if p.name in values:
-                continue
-            if p.required:
-                faults.append(f"{p.name}: a {p.type} is required")
-            elif p.fault:
-                faults.append(f"{p.name}: {p.fault}")
-            elif isinstance(p.default, Reference):  # given, so that a plain "env:NAME" becomes a Secret in the kernel
-                typed[p.name] = p.default
-        return typed, [*faults, *_unresolved(typed)]
+        faults += [
+            f"{p.name}: a {p.type} is required" for p in self.items.values() if p.required and p.name not in values
+        ]
+        return typed, faults
 
     def coerce(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The given values with their types.
@@ -160,7 +149,19 @@ def parse_document(data: bytes, shown: str) -> dict[str, Any]:
         raise InvalidValue(f"{shown} is not a notebook: {error}", "a Jupyter notebook is a JSON file") from error
     if not isinstance(document, dict) or document.get("nbformat") != 4 or not isinstance(document.get("cells"), list):
         raise InvalidValue(f"{shown} is not a notebook of format 4", "open it in Jupyter and save it again")
+    for number, cell in enumerate(document["cells"], 1):
+        if not _is_cell(cell):
+            raise InvalidValue(f"{shown}: its cell {number} is no cell of a notebook", "open it in Jupyter and save it")
     return document
+
+
+def _is_cell(cell: Any) -> bool:
+    """Whether source and tags are what everything here takes them for."""
+    if not isinstance(cell, dict) or not isinstance(cell.get("metadata", {}), dict):
+        return False
+    tags, source = cell.get("metadata", {}).get("tags", []), cell.get("source", "")
+    lines = source if isinstance(source, list) else [source]
+    return isinstance(tags, list) and all(isinstance(line, str) for line in lines)
 
 
 def cell_source(cell: Mapping[str, Any]) -> str:
@@ -194,11 +195,12 @@ def read(document: Mapping[str, Any], notebook: str) -> Parameters:
             f"the parameters cell of {notebook} is not Python: {error.msg}, line {error.lineno}", "mend the cell"
         ) from error
     comments = _comments(source)
+    known = enums.classes([*_above(document, index), tree])
     found: dict[str, Parameter] = {}
     for statement in tree.body:
         help_text = comments.get(statement.end_lineno or 0, "")
         for name, annotation, value in _assignments(statement):
-            found[name] = _parameter(name, annotation, value, help_text)
+            found[name] = _chosen(_parameter(name, annotation, value, help_text, known), value, known)
     return Parameters(notebook, found, declared=True)
 
 
@@ -216,54 +218,39 @@ def _assignments(statement: ast.stmt) -> list[tuple[str, ast.expr | None, ast.ex
     return found
 
 
-def _parameter(name: str, annotation: ast.expr | None, value: ast.expr | None, help_text: str) -> Parameter:
-    kind = types.from_annotation(annotation) if annotation is not None else ANY
+def _above(document: Mapping[str, Any], index: int) -> Iterator[ast.Module]:
+    """The cells before the parameters, which may define enumerations; those that are not plain Python are left out."""
+    for cell in document["cells"][:index]:
+        if cell.get("cell_type") == "code" and "Enum" in (source := cell_source(cell)):
+            with contextlib.suppress(SyntaxError, ValueError):
+                yield ast.parse(_MAGIC.sub(r"\1pass", source))
+
+
+def _chosen(parameter: Parameter, value: ast.expr | None, known: Mapping[str, Type]) -> Parameter:
+    """The parameter, with the member of an enumeration that its default names."""
+    if not known or (found := enums.member(value, known)) is None:
+        return parameter
+    kind, choice = found
+    return replace(parameter, type=kind if parameter.type == ANY else parameter.type, default=choice, literal=True)
+
+
+def _parameter(
+    name: str, annotation: ast.expr | None, value: ast.expr | None, help_text: str, known: Mapping[str, Type]
+) -> Parameter:
+    kind = types.from_annotation(annotation, known) if annotation is not None else ANY
     if value is None:
         return Parameter(name, kind, help=help_text)
     default, literal = _evaluate(value)
-    if types.has_secret(kind) or _maker(value) is Reference:
-        return _secret(name, kind if annotation is not None else Type("secret"), value, help_text)
     if annotation is None and literal:
         kind = types.of_value(default)
     return Parameter(name, kind, default, ast.unparse(value), literal, help_text)
 
 
-def _secret(name: str, kind: Type, value: ast.expr, help_text: str) -> Parameter:
-    """A default that is a value in place of a reference is a fault, and is shown nowhere."""
-    default, literal = _evaluate(value)
-    wrong = _maker(value) is Reference and not literal and all(isinstance(a, ast.Constant) for a in value.args)  # type: ignore[attr-defined]
-    try:
-        default = types.convert(kind, default) if literal else None
-    except Mismatch:
-        wrong = True
-    if wrong:
-        fault = "its default is not env:NAME or file:PATH (and is not shown)"
-        return Parameter(name, kind, source="(not shown)", help=help_text, fault=fault)
-    return Parameter(name, kind, default, ast.unparse(value), literal, help_text)
-
-
-def _unresolved(typed: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{name}: {fault}"
-        for name, value in typed.items()
-        for reference in secrets.references(value)
-        if (fault := secrets.fault(reference))
-    ]
-
-
-_MAKERS: dict[str, Callable[..., Any]] = {"date": date, "datetime": datetime, "Path": Path, "Secret": Reference}
-
-
-def _maker(node: ast.expr) -> Callable[..., Any] | None:
-    called = isinstance(node, ast.Call) and not node.keywords
-    return _MAKERS.get(ast.unparse(node.func).rpartition(".")[2]) if called else None  # type: ignore[attr-defined]
-
-
 def _evaluate(node: ast.expr) -> tuple[Any, bool]:
-    """The value of a literal, or of a date, path or secret made of literals, and whether it is one."""
+    """The value of a literal, or of a date or path made of literals, and whether it is one."""
     try:
         if isinstance(node, ast.Call) and not node.keywords:
-            maker = _maker(node)
+            maker = {"date": date, "datetime": datetime, "Path": Path}.get(ast.unparse(node.func).rpartition(".")[2])
             return (maker(*map(ast.literal_eval, node.args)), True) if maker else (None, False)
         return ast.literal_eval(node), True
     except (ValueError, TypeError, SyntaxError):

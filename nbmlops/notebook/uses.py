@@ -181,8 +181,8 @@ def _note_plain_call(node: ast.Call, notes: _Notes) -> None:
         return
     if not isinstance(func, ast.Attribute):
         return
-    if isinstance(func.value, ast.Call) and isinstance(func.value.func, ast.Name):
-        if func.value.func.id == "get_ipython" and not func.value.args:
+    match func.value:
+        case ast.Call(func=ast.Name(id="get_ipython"), args=[]):
             _note_ipython(func.attr, [notes.value(argument) for argument in node.args], notes)
             return
     base = notes.value(func.value)
