@@ -21,7 +21,7 @@ from nbmlops.errors import Tampered
 from nbmlops.store import open_store
 from nbmlops.workspace import Workspace
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.xdist_group("postgres")]
 
 
 @pytest.fixture(scope="module")
