@@ -53,7 +53,7 @@ services:
 	$(call need,ls /usr/lib/postgresql/*/bin/initdb,postgresql)
 
 test: $(READY) $(OLDEST)/.ready services
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup
 
 lint: $(READY)
 	@$(BIN)/ruff check .

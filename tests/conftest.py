@@ -17,6 +17,15 @@ from nbmlops.workspace import Workspace
 os.environ.setdefault("MPLBACKEND", "agg")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, the long ones go first, so that none is left alone with one at the end.
+
+    Tests that share a server or a browser are of one ``xdist_group`` and run in one process.
+    """
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the project's store, another user's name, or a pipeline's context."""
