@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
+from nbmlops.notebook import known
+
 
 class Unknown(Exception):
     """The value is not known before the code runs. Caught in this room."""
@@ -37,6 +39,12 @@ class Scope:
         Raises:
             Unknown: it depends on something else.
         """
+        try:
+            return self._value(node)
+        except RecursionError:  # a sum of a thousand texts is no name of anything
+            raise Unknown from None
+
+    def _value(self, node: ast.expr) -> Any:
         match node:
             case ast.Constant():
                 return node.value
@@ -45,11 +53,11 @@ class Scope:
             case ast.JoinedStr(values=parts):
                 return "".join(str(self._part(part)) for part in parts)
             case ast.BinOp(left=left, op=operator, right=right):
-                return _combined(self.value(left), operator, self.value(right))
+                return _combined(self._value(left), operator, self._value(right))
             case ast.List(elts=items) | ast.Tuple(elts=items):
-                return [self.value(item) for item in items]
+                return [self._value(item) for item in items]
             case ast.Dict(keys=keys, values=values):
-                return {self._key(key): self.value(value) for key, value in zip(keys, values, strict=True)}
+                return {self._key(key): self._value(value) for key, value in zip(keys, values, strict=True)}
             case ast.Call():
                 return self._called(node)
         raise Unknown
@@ -131,6 +139,8 @@ def _note_import(node: ast.AST, origins: dict[str, str]) -> None:
             origins[alias.asname or whole] = whole
     elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
         for alias in node.names:
+            if alias.name == "*" and node.module == "nbmlops":
+                origins.update({verb: f"nbmlops.{verb}" for verb in (*known.VERBS, *known.IMPURE_VERBS)})
             origins[alias.asname or alias.name] = f"{node.module}.{alias.name}"
 
 

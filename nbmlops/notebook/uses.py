@@ -265,7 +265,7 @@ def _note_ipython(verb: str, arguments: list[Any], notes: _Notes) -> None:
     texts = [argument if isinstance(argument, str) else "" for argument in arguments]
     if verb in {"system", "getoutput", "getoutputs"}:
         fetches = {"curl", "wget"} & set(" ".join(texts).split())
-        notes.impure(f"{'uses the network' if fetches else 'runs a shell command'}: !{' '.join(texts)[:60]}")
+        notes.impure(f"{'uses the network' if fetches else 'runs a command'}: !{' '.join(texts)[:60]}")
     elif verb in {"run_line_magic", "run_cell_magic"} and texts:
         mark = "%" if verb == "run_line_magic" else "%%"
         line = texts[1] if len(texts) > 1 else ""
