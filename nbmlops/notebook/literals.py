@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import PurePath
+from types import MappingProxyType
 from typing import Any
 
 from nbmlops.notebook import known
+
+_PLAIN = (str, int, float, date, PurePath)  # what an f-string shows of these is the same in the kernel
 
 
 class Unknown(Exception):
@@ -110,15 +115,15 @@ def _combined(left: Any, operator: ast.operator, right: Any) -> Any:
     raise Unknown
 
 
-def scope(trees: Iterable[ast.AST], variable: Collection[str] = ()) -> Scope:
-    """What the names of these trees stand for. ``variable`` names are no constants, whatever is assigned to them."""
-    trees = list(trees)
-    nodes = [node for tree in trees for node in ast.walk(tree)]
-    found = Scope()
-    for node in nodes:
-        _note_import(node, found.origins)
-    bound = Counter(name for node in nodes for name in _bound(node))
-    assigned = [(target, value) for tree in trees for target, value in _assignments(tree)]
+def scope(
+    trees: tuple[ast.AST, ...], variable: Collection[str] = (), values: Mapping[str, Any] = MappingProxyType({})
+) -> Scope:
+    """What the names of these trees stand for.
+
+    ``variable`` names are no constants, nor what is made of them, but for those in ``values``.
+    """
+    origins, bound, assigned = _facts(trees)
+    found = Scope(dict(origins), {n: v for n, v in values.items() if isinstance(v, _PLAIN)})
     for name, value in assigned:
         if bound[name] != 1 or name in variable:
             continue
@@ -130,6 +135,20 @@ def scope(trees: Iterable[ast.AST], variable: Collection[str] = ()) -> Scope:
         except Unknown:
             continue
     return found
+
+
+_Facts = tuple[dict[str, str], Counter[str], list[tuple[str, ast.expr]]]
+
+
+@functools.lru_cache(256)
+def _facts(trees: tuple[ast.AST, ...]) -> _Facts:
+    """Imported names, how often each name is set, and what is assigned to names at the top."""
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    origins: dict[str, str] = {}
+    for node in nodes:
+        _note_import(node, origins)
+    bound = Counter(name for node in nodes for name in _bound(node))
+    return origins, bound, [pair for tree in trees for pair in _assignments(tree)]
 
 
 def _note_import(node: ast.AST, origins: dict[str, str]) -> None:
@@ -159,6 +178,7 @@ def _bound(node: ast.AST) -> Iterator[str]:
             yield name
 
 
+@functools.lru_cache(1024)
 def bound_names(tree: ast.AST) -> set[str]:
     """All names that a tree sets, at any depth."""
     return {name for node in ast.walk(tree) for name in _bound(node)}

@@ -47,8 +47,8 @@ def uses(document: Mapping[str, Any], values: Mapping[str, Any] | None = None) -
     for cell in cells:
         if cell.tree is not None:
             (parameters if cell.number - 1 == place else others).update(bound_names(cell.tree))
-    names = scope((cell.tree for cell in cells if cell.tree is not None), parameters)
-    names.constants.update({n: v for n, v in (values or {}).items() if n in parameters and n not in others})
+    given = {name: value for name, value in (values or {}).items() if name in parameters and name not in others}
+    names = scope(tuple(cell.tree for cell in cells if cell.tree is not None), parameters, given)
     unread = [(cell.number, "is not Python that can be read here") for cell in cells if cell.tree is None]
     found = found_in(((cell.number, cell.tree) for cell in cells if cell.tree is not None), names)
     return found if not unread else merged(found, Uses(impure=tuple(unread)))

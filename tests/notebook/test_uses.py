@@ -102,10 +102,12 @@ def test_what_no_literal_names_is_told_with_its_cell(source: str, what: str) -> 
 
 
 def test_values_of_parameters_make_names_known() -> None:
-    source = "nb.load_dataset(f'sales-{month}')\nnb.load_model(name)\nname = 'changed'"
+    source = "nb.load_dataset(f'sales-{month}')\nnb.load_model(name)\nname = 'changed'\n"
+    source += "PATH = Path('data') / f'{month}.csv'\npd.read_csv(PATH)"
     seen = found(source, "month = 3\nname = 'a'", {"month": 4, "name": "b"})
-    assert seen.reads == ("dataset:sales-4",)
+    assert (seen.reads, seen.files) == (("dataset:sales-4",), ("data/4.csv",))
     assert len(seen.dynamic) == 1, "name is set again, so its value is not known"
+    assert found(source, "month = 3\nname = 'a'").files == (), "what is made of a parameter is no constant either"
 
 
 @pytest.mark.parametrize(
