@@ -45,8 +45,9 @@ class Index:
 def versions(top_level_names: Iterable[str]) -> dict[str, str]:
     """Versions of the distributions that provide these modules, and of all they require; ``python`` and ``nbmlops``.
 
-    Of nbmlops only its own version counts. Requirements count where their markers hold here; those of extras where the extra is asked for. What is not
-    installed is left out. A distribution installed from version control has its commit in its version.
+    Of nbmlops only its own version counts. Requirements count where their markers hold here; those of extras where
+    the extra is asked for. What is not installed is left out. A distribution installed from version control has its
+    commit in its version.
     """
     index = _index(_folders())
     found: dict[str, str] = {}
