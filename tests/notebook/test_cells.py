@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import time
 from typing import Any
 
 import pytest
@@ -180,13 +179,11 @@ def test_magics_are_where_ipython_sees_them() -> None:
     assert sorted(ast.unparse(n) for n in ast.walk(ours) if isinstance(n, ast.Call) and n.args) == calls
 
 
-def test_a_hostile_cell_costs_no_more_than_its_length() -> None:
-    for source in (
-        "x" + " " * 200_000 + "y\n%a",
-        "x?" + " " * 200_000 + "y",
-        "(" * 20_000,
-        "x = " + "1 + " * 20_000 + "1",
-    ):
-        started = time.process_time()
-        assert len(digests(source)) == 1
-        assert time.process_time() - started < 5, "seconds, not hours: the length must not be squared"
+@pytest.mark.parametrize(
+    "source",
+    ["x" + " " * 200_000 + "y\n%a", "x?" + " " * 200_000 + "y", "(" * 20_000, "x = " + "1 + " * 20_000 + "1"],
+    ids=["blanks", "question", "brackets", "sum"],
+)
+def test_a_hostile_cell_is_read_in_one_pass(source: str) -> None:
+    """Where the length was squared, this test would take an hour."""
+    assert len(digests(source)) == 1
