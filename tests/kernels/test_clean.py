@@ -26,7 +26,7 @@ SAME = {
     "signals": "import signal; [(n, getattr(h := signal.getsignal(n), '__name__', h)) for n in range(1, 65)]",
     "mask": "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, []), signal.set_wakeup_fd(-1) >= 0",
     "session": "import os; os.getsid(0) == os.getpgrp() == os.getpid()",
-    "limits": "import resource; [(n, resource.getrlimit(v)) for n, v in vars(resource).items() if n.startswith('RLIMIT')]",
+    "limits": "import resource as r; [(n, r.getrlimit(v)) for n, v in vars(r).items() if n.startswith('RLIMIT')]",
     "priority": "import os; os.nice(0), sorted(os.sched_getaffinity(0)), os.getgroups()",
     "logging": "import logging as g; g.root.handlers, g.root.level, g.root.manager.disable, g.lastResort",
     "collector": "import gc; gc.isenabled(), gc.get_threshold(), gc.get_debug()",
