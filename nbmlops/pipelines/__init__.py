@@ -7,6 +7,7 @@ import os
 import queue
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from nbmlops.datasets import Datasets
     from nbmlops.models import Models
     from nbmlops.pipelines.progress import Progress
+    from nbmlops.pipelines.schedules import Schedule
     from nbmlops.promotion import Promotion
     from nbmlops.runs import Runs
 
@@ -121,6 +123,69 @@ class Pipelines:
         if stage.status != "FINISHED":
             raise stage_failed([(work.label, stage)])
         return stage
+
+    def run_one(
+        self,
+        path: str | os.PathLike[str],
+        stage: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        progress: Progress | bool | None = None,
+    ) -> Flow:
+        """Run one stage of a pipeline, with its sweep, on the latest versions of what the others write.
+
+        It is what another scheduler calls, stage by stage. Nothing is promoted, since the stages after it have not run.
+
+        Raises:
+            InvalidValue: listing every fault; nothing was started.
+            StageFailed: it ended with an error; the flow is recorded, and the executed notebook kept.
+        """
+        pipeline = plans.prepare(os.fspath(path), params, stage, self._outside)
+        pipeline = replace(pipeline, spec=replace(pipeline.spec, promote=None))
+        with displays.showing(progress) as shown:
+            flow = FlowRun(self._desks, self.context(), pipeline, shown, {"type": "stage", "ref": f"stage:{stage}"})
+            flow.run(_workers(None))
+        return self.get(flow.flow_id)
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        to: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        image: str | None = None,
+        schedule: str | None = None,
+        run: str | None = None,
+    ) -> dict[str, str]:
+        """Files for another scheduler, by their names: ``airflow``, ``kubernetes``, ``github-actions`` or ``docker``.
+
+        The store is not asked: the export may be for another one.
+
+        Args:
+            image: the container image that Kubernetes starts.
+            schedule: a cron line.
+            run: whose environment ``docker`` rebuilds; by default that of this process.
+
+        Raises:
+            InvalidValue: listing every fault of the file and the values; or the target lacks something.
+        """
+        from nbmlops.pipelines import exports
+        from nbmlops.runs import origin
+
+        pipeline = plans.prepare(os.fspath(path), params)
+        noted = self.runs.get(run).environment if run is not None else None
+        environment = self.store.blobs.get(noted) if noted else origin.environment()
+        return exports.export(pipeline, to, exports.Order(image, schedule, frozenset(params or ()), environment))
+
+    def schedule(self, path: str | os.PathLike[str], cron: str, params: Mapping[str, Any] | None = None) -> Schedule:
+        """The pipeline at the times of a cron line, for a crontab or for systemd; nothing is installed.
+
+        Raises:
+            InvalidValue: listing every fault of the file and the values, or of the cron line.
+        """
+        from nbmlops.pipelines.schedules import Schedule
+
+        return Schedule.of(plans.prepare(os.fspath(path), params), cron, params or {})
 
     def _work(
         self, notebook: str, params: Mapping[str, Any], name: str | None, timeout: str | float | None, retries: int
