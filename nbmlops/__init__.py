@@ -39,14 +39,12 @@ _FLUENT = (
     "log_table",
     "log_text",
     "monitor",
-    "plan_pipeline",
     "predict",
     "promote",
     "record_feedback",
     "register_model",
     "reject",
     "rollback",
-    "run_pipeline",
     "search_runs",
     "set_tag",
     "set_tags",
@@ -54,10 +52,13 @@ _FLUENT = (
     "split_dataset",
     "why",
 )
+_FLOWS = ("output", "plan_pipeline", "run_pipeline", "skip")
 _HOMES = {
     **dict.fromkeys(_SESSION, "nbmlops.session"),
     **dict.fromkeys(_FLUENT, "nbmlops.fluent"),
+    **dict.fromkeys(_FLOWS, "nbmlops.flows"),
     "NbmlopsError": "nbmlops.errors",
+    "Secret": "nbmlops.secrets",
     "Workspace": "nbmlops.workspace",
 }
 # For those who write `import nbmlops as mlflow`: what to use in place of names that are not here.
@@ -76,6 +77,7 @@ __all__ = [*sorted(_HOMES), "__version__"]
 
 if TYPE_CHECKING:
     from nbmlops.errors import NbmlopsError
+    from nbmlops.flows import output, plan_pipeline, run_pipeline, skip
     from nbmlops.fluent import (
         approve,
         autolog,
@@ -98,14 +100,12 @@ if TYPE_CHECKING:
         log_table,
         log_text,
         monitor,
-        plan_pipeline,
         predict,
         promote,
         record_feedback,
         register_model,
         reject,
         rollback,
-        run_pipeline,
         search_runs,
         set_tag,
         set_tags,
@@ -113,6 +113,7 @@ if TYPE_CHECKING:
         split_dataset,
         why,
     )
+    from nbmlops.secrets import Secret
     from nbmlops.session import active_run, end_run, last_active_run, set_experiment, start_run, use
     from nbmlops.workspace import Workspace
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from nbmlops import audit, lazy
+from nbmlops import audit, kernels, lazy
 from nbmlops.errors import NbmlopsError
 from nbmlops.records import Diagnosis, Finding
 from nbmlops.store import Store, open_store
@@ -54,12 +54,15 @@ def _libraries() -> Iterator[Finding]:
 def _tools() -> Iterator[Finding]:
     if shutil.which("git") is None:
         yield Finding("git", "warn", "git, to record the commit of each run", "not found", "install git")
-    if kernels := _kernel_problem():
+    if problem := _kernel_problem():
         yield Finding(
-            "kernel", "warn", "a python3 kernel for stages", kernels, "python -m ipykernel install --sys-prefix"
+            "kernel", "warn", "a python3 kernel for stages", problem, "python -m ipykernel install --sys-prefix"
         )
     else:
         yield Finding("kernel", "pass", "a python3 kernel for stages", "found")
+    cold = kernels.available()
+    seen = f"not here: {cold}; kernels start the usual way" if cold else "available"
+    yield Finding("warm kernels", "pass", "optional: stages start with their imports done", seen)
 
 
 def _kernel_problem() -> str:

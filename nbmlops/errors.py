@@ -3,12 +3,14 @@
     NbmlopsError
     ├── UsageFault        what was asked makes no sense (exit 2, HTTP 400)
     │   ├── InvalidValue  one or more values are wrong; all faults are listed at once
-    │   └── MissingLibrary
+    │   ├── MissingLibrary
+    │   └── SecretInData  binary data hold the value of a secret, and cannot be masked
     ├── NotFound          the thing named does not exist (exit 3, HTTP 404)
     ├── StoreFault        disk, database or blob trouble (exit 4, HTTP 503)
     │   ├── StoreReadOnly
     │   ├── StoreTooNew
     │   └── BlobCorrupt
+    ├── StageSkipped      a notebook ended itself on purpose (exit 0)
     └── CheckFailed       everything worked, and the answer is no (exit 1, HTTP 409)
         ├── Blocked       a gate refused a promotion
         ├── ContractViolated  data are not what their contract asks for
@@ -103,6 +105,23 @@ class MissingLibrary(UsageFault):
         )
 
 
+class SecretInData(UsageFault):
+    """Data that cannot be masked hold the value of a secret; nothing of them was kept. ``reference`` names it."""
+
+    def __init__(self, message: str, hint: str = "", reference: str = "") -> None:
+        super().__init__(message, hint)
+        self.reference = reference
+
+    @classmethod
+    def of(cls, what: str, reference: str) -> SecretInData:
+        """Which secret is in what; never its value."""
+        return cls(
+            f"{what} holds the value of the secret {reference}, and cannot be masked",
+            "leave the value out of what is kept: drop that column, field or file",
+            reference,
+        )
+
+
 class NotFound(NbmlopsError):
     """The thing named does not exist."""
 
@@ -139,6 +158,17 @@ class StoreTooNew(StoreFault):
 
 class BlobCorrupt(StoreFault):
     """A stored object does not have the content its name promises."""
+
+
+class StageSkipped(NbmlopsError):
+    """A notebook ends itself on purpose: its stage is SKIPPED, which is no failure. Raised by :func:`nbmlops.skip`."""
+
+    exit_code = 0
+    http_status = 200
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: one line, and no traceback."""
+        return [f"skipped: {self.message}"]
 
 
 class CheckFailed(NbmlopsError):

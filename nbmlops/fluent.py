@@ -14,11 +14,9 @@ from nbmlops.records import (
     Artifact,
     ContractReport,
     DatasetVersion,
-    Flow,
     Lineage,
     ModelVersion,
     MonitorReport,
-    Plan,
     Predictions,
     Promotion,
     Run,
@@ -398,28 +396,6 @@ def reject(ref: str, to: str, reason: str) -> Promotion:
 def rollback(name: str, environment: str, reason: str) -> Promotion:
     """Bring back the model version that stood in the environment before."""
     return workspace().promotion.rollback(name, environment, reason)
-
-
-# --- pipelines ----------------------------------------------------------------------------------------------------
-def run_pipeline(
-    path: str | os.PathLike[str],
-    params: dict[str, Any] | None = None,
-    force: bool = False,
-    only: str | None = None,
-    workers: int | None = None,
-) -> Flow:
-    """Execute a pipeline file; returns the flow, also when its promotion was blocked.
-
-    Raises:
-        InvalidValue: the file or a parameter is wrong; all faults at once, before any kernel starts.
-        StageFailed: a stage ended with an error; its executed notebook is kept.
-    """
-    return workspace().pipelines.run(path, params, force=force, only=only, workers=workers)
-
-
-def plan_pipeline(path: str | os.PathLike[str], params: dict[str, Any] | None = None) -> Plan:
-    """The stages of a pipeline file in the order in which they would run; nothing is executed."""
-    return workspace().pipelines.plan(path, params)
 
 
 # --- inference and monitoring -------------------------------------------------------------------------------------

@@ -235,11 +235,14 @@ class Monitors:
             NotFound: there is no such alert.
             UsageFault: it is closed or being acted on already, or no pipeline is known.
         """
+        from nbmlops.pipelines.flow import Options
+
         alert = self._alert(alert_id)
         path, values = self._training(alert, pipeline, params)
         self._claim(alert)
+        options = Options(force=True, trigger={"type": "alert", "ref": alert["id"]})
         try:
-            flow = self.pipelines.run(path, values, force=True, trigger={"type": "alert", "ref": alert["id"]})
+            flow = self.pipelines.run(path, values, options)
         except BaseException:  # Ctrl-C too: the alert stays open, and it is raised again
             self._settle(alert, {"status": "open"}, None)
             raise

@@ -44,7 +44,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("user", str, "", "who acts, when there is no signing key and no JupyterHub user"),
     Setting("notebook", str, "", "path of the notebook that runs here, when it cannot be found out"),
     Setting("git", bool, True, "record commit and uncommitted changes with each run"),
+    Setting(
+        "kernel", str, "warm", "warm: stages start in kernels with their imports done, where there can be; or cold"
+    ),
     Setting("lease", float, 30.0, "seconds without a heartbeat after which a run counts as KILLED"),
+    Setting("resources", str, "", "what this machine offers to stages that ask for it, e.g. gpu=1,license=2"),
     Setting("fold", float, 0.5, "seconds between two folds of the metric journal into the store"),
 )
 _BY_NAME = {s.name: s for s in SETTINGS}

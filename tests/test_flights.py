@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from nbmlops.errors import ContractViolated
+from nbmlops.errors import ContractViolated, InvalidValue
 from nbmlops.frames.contracts import check, load_contract
 from nbmlops.workspace import Workspace
 
@@ -67,19 +67,49 @@ def test_the_contract_asks_for_the_year_of_new_york(ws: Workspace) -> None:
 
 
 @pytest.mark.slow
-def test_features_are_held_to_their_contract_split_and_compared(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_training_and_inference_meet_only_in_the_store(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    ws.pipelines.run_stage(CASE / "features.ipynb", {"months": [12]}, progress=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # threads that wait for each other cost more than they bring here
+    with pytest.raises(InvalidValue) as nothing:
+        ws.pipelines.plan(CASE / "inference.yaml")
+    assert [fault.partition(" is read")[0] for fault in nothing.value.faults] == [
+        "line 7: stage predict: dataset:flight-features-live",
+        "line 7: stage predict: model:flight-delay@production",
+    ]
+    ws.datasets.snapshot(features(), "flight-features-live")
+    made = ws.pipelines.run(CASE / "features.yaml", {"months": [1], "live": [2]}, progress=False)
+    the_parts_of(ws)
+    executed = next(stage.executed for stage in made.stages if "live" in stage.stage)
+    shown = json.dumps(json.loads(ws.store.blobs.get(executed or "")), ensure_ascii=False)
+    assert "dataset:flight-features-live@1 → dataset:flight-features-live@2" in shown
+
+    trained = ws.pipelines.run(CASE / "training.yaml", only="train", progress=False)
+    assert trained.promotion is not None, trained.decision
+    bring_to_production(ws)
+
+    inference = ws.pipelines.run(CASE / "inference.yaml", progress=False)
+    live, predicted = ws.datasets.load("flight-features-live"), ws.datasets.load("flight-predictions")
+    assert inference.outputs == {"dataset:flight-predictions": 1}
+    assert predicted["scheduled"].equals(live["scheduled"])
+    assert set(predicted["model"]) == {"model:flight-delay@1"}
+    first = ws.deployments.prediction(predicted["prediction_id"][0])
+    assert (first["environment"], first["run_id"]) == ("production", inference.stages[0].run_id)
+    page = ws.runs.artifact(inference.stages[0].run_id, "departures.html").decode()
+    assert page.count("<meter") == 12
+
+
+def the_parts_of(ws: Workspace) -> None:
+    """The history is held to its contract and split by time; what is to be predicted stays whole."""
     whole = ws.datasets.get("flight-features")
     assert whole.source["contract"] == {"name": "flight-features.yaml", "status": "pass", "violations": 0}
     train, test = (ws.datasets.load(f"flight-features-{part}") for part in ("train", "test"))
     assert len(train) + len(test) == whole.rows
     assert train["scheduled"].max() < test["scheduled"].min()
     assert ws.datasets.get("flight-features-test").source["of"] == whole.ref
+    names = {version.name for version in ws.datasets.list()}
+    assert names == {"flight-features", "flight-features-live", "flight-features-test", "flight-features-train"}
 
-    later = ws.pipelines.run_stage(CASE / "features.ipynb", {"months": [11], "test_share": 0.0}, progress=False)
-    assert len(ws.datasets.versions("flight-features-train")) == 1
-    cells = json.loads(ws.store.blobs.get(later.executed or ""))["cells"]
-    shown = "".join(str(o) for cell in cells for o in cell.get("outputs", ()))
-    for card in ("dataset:flight-features@1 → dataset:flight-features@2", "dataset:flight-features@2"):
-        assert card in shown
+
+def bring_to_production(ws: Workspace) -> None:
+    ws.promotion.promote("model:flight-delay@1", "production", "first model")
+    ws.promotion.approve("model:flight-delay@1", "production", "seen")

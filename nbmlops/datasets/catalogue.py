@@ -47,7 +47,7 @@ class Catalogue:
         parsed = refs.parse(ref, "dataset")
         wanted = parsed.version
         if wanted is None and parsed.alias is not None:
-            wanted = self._alias(parsed.name, parsed.alias)
+            wanted = self._context().pins.get(str(parsed)) or self._alias(parsed.name, parsed.alias)
         elif wanted is None:
             wanted = self._context().pins.get(f"dataset:{parsed.name}")
         query = sa.select(VERSIONS).where(VERSIONS.c.name == parsed.name)

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nbmlops import clock, refs
+from nbmlops import clock, refs, secrets
 from nbmlops.context import Context
 from nbmlops.datasets.catalogue import VERSIONS
 from nbmlops.datasets.reading import Reading
@@ -137,6 +137,7 @@ class Keeping(Reading):
             raise InvalidValue("a folder of files has no contract", "check the table of its labels instead")
         blobs, own = self._store.blobs, self._store.folder
         tree = folders.scan(path, [own] if own else [])
+        secrets.refuse((file.path for file in tree.files), "the name of a file")
         table = None if labels is None else folders.read_labels(labels, tree)
         if table is not None and table.unlabelled:
             shown = ", ".join(map(repr, table.unlabelled[:5]))

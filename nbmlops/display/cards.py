@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbmlops import clock
-from nbmlops.display import data, quality
+from nbmlops.display import data, quality, stages
 from nbmlops.display.plain import tree
 from nbmlops.display.sections import (
     STAGE_COLUMNS,
@@ -305,6 +305,7 @@ BUILDERS: dict[str, Callable[[Any], Card]] = {
     "Finding": _finding,
     "Promotion": _promotion,
     "StageRun": _stage,
+    "StageContract": stages.contract,
     "Flow": _flow,
     "PlannedStage": _planned,
     "Plan": _plan,

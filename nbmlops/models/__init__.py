@@ -239,9 +239,12 @@ class Models:
         with self.store.read() as db:
             version = asked.version
             if asked.alias is not None:
-                version = db.execute(
-                    sa.select(a.c.version).where(a.c.name == asked.name, a.c.alias == asked.alias)
-                ).scalar()
+                version = (
+                    self.context().pins.get(str(asked))
+                    or db.execute(
+                        sa.select(a.c.version).where(a.c.name == asked.name, a.c.alias == asked.alias)
+                    ).scalar()
+                )
                 if version is None:
                     raise self._no_alias(db, asked.name, asked.alias)
             elif version is None:
@@ -301,10 +304,15 @@ class Models:
         from nbmlops import flavors
 
         version = self.get(ref)
+        self._used(version)
         files = {
             n: self.store.blobs.get(d) for n, d in self.manifest(version)["files"].items() if n.startswith("model.")
         }
         return flavors.load(version.flavor, files, trusted)
+
+    def _used(self, version: ModelVersion) -> None:
+        if version.version and (run_id := self.context().run_id):
+            self.runs.use_model(run_id, version.name, version.version)
 
     def predict_frame(self, ref: str, frame: object, trusted: Iterable[str | type] = ()) -> pd.DataFrame:
         """Predictions for rows that fit the signature, row by row: ``prediction``, ``probability_<class>`` …
@@ -315,6 +323,7 @@ class Models:
         from nbmlops.flavors import checking, prediction
 
         version = self.get(ref)
+        self._used(version)
         rows = checking.check(version.signature, frame, f"input of {version.ref}")
         return prediction.predict(self._ready_model(version, tuple(trusted)), version.signature, rows)
 

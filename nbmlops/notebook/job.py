@@ -17,7 +17,13 @@ class Job:
 
     ``environment`` is added to this process's. ``timeout`` is for the whole notebook and ``cell_timeout`` for each
     cell, in seconds. ``kernel`` overrides the notebook's own kernelspec. ``path`` is recorded and not read.
-    ``grace`` is how long an interrupted cell has before its kernel is killed.
+    ``grace`` is how long an interrupted cell has before its kernel is killed, and then the kernel to end.
+
+    ``warm`` allows a kernel whose imports (``preload``: names of modules) are done already. ``memory`` is for the
+    kernel and its children together, in bytes. Cells with one of ``skip_tags`` are not executed.
+
+    ``save`` is called in another thread with the unfinished notebook after two seconds, then at doubling intervals up
+    to ``save_every`` seconds; never for notebooks that end sooner, and never after the end.
     """
 
     cwd: str
@@ -29,14 +35,23 @@ class Job:
     path: str = ""
     start_timeout: float = 60.0
     grace: float = 5.0
+    warm: bool = True
+    preload: tuple[str, ...] = ()
+    memory: int | None = None
+    skip_tags: tuple[str, ...] = ()
+    save: Callable[[bytes], None] | None = None
+    save_every: float = 300.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of it. ``status``: FINISHED, FAILED, TIMEOUT, DIED or KILLED (stopped from outside).
+    """What became of it. ``status``: FINISHED, SKIPPED (on purpose, see ``reason``), FAILED, TIMEOUT, DIED or KILLED
+    (stopped from outside).
 
     ``cell`` is the index, in the executed notebook, of the cell where it ended. ``error`` has ``name``, ``message``
-    and ``traceback`` (a list of lines without colour codes).
+    and ``traceback`` (a list of lines without colour codes); a kernel that died has the names ``MemoryLimit``,
+    ``OutOfMemory`` (the system's memory, with proof) or ``KernelDied``. ``peak_memory`` is in bytes, of the kernel and
+    its children as far as it was seen. ``warnings`` tell what else went wrong without failing it.
     """
 
     nb: Any
@@ -46,6 +61,9 @@ class Outcome:
     cells_done: int
     cells: int
     duration: float
+    reason: str = ""
+    peak_memory: int | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class Stop:

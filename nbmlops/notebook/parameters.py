@@ -6,20 +6,21 @@ An annotation gives the type, else the default's type does; the comment behind a
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import io
 import json
 import os
 import re
 import tokenize
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 from nbmlops.errors import InvalidValue, NotFound, StoreFault
-from nbmlops.notebook import types
+from nbmlops.notebook import enums, types
 from nbmlops.notebook.types import ANY, Mismatch, Text, Type
 
 TAG, INJECTED = "parameters", "injected-parameters"
@@ -148,7 +149,19 @@ def parse_document(data: bytes, shown: str) -> dict[str, Any]:
         raise InvalidValue(f"{shown} is not a notebook: {error}", "a Jupyter notebook is a JSON file") from error
     if not isinstance(document, dict) or document.get("nbformat") != 4 or not isinstance(document.get("cells"), list):
         raise InvalidValue(f"{shown} is not a notebook of format 4", "open it in Jupyter and save it again")
+    for number, cell in enumerate(document["cells"], 1):
+        if not _is_cell(cell):
+            raise InvalidValue(f"{shown}: its cell {number} is no cell of a notebook", "open it in Jupyter and save it")
     return document
+
+
+def _is_cell(cell: Any) -> bool:
+    """Whether source and tags are what everything here takes them for."""
+    if not isinstance(cell, dict) or not isinstance(cell.get("metadata", {}), dict):
+        return False
+    tags, source = cell.get("metadata", {}).get("tags", []), cell.get("source", "")
+    lines = source if isinstance(source, list) else [source]
+    return isinstance(tags, list) and all(isinstance(line, str) for line in lines)
 
 
 def cell_source(cell: Mapping[str, Any]) -> str:
@@ -182,11 +195,12 @@ def read(document: Mapping[str, Any], notebook: str) -> Parameters:
             f"the parameters cell of {notebook} is not Python: {error.msg}, line {error.lineno}", "mend the cell"
         ) from error
     comments = _comments(source)
+    known = enums.classes([*_above(document, index), tree])
     found: dict[str, Parameter] = {}
     for statement in tree.body:
         help_text = comments.get(statement.end_lineno or 0, "")
         for name, annotation, value in _assignments(statement):
-            found[name] = _parameter(name, annotation, value, help_text)
+            found[name] = _chosen(_parameter(name, annotation, value, help_text, known), value, known)
     return Parameters(notebook, found, declared=True)
 
 
@@ -204,8 +218,26 @@ def _assignments(statement: ast.stmt) -> list[tuple[str, ast.expr | None, ast.ex
     return found
 
 
-def _parameter(name: str, annotation: ast.expr | None, value: ast.expr | None, help_text: str) -> Parameter:
-    kind = types.from_annotation(annotation) if annotation is not None else ANY
+def _above(document: Mapping[str, Any], index: int) -> Iterator[ast.Module]:
+    """The cells before the parameters, which may define enumerations; those that are not plain Python are left out."""
+    for cell in document["cells"][:index]:
+        if cell.get("cell_type") == "code" and "Enum" in (source := cell_source(cell)):
+            with contextlib.suppress(SyntaxError, ValueError):
+                yield ast.parse(_MAGIC.sub(r"\1pass", source))
+
+
+def _chosen(parameter: Parameter, value: ast.expr | None, known: Mapping[str, Type]) -> Parameter:
+    """The parameter, with the member of an enumeration that its default names."""
+    if not known or (found := enums.member(value, known)) is None:
+        return parameter
+    kind, choice = found
+    return replace(parameter, type=kind if parameter.type == ANY else parameter.type, default=choice, literal=True)
+
+
+def _parameter(
+    name: str, annotation: ast.expr | None, value: ast.expr | None, help_text: str, known: Mapping[str, Type]
+) -> Parameter:
+    kind = types.from_annotation(annotation, known) if annotation is not None else ANY
     if value is None:
         return Parameter(name, kind, help=help_text)
     default, literal = _evaluate(value)

@@ -8,10 +8,12 @@ from __future__ import annotations
 import ast
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from enum import Enum
 from pathlib import Path, PurePath
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -30,6 +32,18 @@ class Mismatch(ValueError):
 
 
 @dataclass(frozen=True)
+class Choice:
+    """A member of an enumeration that the notebook defines: known by name and value, and never an object here."""
+
+    enumeration: str
+    member: str
+    value: Any
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+@dataclass(frozen=True)
 class Type:
     """``int``, ``list[str]``, ``Literal['a', 'b']``, ``int | None`` …: a name and its arguments."""
 
@@ -41,6 +55,8 @@ class Type:
             return " | ".join(str(a) for a in self.args)
         if self.name == "literal":
             return f"Literal[{', '.join(repr(a) for a in self.args)}]"
+        if self.name == "enum":
+            return str(self.args[0].enumeration)
         return f"{self.name}[{', '.join(str(a) for a in self.args)}]" if self.args else self.name
 
 
@@ -52,22 +68,24 @@ _PLAIN = {
 }  # fmt: skip
 
 
-def from_annotation(node: ast.expr) -> Type:
-    """The type an annotation means; ``any`` for one that is not known here."""
+def from_annotation(node: ast.expr, enums: Mapping[str, Type] = MappingProxyType({})) -> Type:
+    """The type an annotation means; ``any`` for one that is not known here. ``enums`` are those of the notebook."""
     if isinstance(node, ast.Constant):
         if node.value is None:
             return NONE
         if isinstance(node.value, str):
             try:
-                return from_annotation(ast.parse(node.value, mode="eval").body)
+                return from_annotation(ast.parse(node.value, mode="eval").body, enums)
             except SyntaxError:
                 return ANY
         return ANY
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return _union(from_annotation(node.left), from_annotation(node.right))
+        return _union(from_annotation(node.left, enums), from_annotation(node.right, enums))
     if isinstance(node, ast.Subscript):
         inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        return _generic(_last_name(node.value), inner)
+        return _generic(_last_name(node.value), inner, enums)
+    if isinstance(node, ast.Name) and node.id in enums:
+        return enums[node.id]
     return Type(_PLAIN[name]) if (name := _last_name(node)) in _PLAIN else ANY
 
 
@@ -75,23 +93,23 @@ def _last_name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
-def _generic(name: str, inner: list[ast.expr]) -> Type:
+def _generic(name: str, inner: list[ast.expr], enums: Mapping[str, Type]) -> Type:
     if name == "Literal":
         try:
             return Type("literal", tuple(ast.literal_eval(node) for node in inner))
         except ValueError:
             return ANY
     if name == "Optional":
-        return _union(from_annotation(inner[0]), NONE)
+        return _union(from_annotation(inner[0], enums), NONE)
     if name == "Union":
-        return _union(*map(from_annotation, inner))
+        return _union(*(from_annotation(one, enums) for one in inner))
     if name in {"Final", "Annotated", "ClassVar"}:
-        return from_annotation(inner[0])
+        return from_annotation(inner[0], enums)
     if name not in _PLAIN:
         return ANY
     if _PLAIN[name] == "tuple":  # lengths are not checked, so the first element's type stands for all
         inner = inner[:1]
-    return Type(_PLAIN[name], tuple(map(from_annotation, inner)))
+    return Type(_PLAIN[name], tuple(from_annotation(one, enums) for one in inner))
 
 
 def _union(*members: Type) -> Type:
@@ -243,6 +261,20 @@ def _literal(kind: Type, value: Any) -> Any:
     )
 
 
+def _choice(kind: Type, value: Any) -> Choice:
+    """The member of this name, else of this value; an object of an enumeration by the name of its member."""
+    name = value.member if isinstance(value, Choice) else value.name if isinstance(value, Enum) else value
+    for choice in kind.args:
+        if isinstance(name, str) and name in {choice.member, f"{choice.enumeration}.{choice.member}"}:
+            return choice
+    for choice in kind.args:
+        same = type(choice.value) is type(value) and choice.value == value
+        if same or (isinstance(value, Text) and str(choice.value) == value):
+            return choice
+    shown = ", ".join(f"{c.member} ({c.value!r})" for c in kind.args)
+    raise Mismatch(f"{str(value) if isinstance(value, Text) else value!r} is not one of {shown} of {kind}")
+
+
 def _alternatives(kind: Type, value: Any) -> Any:
     for (
         member
@@ -253,7 +285,8 @@ def _alternatives(kind: Type, value: Any) -> Any:
             continue
         if type(found) is type(value) and found == value:
             return found
-    for member in sorted(kind.args, key=lambda m: m.name == "str" and isinstance(value, Text)):
+    # Of text, None first and str last: "none" fits list[str] as well, and everything fits str.
+    for member in sorted(kind.args, key=lambda m: (m.name == "str" and isinstance(value, Text), m != NONE)):
         try:
             return convert(member, value)
         except Mismatch:
@@ -292,7 +325,7 @@ def _path(kind: Type, value: Any) -> PurePath:
 
 
 _CONVERT: dict[str, Callable[[Type, Any], Any]] = {
-    "any": _any, "None": _none, "int": _integer, "float": _number, "bool": _boolean, "str": _string,
+    "any": _any, "enum": _choice, "None": _none, "int": _integer, "float": _number, "bool": _boolean, "str": _string,
     "list": _sequence, "tuple": _sequence, "set": _sequence, "dict": _mapping, "literal": _literal,
     "union": _alternatives, "datetime": _moment, "date": _day, "Path": _path,
 }  # fmt: skip
@@ -304,10 +337,18 @@ def to_code(value: Any) -> str:
     Raises:
         Mismatch: the value has a type that cannot be written as code.
     """
-    if value is None or isinstance(value, bool | int | str):
-        return repr(str(value) if isinstance(value, Text) else value)
-    if isinstance(value, float):
-        return repr(value) if math.isfinite(value) else f'float("{value}")'
+    if isinstance(value, Choice):
+        return f"{value.enumeration}.{value.member}"
+    if isinstance(value, Enum):  # the kernel does not know its class
+        return to_code(value.value)
+    if value is None or isinstance(value, bool):
+        return repr(value)
+    if isinstance(value, str):
+        return str.__repr__(value)
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, float):  # also NumPy's, whose own repr is np.float64(0.1)
+        return float.__repr__(value) if math.isfinite(value) else f'float("{float(value)}")'
     if isinstance(value, datetime):
         return f'__import__("datetime").datetime.fromisoformat({value.isoformat()!r})'
     if isinstance(value, date):
@@ -327,6 +368,8 @@ def to_code(value: Any) -> str:
 
 def to_json(value: Any) -> Any:
     """The value as JSON can carry it: dates as ISO text, paths as text, NaN and infinities as text."""
+    if isinstance(value, Choice | Enum):
+        return to_json(value.value)
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, PurePath):

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import queue
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from nbmlops import settings
 from nbmlops.context import ContextSource
-from nbmlops.errors import InvalidValue, StoreFault
-from nbmlops.notebook import parameters
+from nbmlops.errors import NotFound, StoreFault, UsageFault
+from nbmlops.notebook import parameters, uses
 from nbmlops.notebook.job import Stop
 from nbmlops.pipelines import plan as plans
 from nbmlops.pipelines import progress as displays
-from nbmlops.pipelines import rows
+from nbmlops.pipelines import rows, works
 from nbmlops.pipelines.desks import Desks
-from nbmlops.pipelines.flow import FlowRun, next_event, stage_failed
+from nbmlops.pipelines.flow import FlowRun, Options, next_event, stage_failed
+from nbmlops.pipelines.limits import Limits
 from nbmlops.pipelines.outside import Outside
-from nbmlops.pipelines.spec import seconds
-from nbmlops.pipelines.stage import StageRunner, Work
-from nbmlops.records import Flow, Plan, StageRun
+from nbmlops.pipelines.plan import Pipeline
+from nbmlops.pipelines.reuse import FRESH, Reuse
+from nbmlops.pipelines.stage import StageRunner
+from nbmlops.pipelines.work import Work
+from nbmlops.records import Flow, Plan, StageContract, StageRun
 from nbmlops.refs import parse
 from nbmlops.store import Store, schema
 
@@ -34,8 +40,6 @@ if TYPE_CHECKING:
     from nbmlops.pipelines.progress import Progress
     from nbmlops.promotion import Promotion
     from nbmlops.runs import Runs
-
-DEFAULT_WORKERS = 2
 
 
 class Pipelines:
@@ -51,43 +55,78 @@ class Pipelines:
         self._outside = Outside(datasets, models, promotion)
 
     def plan(self, path: str | os.PathLike[str], params: Mapping[str, Any] | None = None) -> Plan:
-        """The stages in the order in which they would run. Nothing runs, and everything that can be checked is.
+        """The stages in their order, and for each whether its earlier result is still right, else why not.
+
+        Nothing runs, and everything that can be checked is.
 
         Raises:
             InvalidValue: listing every fault of the file, the values and the notebooks' parameters, what is read and
                 does not exist, an unknown environment, and facts that no rule can know.
             NotFound: there is no such file.
         """
-        return plans.prepare(os.fspath(path), params, outside=self._outside).record()
+        pipeline = plans.prepare(os.fspath(path), params, outside=self._outside)
+        return pipeline.record(
+            works.judge(pipeline, Reuse(self._desks), functools.partial(rows.stage_run, self._desks))
+        )
 
     def run(
         self,
         path: str | os.PathLike[str],
         params: Mapping[str, Any] | None = None,
-        force: bool = False,
+        options: Options | None = None,
+        *,
         only: str | Iterable[str] | None = None,
-        workers: int | None = None,
-        trigger: Mapping[str, Any] | None = None,
+        start: str | None = None,
         progress: Progress | bool | None = None,
     ) -> Flow:
         """Run a pipeline to its end and return the flow; BLOCKED is a flow whose promotion was refused.
 
+        A stage whose code, values, inputs, packages and files are what they were has its result already: it is
+        reused, and no kernel is started. So a flow that failed or was stopped goes on where it ended.
+
         Args:
-            force: run stages even where an earlier result would do. There is no reuse of results so far, so every
-                stage runs either way.
+            options: force, executor, workers and trigger.
             only: the stages to run; the others are left out, and what they write is read as it is in the store.
-            workers: executions at a time, at most one per processor; 2 by default.
-            trigger: why it runs, ``{"type": "user" | "alert", "ref": …}``.
+            start: this stage and those after it; as with ``only`` for the others.
             progress: called with each event; by default a display that suits terminal or notebook; False for none.
 
         Raises:
             InvalidValue: listing every fault; nothing was started.
             StageFailed: a stage ended with an error. The flow is recorded, and the executed notebook kept.
         """
-        pipeline = plans.prepare(os.fspath(path), params, only, self._outside)
+        pipeline = plans.prepare(os.fspath(path), params, only, self._outside, start=start)
+        return self._flow(pipeline, options or Options(), progress)
+
+    def resume(
+        self, ref: str | None = None, options: Options | None = None, *, progress: Progress | bool | None = None
+    ) -> Flow:
+        """Go on with a flow that failed or was stopped, on the versions it had pinned and with its values.
+
+        What it finished is taken from it, also stages that are otherwise always executed; the notebooks may have been
+        mended meanwhile.
+
+        Args:
+            ref: the flow; by default the last one.
+
+        Raises:
+            NotFound: there is no such flow.
+            UsageFault: it has finished, or is running.
+        """
+        flow = self.get(ref) if ref is not None else next(iter(self.flows(1)), None)
+        if flow is None:
+            raise NotFound("there is no flow to resume", "run one with `nbmlops pipeline run FILE`")
+        if flow.status not in {"FAILED", "KILLED"}:
+            state = "is running" if flow.status == "RUNNING" else f"has ended as {flow.status}"
+            raise UsageFault(f"{flow.ref} {state}: there is nothing to resume", "run it again with `pipeline run`")
+        row = rows.find_flow(self.store, flow.flow_id)
+        pipeline = plans.prepare(flow.path, flow.params, outside=self._outside)
+        pipeline = pipeline.pinned(row["pins"] or {})
+        return self._flow(pipeline, replace(options or Options(), resumes=flow.flow_id), progress)
+
+    def _flow(self, pipeline: Pipeline, options: Options, progress: Progress | bool | None) -> Flow:
         with displays.showing(progress) as shown:
-            flow = FlowRun(self._desks, self.context(), pipeline, shown, dict(trigger or {"type": "user"}))
-            flow.run(_workers(workers))
+            flow = FlowRun(self._desks, self.context(), pipeline, shown, options)
+            flow.run()
         return self.get(flow.flow_id)
 
     def run_stage(
@@ -95,47 +134,59 @@ class Pipelines:
         notebook: str | os.PathLike[str],
         params: Mapping[str, Any] | None = None,
         *,
-        name: str | None = None,
-        timeout: str | float | None = None,
+        limits: Limits | None = None,
         output: str | os.PathLike[str] | None = None,
-        retries: int = 0,
+        force: bool = False,
         progress: Progress | bool | None = None,
     ) -> StageRun:
-        """Execute one notebook as one tracked, typed stage.
+        """Execute one notebook as one tracked, typed stage, or take its earlier result where that is still right.
 
         Args:
-            name: of the stage; by default the notebook's.
-            timeout: for the whole notebook: seconds, or text such as ``20m``.
+            limits: time, memory, attempts.
             output: where a copy of the executed notebook goes, whether it passed or failed.
+            force: execute it in any case.
 
         Raises:
             InvalidValue: listing every fault of the values; nothing was started.
             NotFound: there is no such notebook.
             StageFailed: it ended with an error; its run and the executed notebook are kept.
         """
-        work = self._work(os.fspath(notebook), params or {}, name, timeout, retries)
+        verdict = Reuse(self._desks).judge(
+            self._work(os.fspath(notebook), params or {}, limits or Limits()), force=force
+        )
         with displays.showing(progress) as shown:
-            stage = self._attempts(work, shown)[-1]
+            if verdict.state == FRESH and verdict.run_id:
+                stage = replace(rows.stage_run(self._desks, verdict.run_id), reused=True)
+                told = {"stage": stage.stage, "label": stage.label, "run_id": stage.run_id}
+                shown({"type": "stage", "status": "REUSED", **told})
+            else:
+                stage = self._attempts(verdict.work, shown)[-1]
         if output is not None and stage.executed:
             _write_copy(Path(output), self.store.blobs.get(stage.executed))
-        if stage.status != "FINISHED":
-            raise stage_failed([(work.label, stage)])
+        if stage.status not in {"FINISHED", "SKIPPED"}:
+            raise stage_failed([(verdict.work.label, stage)])
         return stage
 
-    def _work(
-        self, notebook: str, params: Mapping[str, Any], name: str | None, timeout: str | float | None, retries: int
-    ) -> Work:
+    def show_stage(self, notebook: str | os.PathLike[str]) -> StageContract:
+        """What a notebook takes, reads, writes and depends on, as its code says it; nothing is executed.
+
+        Raises:
+            InvalidValue: it is no notebook, or its parameters cell is not Python.
+            NotFound: there is no such notebook.
+        """
+        from nbmlops.notebook import contract, installed
+
+        path = os.fspath(notebook)
+        document = parameters.parse_document(parameters.read_file(path), path)
+        found = contract.read_contract(document, path, settings.project_root(Path(path).resolve().parent))
+        return replace(found, packages=installed.versions(found.distributions))
+
+    def _work(self, notebook: str, params: Mapping[str, Any], limits: Limits) -> Work:
         document = parameters.read_file(notebook)
-        declared = parameters.read(parameters.parse_document(document, notebook), notebook)
-        typed, faults = declared.check(params)
-        limit = None
-        try:
-            limit = None if timeout is None else seconds(timeout)
-        except ValueError as error:
-            faults.append(f"timeout: {error}")
-        if faults:
-            raise InvalidValue.of(f"parameters of {notebook}", faults, declared.hint())
-        name = name or Path(notebook).stem
+        parsed = parameters.parse_document(document, notebook)
+        declared = parameters.read(parsed, notebook)
+        typed = declared.coerce(params)
+        seen, name = uses.uses(parsed), Path(notebook).stem
         return Work(
             stage=name,
             label=name,
@@ -145,22 +196,24 @@ class Pipelines:
             declared=declared,
             params=typed,
             pins=self.context().pins,
-            retries=retries,
-            timeout=limit,
+            reads=tuple(parse(ref) for ref in seen.reads if ref not in seen.writes),
+            limits=limits,
+            preload=works.preload([(document, notebook)]),
         )
 
     def _attempts(self, work: Work, progress: Progress) -> list[StageRun]:
         """In a thread, so that this one shows progress and takes Ctrl-C."""
         events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         stop = Stop()
-        runner = StageRunner(self._desks, self.context(), events.put, stop)
+        runner = StageRunner(self._desks, self.context(), events.put)
         with ThreadPoolExecutor(1, thread_name_prefix="nbmlops-stage") as pool:
-            future = pool.submit(runner.attempts, work)
+            future = pool.submit(runner.attempts, work, stop)
             future.add_done_callback(events.put)
             try:
-                while isinstance(event := next_event(events), dict):
+                while (event := next_event(events)) is None or isinstance(event, dict):
                     with contextlib.suppress(Exception):  # a broken progress display must never fail a stage
-                        progress(event)
+                        if event:
+                            progress(event)
             except BaseException:  # Ctrl-C: the kernel is ended and the run recorded before it is raised again
                 stop.set()
                 raise
@@ -188,12 +241,6 @@ class Pipelines:
         with self.store.read() as db:
             found = db.execute(sa.select(s).order_by(s.c.run_id.desc()).limit(limit)).mappings().all()
         return rows.stage_records(self.store, self.runs, found)
-
-
-def _workers(asked: int | None) -> int:
-    if asked is not None and (isinstance(asked, bool) or not isinstance(asked, int) or asked < 1):
-        raise InvalidValue(f"workers must be a whole number above zero, not {asked!r}", "leave it out for the default")
-    return min(asked or DEFAULT_WORKERS, os.cpu_count() or 1)
 
 
 def _write_copy(path: Path, data: bytes) -> None:

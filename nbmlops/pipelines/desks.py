@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nbmlops.context import ContextSource
+from nbmlops.errors import NotFound
+from nbmlops.refs import Ref
 from nbmlops.store import Store
 
 if TYPE_CHECKING:
@@ -23,3 +26,24 @@ class Desks:
     datasets: Datasets
     models: Models
     promotion: Promotion
+
+    @classmethod
+    def over(cls, store: Store, context: ContextSource) -> Desks:
+        """Desks of their own over a store, for a process without a workspace."""
+        from nbmlops.datasets import Datasets
+        from nbmlops.models import Models
+        from nbmlops.promotion import Promotion
+        from nbmlops.runs import Runs
+
+        runs = Runs(store, context)
+        datasets = Datasets(store, context, runs)
+        models = Models(store, context, runs, datasets)
+        return cls(store, runs, datasets, models, Promotion(store, context, models, runs))
+
+    def exists(self, ref: Ref) -> bool:
+        """Whether there is such a data set or model, or version of it."""
+        try:
+            (self.datasets if ref.kind == "dataset" else self.models).get(str(ref))
+        except NotFound:
+            return False
+        return True

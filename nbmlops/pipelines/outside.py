@@ -35,7 +35,7 @@ class Outside:
     promotion: Promotion
 
     def pins(self, stages: dict[str, Stage], external: tuple[Ref, ...], faults: Faults) -> Pins:
-        """The versions of ``external``; one that does not exist is a fault of the stages that read it."""
+        """The versions of ``external``; one that does not exist is a fault of the stages that declare to read it."""
         found = Pins()
         own = {thing for stage in stages.values() for thing in stage.writes}
         for ref in external:

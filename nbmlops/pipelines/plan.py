@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import graphlib
-import itertools
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,26 +12,14 @@ from nbmlops.errors import InvalidValue
 from nbmlops.notebook import types
 from nbmlops.notebook.parameters import suggestion
 from nbmlops.notebook.types import Mismatch, Text
+from nbmlops.pipelines import graphs
 from nbmlops.pipelines import spec as specs
+from nbmlops.pipelines.candidates import Candidate, candidate, candidates, combinations, search_of
 from nbmlops.pipelines.faults import Faults
 from nbmlops.pipelines.outside import Outside, Pins
+from nbmlops.pipelines.search import Search
 from nbmlops.pipelines.spec import Spec, Stage
-
-_REFERENCE = re.compile(r"\$\{\s*params\.([^}\s]+)\s*\}")
-_BRACES = re.compile(r"\$\{([^}]*)\}")
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One execution of a stage's notebook: typed values to inject, and those that tell it from its siblings."""
-
-    params: dict[str, Any]
-    combination: dict[str, Any] = field(default_factory=dict)
-
-    def label(self, stage: str) -> str:
-        """``train``, or ``train[max_depth=6]`` in a sweep."""
-        inner = ",".join(f"{k}={v}" for k, v in self.combination.items())
-        return f"{stage}[{inner}]" if inner else stage
+from nbmlops.refs import Ref
 
 
 @dataclass(frozen=True)
@@ -42,6 +27,9 @@ class Pipeline:
     """A pipeline ready to run: stages in an order that works, what each waits for, and the executions it means.
 
     ``external`` are the references that are read and that no stage to run writes; ``pins`` the versions they mean.
+    ``reads`` and ``writes`` hold what stages declare and what was found in their cells. ``searches`` has the stages
+    whose candidates are drawn. Those of a random search are in ``candidates``; those of Optuna depend on each other, so
+    there are none before the stage runs: ``candidate`` makes one.
     """
 
     spec: Spec
@@ -50,29 +38,57 @@ class Pipeline:
     needs: dict[str, tuple[str, ...]]
     candidates: dict[str, tuple[Candidate, ...]]
     external: tuple[Any, ...]
+    reads: dict[str, tuple[Ref, ...]]
+    writes: dict[str, tuple[str, ...]]
     pins: Pins = field(default_factory=Pins)
+    searches: dict[str, Search] = field(default_factory=dict)
+
+    def candidate(self, stage: str, combination: Mapping[str, Any]) -> Candidate:
+        """One more execution of a stage, with values that its search has drawn.
+
+        Raises:
+            InvalidValue: they do not fit the notebook's parameters.
+        """
+        faults: list[str] = []
+        found = candidate(self.stages[stage], self.params, combination, faults)
+        if faults:
+            raise InvalidValue.of(f"a trial of stage {stage}", faults, "mend the search in the pipeline file")
+        return found
 
     def record_params(self) -> dict[str, Any]:
         """The flow's values as JSON can carry them."""
         return types.to_json(self.params)
 
-    def record(self) -> records.Plan:
-        """The plan as a record."""
+    def pinned(self, pins: Mapping[str, int]) -> Pipeline:
+        """The same with the versions that an earlier flow had pinned, where it had."""
+        latest = {key: pins.get(key, version) for key, version in self.pins.latest.items()}
+        named = {key: pins.get(key, version) for key, version in self.pins.named.items()}
+        return replace(self, pins=Pins(latest, named))
+
+    def record(self, states: Mapping[str, tuple[str, tuple[str, ...]]] | None = None) -> records.Plan:
+        """The plan as a record; ``states`` says what would become of each stage, and why."""
+        known = states or {}
         return records.Plan(
             self.spec.name,
             self.spec.path,
-            tuple(
-                records.PlannedStage(
-                    stage=name,
-                    notebook=stage.notebook,
-                    needs=self.needs[name],
-                    reads=tuple(map(str, stage.reads)),
-                    writes=stage.writes,
-                    runs=len(self.candidates[name]),
-                    params={**types.to_json(self.candidates[name][0].params), **types.to_json(stage.matrix)},
-                )
-                for name, stage in self.stages.items()
-            ),
+            tuple(self._planned(name, *known.get(name, ("stale", ()))) for name in self.stages),
+        )
+
+    def _planned(self, name: str, state: str, why: tuple[str, ...]) -> records.PlannedStage:
+        stage, search = self.stages[name], self.searches.get(name)
+        drawn = combinations({}, search)[0] if search else {}
+        first = self.candidates[name][0] if self.candidates[name] else self.candidate(name, drawn)
+        swept = search.shown() if search else stage.matrix
+        return records.PlannedStage(
+            stage=name,
+            notebook=stage.notebook,
+            needs=self.needs[name],
+            reads=tuple(map(str, self.reads[name])),
+            writes=self.writes[name],
+            runs=search.runs if search else len(self.candidates[name]),
+            params={**types.to_json(first.params), **first.later, **types.to_json(swept)},
+            state=state,
+            why=why,
         )
 
 
@@ -81,8 +97,12 @@ def prepare(
     params: Mapping[str, Any] | None = None,
     only: Iterable[str] | None = None,
     outside: Outside | None = None,
+    *,
+    start: str | None = None,
 ) -> Pipeline:
-    """Read, check and order a pipeline; ``only`` keeps the named stages, ``outside`` is asked what the store has.
+    """Read, check and order a pipeline; ``outside`` is asked what the store has.
+
+    ``only`` keeps the named stages, ``start`` that stage and all that come after it.
 
     Raises:
         InvalidValue: listing every fault of the file, of the values given and of the notebooks' parameters.
@@ -90,23 +110,51 @@ def prepare(
     """
     spec, faults = specs.read(path)
     values = _flow_values(spec, params or {}, faults)
-    candidates = {name: _candidates(stage, values, faults) for name, stage in spec.stages.items()}
-    needs = _needs(spec, faults)
-    order = _order(needs, faults)
-    wanted = {only} if isinstance(only, str) else set(only or spec.stages)
-    for name in sorted(wanted - set(spec.stages)):
-        near = suggestion(name, spec.stages)
-        faults.add((), f"there is no stage {name!r}{near}; there are {', '.join(spec.stages)}")
-    order = [name for name in order if name in wanted]
-    kept = {name: tuple(n for n in needs[name] if n in wanted) for name in order}
-    stages = {name: replace(spec.stages[name]) for name in order}
-    external, pins = _external(stages), Pins()
+    drawn = {name: search_of(stage, values, faults) for name, stage in spec.stages.items()}
+    found = {name: candidates(stage, values, drawn[name], faults) for name, stage in spec.stages.items()}
+    graph = graphs.build(spec, faults)
+    wanted = _wanted(spec, graph.needs, faults, only, start)
+    order = [name for name in graph.order if name in wanted]
+    kept = {name: tuple(n for n in graph.needs[name] if n in wanted) for name in order}
+    stages = {name: spec.stages[name] for name in order}
+    external, pins = graphs.external(stages, graph), Pins()
     if outside is not None:
         pins = outside.pins(stages, external, faults)
         outside.request(spec.promote, faults)
-    if found := faults.texts():
-        raise InvalidValue.of(str(path), found, "mend the pipeline file or the values; no kernel was started")
-    return Pipeline(spec, values, stages, kept, {n: candidates[n] for n in order}, external, pins)
+    if wrong := faults.texts():
+        raise InvalidValue.of(str(path), wrong, "mend the pipeline file or the values; no kernel was started")
+    return Pipeline(
+        spec=spec,
+        params=values,
+        stages=stages,
+        needs=kept,
+        candidates={name: found[name] for name in order},
+        external=external,
+        reads={name: graph.reads[name] for name in order},
+        writes={name: graph.writes[name] for name in order},
+        pins=pins,
+        searches={name: search for name, search in drawn.items() if search is not None and name in stages},
+    )
+
+
+def _wanted(
+    spec: Spec,
+    needs: Mapping[str, tuple[str, ...]],
+    faults: Faults,
+    only: Iterable[str] | None,
+    start: str | None,
+) -> set[str]:
+    """The stages to run: all, those named, or one and everything that waits for it."""
+    wanted = {only} if isinstance(only, str) else set(only or spec.stages)
+    for name in sorted((wanted | ({start} if start else set())) - set(spec.stages)):
+        near = suggestion(name, spec.stages)
+        faults.add((), f"there is no stage {name!r}{near}; there are {', '.join(spec.stages)}")
+    if start is None:
+        return wanted
+    after = {start}
+    while more := {name for name, waits in needs.items() if name not in after and after & set(waits)}:
+        after |= more
+    return wanted & after
 
 
 def _flow_values(spec: Spec, given: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
@@ -127,98 +175,3 @@ def _flow_value(value: Any, default: Any) -> Any:
         return types.convert(types.of_value(default), value)
     except Mismatch:  # the notebook's parameter has the last word on the type
         return types.convert(types.ANY, value)
-
-
-def _candidates(stage: Stage, values: dict[str, Any], faults: Faults) -> tuple[Candidate, ...]:
-    """The cells of the matrix, each with typed values; one candidate without a matrix."""
-    here: list[str] = []
-    fixed = {name: substitute(value, values, here, name) for name, value in stage.params.items()}
-    matrix = {name: [substitute(v, values, here, name) for v in options] for name, options in stage.matrix.items()}
-    unset = {fault.partition(":")[0] for fault in here}  # their values are missing: nothing to say about the types
-    found = []
-    for combination in itertools.product(*matrix.values()):
-        chosen = dict(zip(matrix, combination, strict=True))
-        typed, wrong = stage.declared.check({**fixed, **chosen}) if stage.path else ({}, [])
-        here += [fault for fault in wrong if fault.partition(":")[0] not in unset]
-        found.append(Candidate(typed, {name: typed.get(name, value) for name, value in chosen.items()}))
-    for fault in dict.fromkeys(here):
-        faults.add(_value_place(stage, fault), fault)
-    return tuple(found)
-
-
-def _value_place(stage: Stage, fault: str) -> tuple[object, ...]:
-    """Where a fault of a stage's values is: they start with the parameter's name, or name it as unknown."""
-    for part, names in (("params", stage.params), ("matrix", stage.matrix)):
-        for name in names:
-            if fault.startswith((f"{name}:", f"unknown parameter {name!r}")):
-                return ("stages", stage.name, part, name)
-    return ("stages", stage.name)
-
-
-def substitute(value: Any, values: Mapping[str, Any], faults: list[str], where: str) -> Any:
-    """``${params.x}`` replaced, also in lists and mappings: alone it keeps the value's type, inside text it is text."""
-    if isinstance(value, dict):
-        return {k: substitute(v, values, faults, where) for k, v in value.items()}
-    if isinstance(value, list):
-        return [substitute(v, values, faults, where) for v in value]
-    if not isinstance(value, str):
-        return value
-    for body in _BRACES.findall(value):
-        name = body.strip().removeprefix("params.")
-        if not body.strip().startswith("params."):
-            faults.append(f"{where}: ${{{body}}} is not known; write ${{params.NAME}}")
-        elif name not in values:
-            faults.append(f"{where}: the pipeline has no parameter {name!r}{suggestion(name, values)}")
-    whole = _REFERENCE.fullmatch(value.strip())
-    if whole:
-        return values.get(whole[1])
-    return _REFERENCE.sub(lambda match: str(values.get(match[1])), value)
-
-
-def _needs(spec: Spec, faults: Faults) -> dict[str, tuple[str, ...]]:
-    """What each stage waits for: those named in ``needs`` and those that write what it reads."""
-    writers: dict[str, str] = {}
-    for name, stage in spec.stages.items():
-        for thing in stage.writes:
-            if thing in writers:
-                text = f"stages {writers[thing]} and {name} both write {thing}; one thing has one writer"
-                faults.add(("stages", name, "writes"), text)
-            writers.setdefault(thing, name)
-    found = {}
-    for name, stage in spec.stages.items():
-        for index, other in enumerate(stage.needs):
-            place = ("stages", name, "needs", index)
-            if other not in spec.stages:
-                near = suggestion(other, spec.stages)
-                faults.add(place, f"needs {other!r}, and there is no such stage{near}")
-            elif other == name:
-                faults.add(place, "needs itself")
-        read = [
-            writers[key]
-            for ref in stage.reads
-            if ref.version is None and ref.alias is None and (key := str(ref)) in writers
-        ]
-        waits = [n for n in (*stage.needs, *read) if n != name and n in spec.stages]
-        found[name] = tuple(dict.fromkeys(waits))
-    return found
-
-
-def _order(needs: dict[str, tuple[str, ...]], faults: Faults) -> list[str]:
-    """An order in which everything comes after what it waits for; otherwise as in the file."""
-    try:
-        return list(graphlib.TopologicalSorter(needs).static_order())
-    except graphlib.CycleError as error:
-        faults.add((), f"the stages wait for each other in a circle: {' -> '.join(reversed(error.args[1]))}")
-        return list(needs)
-
-
-def _external(stages: dict[str, Stage]) -> tuple[Any, ...]:
-    """What is read and comes from outside: it names a version, or nobody but the reading stage writes it."""
-    written = {thing: name for name, stage in stages.items() for thing in stage.writes}
-    found = []
-    for name, stage in stages.items():
-        for ref in stage.reads:
-            fixed = ref.version is not None or ref.alias is not None
-            if fixed or written.get(str(ref), name) == name:
-                found.append(ref)
-    return tuple(dict.fromkeys(found))

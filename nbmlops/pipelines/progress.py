@@ -1,7 +1,7 @@
 """Live progress of a flow: bars in a terminal or in a notebook, plain lines elsewhere; the right one is chosen.
 
-All of them are callables that take event dictionaries, whose ``type`` is ``flow``, ``stage``, ``cell``, ``select`` or
-``contract``.
+All of them are callables that take event dictionaries, whose ``type`` is ``flow``, ``stage``, ``cell``, ``output``,
+``select`` or ``contract``. What a cell holds and prints is shown as text: no markup, no colour codes, one line.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from nbmlops.pipelines.contracted import VIOLATED
 Progress = Callable[[dict[str, Any]], None]
 _DONE = {
     "FINISHED": "done",
+    "SKIPPED": "skipped",
     "FAILED": "failed",
     "TIMEOUT": "timed out",
     "DIED": "kernel died",
@@ -88,8 +89,36 @@ def plain_lines(event: dict[str, Any]) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+class Watched:
+    """What the running cells of several executions are about, and what they printed last."""
+
+    def __init__(self) -> None:
+        self._cells: dict[str, tuple[str, str]] = {}
+
+    def note(self, event: dict[str, Any], width: int = 100) -> str:
+        """One line on the cell that an event of type ``cell`` or ``output`` tells of; empty when it is over."""
+        title, printed = self._cells.get(event["run_id"], ("", ""))
+        if event["type"] == "output":
+            printed = _one_line(event["text"].rpartition("\n")[2])
+        elif event["status"] == "running":
+            title, printed = _one_line(event.get("title", "")), ""
+        else:
+            title, printed = "", ""
+        self._cells[event["run_id"]] = title, printed
+        shown = [_cut(title, width // 2 if printed else width), _cut(printed, width - width // 2 - 3)]
+        return " | ".join(text for text in shown if text)
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text).strip()
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…" if width > 1 else ""
+
+
 class TerminalBars:
-    """A rich bar for each execution, counting cells; finished lines stay on the screen."""
+    """A rich bar for each execution: cells, the running one's first line and last output; ended lines stay."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -103,8 +132,12 @@ class TerminalBars:
             TimeElapsedColumn(),
         )
         self.bars = Bars(
-            *columns, TextColumn("{task.fields[note]}", markup=False), console=Console(stderr=True), transient=False
+            *columns,
+            TextColumn("{task.fields[note]}", markup=False),
+            console=Console(stderr=True),
+            transient=False,
         )
+        self.watched = Watched()
         self.tasks: dict[str, Any] = {}
 
     def __enter__(self) -> TerminalBars:
@@ -119,13 +152,21 @@ class TerminalBars:
         if kind == "stage" and event["status"] == "RUNNING":
             self.tasks[event["run_id"]] = self.bars.add_task(event["label"], total=None, note="")
         elif kind == "cell":
-            self.bars.update(self.tasks[event["run_id"]], completed=event["done"], total=event["cells"])
+            note = self.watched.note(event, self._room())
+            self.bars.update(self.tasks[event["run_id"]], completed=event["done"], total=event["cells"], note=note)
+        elif kind == "output":
+            self.bars.update(self.tasks[event["run_id"]], note=self.watched.note(event, self._room()))
         elif kind == "stage":
             task = self.tasks[event["run_id"]]
             self.bars.update(task, note=_DONE.get(event["status"], event["status"]) + _why(event))
             self.bars.stop_task(task)
         elif text := line(event):
             self.bars.console.print(text, markup=False, highlight=False)
+
+    def _room(self) -> int:
+        """The characters left beside the bars, so that what a cell prints can neither wrap nor push them aside."""
+        longest = max((len(task.description) for task in self.bars.tasks), default=0)
+        return max(0, min(100, self.bars.console.width - longest - 56))
 
 
 class NotebookBars:
@@ -139,6 +180,7 @@ class NotebookBars:
         self.box = ipywidgets.VBox()
         self.rows: dict[str, Any] = {}
         self.display = display
+        self.watched = Watched()
         self.shown = False
 
     def __call__(self, event: dict[str, Any]) -> None:
@@ -147,13 +189,21 @@ class NotebookBars:
             self._add(event)
         elif kind == "cell":
             bar, note = self.rows[event["run_id"]]
-            bar.max, bar.value, note.value = event["cells"], event["done"], f"{event['done']} of {event['cells']} cells"
+            bar.max, bar.value = event["cells"], event["done"]
+            note.value = self._note(event)
+        elif kind == "output":
+            self.rows[event["run_id"]][1].value = self._note(event)
         elif kind == "stage":
             bar, note = self.rows[event["run_id"]]
             bar.bar_style = "success" if event["status"] == "FINISHED" else "danger"
             note.value = _DONE.get(event["status"], event["status"]) + _why(event)
         elif text := line(event):
             print(text)
+
+    def _note(self, event: dict[str, Any]) -> str:
+        bar = self.rows[event["run_id"]][0]
+        about = self.watched.note(event)
+        return f"{bar.value} of {bar.max} cells{': ' if about else ''}{about}"
 
     def _add(self, event: dict[str, Any]) -> None:
         # Label and IntProgress show their text as text, so nothing in a name or an error can become markup.

@@ -12,7 +12,9 @@ import sqlalchemy as sa
 
 from nbmlops.context import Context
 from nbmlops.errors import NotFound
+from nbmlops.pipelines.desks import Desks
 from nbmlops.pipelines.stage import produced, stage_record
+from nbmlops.pipelines.sweep import reused
 from nbmlops.records import Finding, Flow, Promotion, StageRun
 from nbmlops.runs import Runs
 from nbmlops.runs.frame import logged
@@ -50,15 +52,29 @@ def find_flow(store: Store, asked: str) -> Any:
 
 
 def flow_records(store: Store, runs: Runs, context: Context, rows: Sequence[Any]) -> list[Flow]:
-    """Records of rows of ``flows``, with their stage runs in the order in which they started."""
-    s = schema.stage_runs
+    """Records of rows of ``flows``, with their stages, reused ones too, in the order in which they began."""
+    s, u, ids = schema.stage_runs, schema.reused_stages, [row["id"] for row in rows]
     with store.read() as db:
-        query = sa.select(s).where(s.c.flow_id.in_([row["id"] for row in rows])).order_by(s.c.started_at, s.c.run_id)
-        found = db.execute(query).mappings().all()
-    stages = defaultdict(list)
-    for stage in stage_records(store, runs, found):
-        stages[stage.flow_id].append(stage)
-    return [_flow(row, tuple(stages[row["id"]]), context) for row in rows]
+        own = db.execute(sa.select(s).where(s.c.flow_id.in_(ids))).mappings().all()
+        taken = db.execute(sa.select(u).where(u.c.flow_id.in_(ids)).order_by(u.c.seq)).mappings().all()
+        earlier = db.execute(sa.select(s).where(s.c.run_id.in_([row["run_id"] for row in taken]))).mappings().all()
+    stages: dict[str | None, list[tuple[float, StageRun]]] = defaultdict(list)
+    for stage in stage_records(store, runs, own):
+        stages[stage.flow_id].append((stage.started_at, stage))
+    results = {stage.run_id: stage for stage in stage_records(store, runs, earlier)}
+    for row in taken:
+        stage = replace(results[row["run_id"]], stage=row["stage"], label=row["label"])
+        stages[row["flow_id"]].append((row["at"], reused(stage, row["flow_id"])))
+    order = {flow: sorted(found, key=lambda each: (each[0], each[1].run_id)) for flow, found in stages.items()}
+    return [_flow(row, tuple(stage for _, stage in order.get(row["id"], [])), context) for row in rows]
+
+
+def stage_run(desks: Desks, run_id: str) -> StageRun:
+    """The record of one stage run."""
+    s = schema.stage_runs
+    with desks.store.read() as db:
+        row = db.execute(sa.select(s).where(s.c.run_id == run_id)).mappings().one()
+    return stage_records(desks.store, desks.runs, [row])[0]
 
 
 def stage_records(store: Store, runs: Runs, rows: Sequence[Any]) -> list[StageRun]:
@@ -76,11 +92,11 @@ def stage_records(store: Store, runs: Runs, rows: Sequence[Any]) -> list[StageRu
             ).mappings()
         }
         _, metrics, _ = logged(db, [state["seq"] for state in states.values()])
-    made = produced(store, ids)
+    made, handed = produced(store, ids), runs.handed_on(ids)
     found = []
     for row in rows:
         state = states[row["run_id"]]
-        record = stage_record(row, metrics.get(state["seq"], {}), made[row["run_id"]])
+        record = stage_record(row, metrics.get(state["seq"], {}), made[row["run_id"]], handed[row["run_id"]])
         if record.status == "RUNNING" and state["status"] == "KILLED":
             record = replace(record, status="KILLED", ended_at=state["ended_at"])
         found.append(record)
@@ -89,7 +105,8 @@ def stage_records(store: Store, runs: Runs, rows: Sequence[Any]) -> list[StageRu
 
 def _flow(row: Any, stages: tuple[StageRun, ...], context: Context) -> Flow:
     status, ended = row["status"], row["ended_at"]
-    if status == "RUNNING" and (any(s.status == "KILLED" for s in stages) or _is_gone(row["trigger"], context)):
+    own = [stage for stage in stages if not stage.reused]
+    if status == "RUNNING" and _is_gone(row["trigger"], own, context):
         status = "KILLED"
         ended = max((s.ended_at for s in stages if s.ended_at), default=row["started_at"])
     decision = row["decision"]
@@ -111,12 +128,26 @@ def _flow(row: Any, stages: tuple[StageRun, ...], context: Context) -> Flow:
     )
 
 
-def _is_gone(process: dict[str, Any], context: Context) -> bool:
-    """Whether the process that ran a flow has ended. Known on its own host; elsewhere the lease of its runs decides."""
-    here = process.get("host") == context.host and process.get("pid_namespace") == pid_namespace() != ""
-    return here and not os.path.exists(f"/proc/{process['pid']}")
+def _is_gone(process: dict[str, Any], stages: list[StageRun], context: Context) -> bool:
+    """Whether the process that ran a flow has ended. Known on its own host; elsewhere the lease of its runs decides.
+
+    A stage whose worker was lost does not end a flow: another worker takes it over.
+    """
+    if process.get("host") == context.host and process.get("pid_namespace") == pid_namespace() != "":
+        return not os.path.exists(f"/proc/{process['pid']}")
+    return any(stage.status == "KILLED" and not stage.worker for stage in stages)
 
 
 def _promotion(decision: dict[str, Any]) -> Promotion:
     findings = tuple(Finding(**finding) for finding in decision["findings"])
     return Promotion(**{name: decision[name] for name in _PROMOTION}, findings=findings)
+
+
+def last_results(desks: Desks, pipeline: str, stage: str) -> dict[str, Any]:
+    """What a stage handed on when it last finished in a flow of this pipeline; empty if it never did."""
+    s, f = schema.stage_runs, schema.flows
+    query = sa.select(s.c.run_id).join(f, f.c.id == s.c.flow_id)
+    mine = query.where(f.c.name == pipeline, s.c.stage == stage, s.c.status == "FINISHED")
+    with desks.store.read() as db:
+        run_id = db.execute(mine.order_by(s.c.run_id.desc()).limit(1)).scalar()
+    return desks.runs.handed_on([run_id])[run_id] if run_id else {}

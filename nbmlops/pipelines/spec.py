@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,17 @@ import yaml
 from nbmlops.errors import InvalidValue, NbmlopsError, NotFound, StoreFault
 from nbmlops.notebook import parameters
 from nbmlops.notebook.parameters import Parameters, suggestion
-from nbmlops.pipelines import contracted
+from nbmlops.pipelines import contracted, limits
 from nbmlops.pipelines.contracted import Held
 from nbmlops.pipelines.faults import Faults
+from nbmlops.pipelines.limits import Limits
 from nbmlops.refs import Ref, check_name
 from nbmlops.refs import parse as parse_ref
 from nbmlops.rules import check as check_rules
 
 _TOP = ("name", "params", "stages", "promote")
-_STAGE = ("notebook", "params", "reads", "writes", "needs", "matrix", "select", "retries", "timeout", "kernel",
-          "contracts")  # fmt: skip
-_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|min|m|h|d)\s*")
+_STAGE = ("notebook", "params", "reads", "writes", "needs", "matrix", "search", "select", *limits.KEYS, "kernel",
+          "skip", "cache", "files", "variables", "contracts")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,12 @@ class Select:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage as written. ``document`` is the notebook's bytes as they were when the file was read."""
+    """One stage as written. ``document`` is the notebook's bytes as they were when the file was read.
+
+    ``cache`` says whether an earlier result may be reused: None leaves it to what the notebook does. ``files`` and
+    ``variables`` are what its result depends on besides; ``skip`` are tags of cells that are left out.
+    ``search`` is still as YAML gave it: what stands in it may be a value of the flow.
+    """
 
     name: str
     notebook: str = ""
@@ -48,10 +51,14 @@ class Stage:
     writes: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     matrix: dict[str, list[Any]] = field(default_factory=dict)
+    search: Any = None
     select: Select | None = None
-    retries: int = 0
-    timeout: float | None = None
+    limits: Limits = field(default_factory=Limits)
     kernel: str | None = None
+    skip: tuple[str, ...] = ()
+    cache: bool | None = None
+    files: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
     contracts: tuple[Held, ...] = ()
 
 
@@ -91,25 +98,6 @@ def read(path: str | Path) -> tuple[Spec, Faults]:
         raise StoreFault(f"cannot read {path}: {error.strerror}", "check the file's permissions") from error
     reader = _Reader(source, Path(path))
     return reader.spec(), reader.faults
-
-
-def seconds(value: Any) -> float:
-    """``"20m"``, ``"1h30m"``, ``"90s"`` or a number of seconds.
-
-    Raises:
-        ValueError: it is none of these, or not above zero.
-    """
-    total = 0.0
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        total = float(value)
-    elif isinstance(value, str):
-        place = 0
-        while place < len(value) and (match := _DURATION.match(value, place)):
-            total, place = total + float(match[1]) * _UNITS[match[2]], match.end()
-        total = total if place == len(value) else 0
-    if not 0 < total < float("inf"):
-        raise ValueError(f"{value!r} is not a duration such as 20m, 90s or 1h30m")
-    return total
 
 
 class _Reader:
@@ -208,10 +196,10 @@ class _Reader:
         given = self.mapping(value, at, _STAGE)
         notebook = given.get("notebook")
         path, document, declared = self.notebook(notebook, (*at, "notebook"))
-        matrix = self.matrix(given, at)
+        matrix, search = self.matrix(given, at), self.search(given, at)
         select = self.select(given.get("select"), (*at, "select"))
-        if select and not matrix:
-            self.fault((*at, "select"), "select needs a matrix to choose from")
+        if select and not matrix and search is None:
+            self.fault((*at, "select"), "select needs a matrix or a search to choose from")
         reads = tuple(self.references(given.get("reads"), (*at, "reads")))
         writes = tuple(self.writes(given.get("writes"), (*at, "writes")))
         return Stage(
@@ -225,9 +213,15 @@ class _Reader:
             writes=writes,
             needs=tuple(self.texts(given.get("needs"), (*at, "needs"))),
             matrix=matrix,
+            search=search,
             select=select,
-            retries=self.retries(given.get("retries", 0), (*at, "retries")),
-            timeout=self.timeout(given.get("timeout"), (*at, "timeout")),
+            limits=self.limits(given, at),
+            skip=tuple(self.texts(given.get("skip"), (*at, "skip"))),
+            cache=self.cache(given.get("cache"), (*at, "cache")),
+            files=tuple(
+                str(self.path.absolute().parent / file) for file in self.texts(given.get("files"), (*at, "files"))
+            ),
+            variables=tuple(self.texts(given.get("variables"), (*at, "variables"))),
             kernel=self.kernel(given.get("kernel"), (*at, "kernel")),
             contracts=tuple(self.contracts(given.get("contracts"), (*at, "contracts"), reads, writes)),
         )
@@ -293,6 +287,17 @@ class _Reader:
                 self.fault((*at, "matrix", name), f"{name} is in params and in matrix")
         return {name: values for name, values in matrix.items() if isinstance(values, list) and values}
 
+    def search(self, given: dict[str, Any], at: tuple[Any, ...]) -> Any:
+        """As it is: only what concerns other keys of the stage is checked here."""
+        search = given.get("search")
+        if search is not None and given.get("matrix"):
+            self.fault((*at, "search"), "matrix and search exclude each other; a list in search is a choice")
+        drawn, fixed = (found if isinstance(found, dict) else {} for found in (search, given.get("params")))
+        for name in drawn["params"] if isinstance(drawn.get("params"), dict) else ():
+            if name in fixed:
+                self.fault((*at, "search", "params", name), f"{name} is in params and in search")
+        return search
+
     def select(self, value: Any, at: tuple[Any, ...]) -> Select | None:
         if value is None:
             return None
@@ -304,21 +309,17 @@ class _Reader:
             self.fault(at, f"select needs mode: max or min, not {mode!r}")
         return Select(str(metric), str(mode))
 
-    def retries(self, value: Any, at: tuple[Any, ...]) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 100:
-            self.fault(at, f"retries must be a whole number from 0 to 100, not {value!r}")
-            return 0
-        return value
+    def limits(self, given: dict[str, Any], at: tuple[Any, ...]) -> Limits:
+        found, faults = limits.read(given)
+        for key, text in faults:
+            self.fault((*at, key), text)
+        return found
 
-    def timeout(self, value: Any, at: tuple[Any, ...]) -> float | None:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            self.fault(at, f"timeout: {value!r} has no unit; write {value}s, {value}m or {value}h")
+    def cache(self, value: Any, at: tuple[Any, ...]) -> bool | None:
+        if value is not None and not isinstance(value, bool):
+            self.fault(at, f"cache must be true or false, not {value!r}")
             return None
-        try:
-            return None if value is None else seconds(value)
-        except ValueError as error:
-            self.fault(at, f"timeout: {error}")
-            return None
+        return value
 
     def kernel(self, value: Any, at: tuple[Any, ...]) -> str | None:
         if value is not None and not isinstance(value, str):

@@ -5,21 +5,22 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from nbmlops import clock
+from nbmlops import clock, secrets
 from nbmlops.context import Context
 from nbmlops.errors import NbmlopsError
-from nbmlops.notebook import parameters, types
+from nbmlops.notebook import masking, parameters, types
 from nbmlops.notebook.job import Job, Outcome, Stop
-from nbmlops.notebook.parameters import Parameters
 from nbmlops.pipelines import contracted
-from nbmlops.pipelines.contracted import Contracts, Held
+from nbmlops.pipelines.contracted import Contracts
 from nbmlops.pipelines.desks import Desks
+from nbmlops.pipelines.reuse import Reuse
+from nbmlops.pipelines.work import Work
 from nbmlops.records import ContractReport, StageRun
 from nbmlops.store import Store, schema
 
@@ -29,33 +30,13 @@ if TYPE_CHECKING:
 EXECUTED = "executed.ipynb"
 BACKOFF, LONGEST_BACKOFF = 1.0, 30.0  # seconds before the second attempt, doubled for each further one
 LONGEST_PARAM = 10_000  # characters
-_RUN_STATUS = {"FINISHED": "FINISHED", "FAILED": "FAILED", "TIMEOUT": "FAILED", "DIED": "KILLED", "KILLED": "KILLED"}
+_RUN_STATUS = {
+    "FINISHED": "FINISHED", "FAILED": "FAILED", "TIMEOUT": "FAILED", "DIED": "KILLED", "KILLED": "KILLED",
+    "SKIPPED": "FINISHED",
+}  # fmt: skip
+_AT_THE_END = ("executed", "cells_done", "cells", "reason", "peak_memory", "facts", "fingerprint")
 
 Announce = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class Work:
-    """What to execute, with which values and versions, and on whose behalf."""
-
-    stage: str
-    label: str
-    notebook: str
-    path: str
-    document: bytes
-    declared: Parameters
-    params: dict[str, Any] = field(default_factory=dict)
-    pins: dict[str, int] = field(default_factory=dict)
-    writes: tuple[str, ...] = ()
-    contracts: tuple[Held, ...] = ()
-    candidate: bool = False
-    retries: int = 0
-    timeout: float | None = None
-    kernel: str | None = None
-    flow_id: str | None = None
-    parent_id: str | None = None
-    experiment: str | None = None
-    threads: int | None = None  # for numeric libraries, where several candidates share the processors
 
 
 @dataclass(frozen=True)
@@ -67,31 +48,39 @@ class Produced:
 
 
 class StageRunner:
-    """Executes works one at a time per thread; threads may share it."""
+    """Executes works one at a time per thread; threads may share it. ``worker`` names another place it runs at."""
 
-    def __init__(self, desks: Desks, context: Context, announce: Announce, stop: Stop) -> None:
+    def __init__(self, desks: Desks, context: Context, announce: Announce, worker: str | None = None) -> None:
         self.store, self.runs, self.contracts = desks.store, desks.runs, Contracts(desks.datasets)
-        self.context, self.announce, self.stop = context, announce, stop
+        self.context, self.worker, self._announce = context, worker, announce
+        self._reuse = Reuse(desks)
 
-    def attempts(self, work: Work) -> list[StageRun]:
+    def announce(self, event: dict[str, Any]) -> None:
+        """Tell of an event, without secrets."""
+        secrets.hear()
+        self._announce(secrets.scrub(event))
+
+    def attempts(self, work: Work, stop: Stop, first: int = 1) -> list[StageRun]:
         """Execute until it finishes or its retries are used up; each attempt is a run of its own, the last one decides.
 
         A stage that finished without writing what it declares, or whose data violate their contract, is not repeated:
         it would do so again.
         """
         done: list[StageRun] = []
-        for attempt in range(1, work.retries + 2):
-            done.append(self.once(work, attempt))
+        for attempt in range(first, work.limits.retries + 1 + first):
+            done.append(self.once(work, stop, attempt))
             error = done[-1].error or {}
             hopeless = error.get("name") in {"MissingOutput", contracted.VIOLATED} and "cell" not in error
-            if done[-1].status in {"FINISHED", "KILLED"} or hopeless or attempt > work.retries:
+            last = attempt - first >= work.limits.retries
+            if done[-1].status in {"FINISHED", "SKIPPED", "KILLED"} or hopeless or last:
                 break
-            if self.stop.wait(min(LONGEST_BACKOFF, BACKOFF * 2 ** (attempt - 1))):
+            if stop.wait(min(LONGEST_BACKOFF, BACKOFF * 2 ** (attempt - first))):
                 break
         return done
 
-    def once(self, work: Work, attempt: int = 1) -> StageRun:
+    def once(self, work: Work, stop: Stop, attempt: int = 1) -> StageRun:
         """One execution. The executed notebook and the true status are stored before this returns, however it ended."""
+        secrets.learn(work.declared.complete(work.params))
         source = self.store.blobs.put(work.document)
         tags = {
             "nbmlops.stage": work.stage,
@@ -111,7 +100,7 @@ class StageRunner:
         with self.store.write() as db:
             db.execute(schema.stage_runs.insert(), row)
         try:
-            return self._executed(work, live, row)
+            return self._executed(work, live, row, stop)
         except BaseException as error:
             # Not the notebook's fault but ours, the store's or the user's Ctrl-C: the run must not stay open.
             fault = {"name": type(error).__name__, "message": str(error), "traceback": ""}
@@ -120,11 +109,33 @@ class StageRunner:
             self._update(live.run_id, status=status, error=fault, ended_at=clock.now())
             raise
 
+    def skipped(self, work: Work, reason: str) -> StageRun:
+        """A run that was not executed, on purpose, with the reason."""
+        live = self.runs.start(
+            experiment=work.experiment,
+            name=work.label,
+            kind="stage",
+            params=_loggable(work),
+            tags={"nbmlops.stage": work.stage, "nbmlops.flow": work.flow_id or ""},
+            source={"type": "stage", "path": work.path, "cwd": str(Path(work.path).parent)},
+        )
+        row = {**self._row(work, live.run_id, self.store.blobs.put(work.document), 1), "reason": reason}
+        with self.store.write() as db:
+            db.execute(schema.stage_runs.insert(), row)
+        told = {"stage": work.stage, "label": work.label, "run_id": live.run_id, "attempt": 1}
+        return self._ended(live, row, told, status="SKIPPED", error=None)
+
+    def pruned(self, run: StageRun) -> StageRun:
+        """A trial that was stopped because others are ahead: not a failure, and recorded as what it is."""
+        self._update(run.run_id, status="PRUNED", error=None)
+        return replace(run, status="PRUNED", error=None)
+
     def _row(self, work: Work, run_id: str, source: str, attempt: int) -> dict[str, Any]:
         return {
             "run_id": run_id,
             "flow_id": work.flow_id,
             "stage": work.stage,
+            "label": work.label,
             "notebook": work.notebook,
             "status": "RUNNING",
             "params": types.to_json(work.declared.complete(work.params)),
@@ -137,24 +148,44 @@ class StageRunner:
             "error": None,
             "started_at": clock.now(),
             "ended_at": None,
+            "facts": work.facts,
+            "why": list(work.why) or None,
+            "worker": self.worker,
         }
 
-    def _executed(self, work: Work, live: LiveRun, row: dict[str, Any]) -> StageRun:
+    def _executed(self, work: Work, live: LiveRun, row: dict[str, Any], stop: Stop) -> StageRun:
         from nbmlops.notebook import engine
 
         told = {"stage": work.stage, "label": work.label, "run_id": live.run_id, "attempt": row["attempt"]}
-        self.announce({"type": "stage", "status": "RUNNING", **told})
+        self.announce({"type": "stage", "status": "RUNNING", "why": list(work.why), **told})
         if refused := self._held(lambda: self.contracts.before(work.contracts, work.pins), live, told):
             return self._ended(live, row, told, status="FAILED", error=refused)
-        outcome = self._execute(work, live.run_id, told)
-        executed = self.runs.put_artifact(
-            live.run_id, EXECUTED, engine.to_bytes(outcome.nb), "application/x-ipynb+json"
-        ).digest
-        row = {**row, "executed": executed, "cells_done": outcome.cells_done, "cells": outcome.cells}
+        outcome = self._execute(work, live.run_id, told, stop)
+        executed = self._keep(live.run_id, engine.to_bytes(outcome.nb))
+        row |= {"executed": executed, "cells_done": outcome.cells_done, "cells": outcome.cells}
+        row |= {"reason": outcome.reason or None, "peak_memory": outcome.peak_memory}
         status, error = outcome.status, _error(outcome)
         if status == "FINISHED" and (error := self._wrong(work, live, told)):
             status = "FAILED"
-        return self._ended(live, row, told, status=status, error=error)
+        if outcome.warnings:
+            live.set_tags({"nbmlops.warnings": "; ".join(outcome.warnings)})
+        return self._ended(live, self._reusable(work, live.run_id, row, status), told, status=status, error=error)
+
+    def _save(self, run_id: str, notebook: bytes) -> None:
+        """Keep the notebook as it is so far: what is left of a stage whose process is killed."""
+        self._keep(run_id, notebook)
+
+    def _keep(self, run_id: str, notebook: bytes) -> str:
+        return self.runs.put_artifact(run_id, EXECUTED, notebook, "application/x-ipynb+json").digest
+
+    def _reusable(self, work: Work, run_id: str, row: dict[str, Any], status: str) -> dict[str, Any]:
+        """The row with what a later flow needs to know to reuse this result; without, where that would be wrong."""
+        if work.facts is None or status != "FINISHED":
+            return row
+        wrote = set(self.produced(run_id).versions)
+        facts = {**work.facts, "found": self._reuse.found(work, run_id, wrote)}
+        right = work.fingerprint is not None and not self._reuse.changed_meanwhile(work)
+        return {**row, "facts": facts, "fingerprint": work.fingerprint if right else None}
 
     def _wrong(self, work: Work, live: LiveRun, told: dict[str, Any]) -> dict[str, Any] | None:
         """What is wrong with what a stage that ended well has written."""
@@ -182,40 +213,50 @@ class StageRunner:
     def _ended(
         self, live: LiveRun, row: dict[str, Any], told: dict[str, Any], *, status: str, error: dict[str, Any] | None
     ) -> StageRun:
+        if status == "SKIPPED":
+            live.set_tags({"nbmlops.skipped": row["reason"] or "no reason given"})
         live.end(_RUN_STATUS[status], error)
-        names = ("executed", "cells_done", "cells")
-        ended = {**{n: row[n] for n in names}, "status": status, "error": error, "ended_at": clock.now()}
+        kept = {name: row[name] for name in _AT_THE_END if name in row}
+        ended = {**kept, "status": status, "error": error, "ended_at": clock.now()}
         self._update(live.run_id, **ended)
         seconds = ended["ended_at"] - row["started_at"]
-        self.announce({"type": "stage", "status": status, "error": error, **told, "seconds": seconds})
+        more = {"reason": row.get("reason")} if status == "SKIPPED" else {}
+        self.announce({"type": "stage", "status": status, "error": error, **more, **told, "seconds": seconds})
         run = self.runs.get(live.run_id)
-        return stage_record({**row, **ended}, run.metrics, self.produced(live.run_id))
+        made, handed = self.produced(live.run_id), self.runs.handed_on([live.run_id])[live.run_id]
+        return stage_record({**row, **ended}, run.metrics, made, handed)
 
-    def _execute(self, work: Work, run_id: str, told: dict[str, Any]) -> Outcome:
+    def _execute(self, work: Work, run_id: str, told: dict[str, Any], stop: Stop) -> Outcome:
         from nbmlops.notebook import engine
 
         written = 0.0
         lock = threading.Lock()
 
-        def on_cell(event: dict[str, Any]) -> None:
+        def on_event(event: dict[str, Any]) -> None:
             nonlocal written
             with lock:
-                due = clock.now() - written > 1.0
+                due = event["type"] == "cell" and clock.now() - written > 1.0
                 written = clock.now() if due else written
             if due:  # so that others can watch; the last state is written at the end
                 self._update(run_id, cells_done=event["done"], cells=event["cells"])
             self.announce({**told, **event})
 
-        job = Job(
-            cwd=str(Path(work.path).parent),
-            params=work.params,
-            environment=self._environment(work, run_id),
-            kernel=work.kernel,
-            timeout=work.timeout,
-            path=work.path,
-        )
         document = parameters.parse_document(work.document, work.notebook)
-        return engine.execute(document, job, on_cell, self.stop)
+        with secrets.child() as child:
+            job = Job(
+                cwd=str(Path(work.path).parent),
+                params=work.params,
+                environment={**self._environment(work, run_id), **child.to_environment()},
+                kernel=work.kernel,
+                timeout=work.limits.timeout,
+                cell_timeout=work.limits.cell_timeout,
+                memory=work.limits.memory,
+                skip_tags=work.skip,
+                preload=work.preload,
+                save=lambda notebook: self._save(run_id, notebook),
+                path=work.path,
+            )
+            return masking.scrub_outcome(engine.execute(document, job, on_event, stop), child)
 
     def _environment(self, work: Work, run_id: str) -> dict[str, str]:
         context = replace(
@@ -266,15 +307,20 @@ def produced(store: Store, run_ids: list[str]) -> dict[str, Produced]:
     return {run_id: Produced(found[run_id], frozenset(names[run_id])) for run_id in run_ids}
 
 
-def stage_record(row: Any, metrics: dict[str, float], made: Produced) -> StageRun:
+def stage_record(row: Any, metrics: dict[str, float], made: Produced, handed_on: dict[str, Any]) -> StageRun:
     """The record of a row of ``stage_runs``."""
     names = (
         "run_id", "stage", "notebook", "status", "params", "pins", "executed", "attempt", "cells_done", "cells",
         "started_at", "ended_at", "error", "flow_id",
     )  # fmt: skip
+    more = ("reason", "worker", "peak_memory")  # absent until the end, and in rows of earlier stores
     return StageRun(
         **{name: row[name] for name in names},
+        **{name: row.get(name) for name in more},
+        label=row.get("label") or row["stage"],
+        why=tuple(row.get("why") or ()),
         metrics=metrics,
+        results=handed_on,
         outputs=tuple(f"{k}@{v}" for k, v in made.versions.items()),
     )
 

@@ -14,6 +14,7 @@ from nbmlops.records.datasets import DatasetDiff, DatasetProfile, DatasetUse, Da
 from nbmlops.records.quality import ContractReport, Duplicates, LabelReport, Leakage, Violation
 from nbmlops.records.record import Finding, Record, plain
 from nbmlops.records.record import Timed as _Timed
+from nbmlops.records.stages import StageContract
 from nbmlops.records.upkeep import GcReport, StoreCheck
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Promotion",
     "Record",
     "Run",
+    "StageContract",
     "StageRun",
     "StoreCheck",
     "StoreInfo",
@@ -189,7 +191,12 @@ class Promotion(Record):
 
 @dataclass(frozen=True)
 class StageRun(_Timed):
-    """One notebook executed as a stage. ``executed`` is the digest of the executed notebook, kept pass or fail."""
+    """One notebook executed as a stage. ``executed`` is the digest of the executed notebook, kept pass or fail.
+
+    ``why`` says why it was executed, or is empty; ``reused`` that a flow took this earlier result, and executed
+    nothing. ``results`` is what it handed on with ``output``; ``reason`` why it ended early (status SKIPPED).
+    ``peak_memory`` is in bytes, of the kernel and its children.
+    """
 
     run_id: str
     stage: str
@@ -207,6 +214,13 @@ class StageRun(_Timed):
     ended_at: float | None = None
     error: dict[str, Any] | None = None
     flow_id: str | None = None
+    label: str = ""
+    why: tuple[str, ...] = ()
+    results: dict[str, Any] = field(default_factory=dict)
+    reused: bool = False
+    reason: str | None = None
+    worker: str | None = None
+    peak_memory: int | None = None
 
     @property
     def ref(self) -> str:
@@ -239,7 +253,11 @@ class Flow(_Timed):
 
 @dataclass(frozen=True)
 class PlannedStage(Record):
-    """One line of a plan: the stage, what it waits for, and how many notebook runs it means."""
+    """One line of a plan: the stage, what it waits for, and how many notebook runs it means.
+
+    ``state``: fresh (its earlier result is still right, nothing would run), stale, always (it is never reused), or
+    waits (that depends on what the stages before it write). ``why`` says so in words.
+    """
 
     stage: str
     notebook: str
@@ -248,6 +266,8 @@ class PlannedStage(Record):
     writes: tuple[str, ...]
     runs: int
     params: dict[str, Any] = field(default_factory=dict)
+    state: str = "stale"
+    why: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from nbmlops import clock, settings
+from nbmlops import clock, secrets, settings
 from nbmlops.context import ContextSource
 from nbmlops.errors import InvalidValue, NotFound, StoreReadOnly, UsageFault
 from nbmlops.records import Artifact, Experiment, Run
@@ -20,6 +20,7 @@ from nbmlops.refs import check_key, parse
 from nbmlops.runs import origin, search
 from nbmlops.runs.live import LiveRun, check_params, check_tags, keeper
 from nbmlops.runs.origins import Origins
+from nbmlops.runs.uses import Uses
 from nbmlops.store import Store, schema
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _END = (
 )
 
 
-class Runs:
+class Runs(Uses):
     """Every verb about runs. Records come back frozen; the handle to log with is :class:`LiveRun`."""
 
     def __init__(self, store: Store, context: ContextSource) -> None:
@@ -167,15 +168,24 @@ class Runs:
             open_runs = db.execute(sa.select(r).where(r.c.status == "RUNNING")).mappings().all()
         dead = [row for row in open_runs if self._is_dead(row)]
         for row in dead:
-            from nbmlops.runs.fold import Folder
-
-            folder = Folder(self.store, row["id"], row["seq"])
-            end = {"status": "KILLED", "ended_at": row["heartbeat_at"]}
-            with self.store.write(durable=True) as db:
-                folder.seal(db)
-                db.execute(r.update().where(r.c.id == row["id"], r.c.status == "RUNNING").values(**end))
-            folder.forget()
+            self._bury(row, None)
         return len(dead)
+
+    def give_up(self, run_id: str, error: dict[str, Any]) -> None:
+        """Mark KILLED a run whose process is known to be lost, sooner than its lease would tell."""
+        row = self._row(run_id)
+        if row["status"] == "RUNNING":
+            self._bury(row, error)
+
+    def _bury(self, row: Any, error: dict[str, Any] | None) -> None:
+        from nbmlops.runs.fold import Folder
+
+        r, folder = schema.runs, Folder(self.store, row["id"], row["seq"])
+        end = {"status": "KILLED", "ended_at": row["heartbeat_at"], **({"error": error} if error else {})}
+        with self.store.write(durable=True) as db:
+            folder.seal(db)
+            db.execute(r.update().where(r.c.id == row["id"], r.c.status == "RUNNING").values(**end))
+        folder.forget()
 
     def _is_dead(self, row: Any) -> bool:
         if clock.now() - row["heartbeat_at"] > settings.value("lease"):
@@ -205,7 +215,8 @@ class Runs:
         row = self._row(run_id)
         digest = self.store.blobs.put(data)
         kind = media_type or mimetypes.guess_type(path)[0] or "application/octet-stream"
-        size = len(data) if isinstance(data, bytes) else self.store.blobs.size(digest)
+        exact = isinstance(data, bytes) and not secrets.is_active()  # what is masked has another size
+        size = len(data) if exact else self.store.blobs.size(digest)  # type: ignore[arg-type]
         artifact = Artifact(path, digest, size, kind, clock.now())
         values = {"run_seq": row["seq"], **artifact.to_dict()}
         with self.store.write() as db:
@@ -229,20 +240,6 @@ class Runs:
         if path not in held:
             raise NotFound.of("artifact", path, held)
         return self.store.blobs.get(held[path].digest)
-
-    def use_dataset(self, run_id: str, name: str, version: int, mode: str = "read") -> None:
-        """Record that a run read or wrote a version of a data set."""
-        u = schema.dataset_uses
-        row = {"run_id": run_id, "name": name, "version": version, "mode": mode, "at": clock.now()}
-        with self.store.write() as db:
-            db.execute(self.store.insert(u).on_conflict_do_nothing(), row)
-
-    def datasets(self, run_id: str, mode: str = "read") -> list[str]:
-        """References to the data sets a run read (or wrote), in that order."""
-        u = schema.dataset_uses
-        query = sa.select(u.c.name, u.c.version).where(u.c.run_id == run_id, u.c.mode == mode).order_by(u.c.seq)
-        with self.store.read() as db:
-            return [f"dataset:{name}@{version}" for name, version in db.execute(query)]
 
     # -- reading ---------------------------------------------------------------------------------------------------
     def find(self, run_id: str) -> Run | None:

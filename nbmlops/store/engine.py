@@ -26,9 +26,10 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from nbmlops import clock, settings
+from nbmlops import clock, secrets, settings
 from nbmlops.errors import NbmlopsError, StoreFault, StoreReadOnly
 from nbmlops.store.blobs import Blobs
+from nbmlops.store.masking import mask_parameters
 
 BUSY_SECONDS = 30.0  # with Python's 5 s, SQLite's unfair lock starved 7 of 16 processes within 12 s
 NETWORK_FILE_SYSTEMS = frozenset(
@@ -59,6 +60,7 @@ class Store:
         self._upserts: dict[tuple[Any, ...], Any] = {}
         self._key_ids: dict[str, int] = {}
         _opened.add(self)
+        sa.event.listen(engine, "before_cursor_execute", mask_parameters, retval=True)
 
     @property
     def dialect(self) -> str:
@@ -174,6 +176,7 @@ def open_store(url: str | os.PathLike[str] | None = None, artifacts: str | None 
     """
     from nbmlops.store import migrations
 
+    secrets.inherit()
     where = str(url or settings.value("store") or settings.project_root() / ".nbmlops")
     artifacts = artifacts or settings.value("artifacts") or None
     store = _open_server(where, artifacts) if "://" in where else _open_folder(Path(where), artifacts)

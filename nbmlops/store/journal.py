@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbmlops import clock
+from nbmlops import clock, secrets
 from nbmlops.errors import StoreFault, StoreReadOnly
 from nbmlops.refs import check_key
 
@@ -61,14 +61,15 @@ class Journal:
 
     def texts(self, kind: int, payloads: list[dict[str, Any]]) -> None:
         """Append parameters or tags: all of them, or none when the disk is full."""
-        self._write(b"".join(_text_record(kind, 0, json.dumps(p, ensure_ascii=False)) for p in payloads))
+        shown = secrets.scrub(payloads)
+        self._write(b"".join(_text_record(kind, 0, json.dumps(p, ensure_ascii=False)) for p in shown))
 
     def _define(self, key: str) -> int:
         check_key(key, "metric")
         with self._lock:
             if key not in self._keys:
                 number = len(self._keys) + 1
-                self._write(_text_record(KEY, number, key))
+                self._write(_text_record(KEY, number, secrets.scrub_text(key)))
                 self._keys[key] = number
             return self._keys[key]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nbmlops import clock
+from nbmlops import clock, secrets
 from nbmlops.errors import NotFound, Tampered
 from nbmlops.records import Event, plain
 from nbmlops.store.engine import Store, lock_ledger
@@ -29,10 +29,13 @@ def append(db: sa.Connection, *, type: str, subject: str, user: str, data: dict[
         "seq": (last.seq if last else 0) + 1,
         "id": clock.new_id(),
         "type": type,
-        "subject": subject,
-        "user": user,
+        "subject": secrets.scrub_text(subject),
+        "user": secrets.scrub_text(user),
         "at": clock.now(),
-        "data": json.dumps(plain(data), sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str),
+        # Masked here and not by the database's gate: the hash is of what is written.
+        "data": json.dumps(
+            secrets.scrub(plain(data)), sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str
+        ),
         "previous": last.hash if last else GENESIS,
     }
     row["hash"] = _hash(row)

@@ -225,6 +225,15 @@ logged_models = _table(
 model_aliases = _table(
     "model_aliases", _id("name"), sa.Column("alias", Text, primary_key=True), _int("version"), rowid=False
 )
+model_uses = _table(
+    "model_uses",  # which versions a run loaded
+    _text("run_id", primary_key=True),
+    sa.Column("name", Text, primary_key=True),
+    _int("version", key=True),
+    _number("at"),
+    sa.Index("ix_model_uses_name_version", "name", "version"),
+    rowid=False,
+)
 alias_history = _table(
     "alias_history",
     _seq(),
@@ -271,6 +280,8 @@ flows = _table(
     _number("started_at"),
     _number("ended_at", null=True),
     _json("error", null=True),
+    _json("pins", null=True),  # {"dataset:x": 3, "model:y@production": 2}: the versions meant when it started
+    _text("resumes", null=True),  # the flow it goes on with
 )
 stage_runs = _table(
     "stage_runs",
@@ -278,7 +289,7 @@ stage_runs = _table(
     _text("flow_id", null=True, index=True),
     _text("stage"),
     _text("notebook"),  # path as given
-    _text("status"),  # RUNNING FINISHED FAILED KILLED TIMEOUT DIED
+    _text("status"),  # RUNNING FINISHED FAILED KILLED TIMEOUT DIED SKIPPED PRUNED
     _json("params"),
     _json("pins"),  # {"dataset:x": 3}
     _text("source", null=True),  # digest of the notebook as it was before
@@ -289,6 +300,30 @@ stage_runs = _table(
     _json("error", null=True),
     _number("started_at"),
     _number("ended_at", null=True),
+    _text("label", null=True),  # the stage's name, in a sweep with its combination: "train[depth=6]"
+    _text("fingerprint", null=True, index=True),  # of everything in ``facts``; null where it must not be reused
+    _json("facts", null=True),  # what it was made from: code, modules, values, inputs, packages, files
+    _json("why", null=True),  # why it ran, in words
+    _text("reason", null=True),  # why it ended early, where it was SKIPPED
+    _text("worker", null=True),  # where it ran, if not in the flow's own process
+    _int("peak_memory", null=True),  # bytes
+)
+reused_stages = _table(
+    "reused_stages",  # stages of a flow whose earlier result was still right: no kernel was started
+    _seq(),
+    _text("flow_id", index=True),
+    _text("stage"),
+    _text("label"),
+    _text("run_id"),
+    _number("at"),
+)
+run_outputs = _table(
+    "run_outputs",  # small results handed on by nbmlops.output()
+    _text("run_id", primary_key=True),
+    sa.Column("name", Text, primary_key=True),
+    _json("value", null=True),
+    _number("at"),
+    rowid=False,
 )
 
 # --- predictions and monitoring ---------------------------------------------------------------------------------

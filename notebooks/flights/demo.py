@@ -2,7 +2,8 @@
 
 January to March -> features -> two candidates -> the better one registered -> tested in staging -> approved ->
 production -> served and asked -> later months predicted and monitored one by one -> the first alert retrains -> better
-or kept, with reasons -> why one prediction. Each run of the demo keeps its own folder under demo/.
+or kept, with reasons -> why one prediction. Features, training and inference are three pipelines that meet only in the
+store. Each run of the demo keeps its own folder under demo/.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 HERE = Path(__file__).resolve().parent
-PIPELINE = HERE / "pipeline.yaml"
+FEATURES, TRAINING, INFERENCE = (HERE / f"{name}.yaml" for name in ("features", "training", "inference"))
 MODEL = "flight-delay"
 FIRST = [1, 2, 3]
 LATER = [4, 5, 6, 7]  # watched one by one, until an alert fires
@@ -128,7 +129,8 @@ def main() -> None:
     ws = session.workspace()
 
     with step("1  January to March: two candidates, the better one tested in staging") as said:
-        flow = ws.pipelines.run(PIPELINE, {"months": FIRST})
+        flows = [ws.pipelines.run(FEATURES, {"months": FIRST}, only="history"), ws.pipelines.run(TRAINING)]
+        flow = flows[-1]
         first = ws.models.get(MODEL)
         said.append(f"{flow.status}: {first.ref}, ROC AUC {first.metrics['roc_auc']:.4f} on days it has not seen")
         if flow.promotion is None:
@@ -144,17 +146,17 @@ def main() -> None:
     for month in LATER:
         name = calendar.month_name[month]
         with step(f"{month - 1}  {name}: served, predicted, and watched") as said:
-            live = {"months": [month], "dataset": "flight-features-live", "test_share": 0.0}
-            stages.append(ws.pipelines.run_stage(HERE / "features.ipynb", live))
+            flows.append(ws.pipelines.run(FEATURES, {"live": [month]}, only="live"))
             flights = nbmlops.load_dataset("flight-features-live")
             columns = [c for c in flights.columns if c not in {"scheduled", "late"}]
             since = clock.now()
             if not asked:
                 asked = serve_and_ask(flights, columns, said)
-            batch = nbmlops.predict(f"{MODEL}@production", flights[columns], out=str(target / f"{name}.parquet"))
+            flows.append(ws.pipelines.run(INFERENCE))
             # What really happened is known the day after: every prediction gets its answer.
-            ws.deployments.feedback_many(list(batch.frame["prediction_id"]), list(flights["late"]))
-            said.append(f"{batch.rows:,} predictions recorded, each with an id; {flights['late'].mean():.1%} were late")
+            ids = nbmlops.load_dataset("flight-predictions", columns=["prediction_id"])["prediction_id"]
+            ws.deployments.feedback_many(list(ids), list(flights["late"]))
+            said.append(f"{len(ids):,} predictions recorded, each with an id; {flights['late'].mean():.1%} were late")
             stages.append(ws.pipelines.run_stage(HERE / "monitor.ipynb", {"since": clock.iso(since)}))
             report = ws.monitors.reports(MODEL)[0]
             said.append(f"monitor: {report.status}")
@@ -163,12 +165,11 @@ def main() -> None:
         if alert:
             break
 
-    flows = [flow]
     with step("The answer to the alert" if alert else "No alert") as said:
         if alert is None:
             said.append("no month drifted or decayed beyond the limits: the model stays")
         else:
-            flows.append(retrain(ws, alert, [month - 2, month - 1, month], first, said))
+            flows += retrain(ws, alert, [month - 2, month - 1, month], first, said)
 
     with step("Why this prediction?"):
         console.print(display.tree(nbmlops.why(f"prediction:{asked[0]}")), markup=False)
@@ -187,12 +188,13 @@ def serve_and_ask(flights: Any, columns: list[str], said: list[str]) -> list[str
     return answer["parameters"]["prediction_ids"]
 
 
-def retrain(ws: Any, alert: str, months: list[int], first: Any, said: list[str]) -> Any:
-    """The pipeline again on the newest months; production moves only if the new model is better on the same days."""
-    flow = ws.monitors.act(alert, params={"months": months})
+def retrain(ws: Any, alert: str, months: list[int], first: Any, said: list[str]) -> list[Any]:
+    """Features of the newest months, then training; production moves only if the new model is better."""
+    features = ws.pipelines.run(FEATURES, {"months": months}, only="history")
+    flow = ws.monitors.act(alert)  # it runs the pipeline that trained the model
     if flow.promotion is None:
         said.append(f"kept: {first.ref} stays in production; the gate refused the new one: {flow.decision}")
-        return flow
+        return [features, flow]
     second = ws.models.get(f"{MODEL}@staging")
     now, before = second.metrics["roc_auc"], second.metrics["champion_roc_auc"]
     said.append(f"trained again on months {months}: {second.ref}")
@@ -201,7 +203,7 @@ def retrain(ws: Any, alert: str, months: list[int], first: Any, said: list[str])
         said.append(bring_to_production(ws, second, f"ROC AUC {now:.4f} against {before:.4f} on the same unseen days"))
     else:
         said.append(f"kept: {first.ref} stays in production, the new one is no better")
-    return flow
+    return [features, flow]
 
 
 def write_pages(ws: Any, target: Path, flows: list[Any], stages: list[Any]) -> int:

@@ -18,6 +18,8 @@ import pytest
 
 from nbmlops.errors import Blocked, InvalidValue, NotFound, StageFailed
 from nbmlops.pipelines import stage as stages
+from nbmlops.pipelines.flow import Options
+from nbmlops.pipelines.limits import Limits
 from nbmlops.pipelines.progress import line
 from nbmlops.records import Finding, Flow
 from nbmlops.workspace import Workspace
@@ -93,8 +95,8 @@ def test_one_stage_alone(ws: Workspace, tmp_path: Path) -> None:
 def test_faults_stop_a_stage_before_any_run(ws: Workspace, tmp_path: Path) -> None:
     notebook = write(tmp_path / "a.ipynb", "n: int = 1")
     with pytest.raises(InvalidValue) as caught:
-        ws.pipelines.run_stage(notebook, {"n": "abc", "m": 1}, timeout="soon", progress=False)
-    assert len(caught.value.faults) == 3
+        ws.pipelines.run_stage(notebook, {"n": "abc", "m": 1}, progress=False)
+    assert len(caught.value.faults) == 2
     assert ws.runs.search() == []
     with pytest.raises(NotFound):
         ws.pipelines.run_stage(tmp_path / "none.ipynb")
@@ -122,7 +124,7 @@ def test_a_failed_stage_is_kept_with_its_cell_and_error(ws: Workspace, tmp_path:
     ("cell", "options", "status", "run_status"),
     [
         ("import os\nos.kill(os.getpid(), 9)", {}, "DIED", "KILLED"),
-        ("import time\ntime.sleep(60)", {"timeout": "8s"}, "TIMEOUT", "FAILED"),
+        ("import time\ntime.sleep(60)", {"limits": Limits(timeout=8)}, "TIMEOUT", "FAILED"),
     ],
 )
 def test_a_dead_or_endless_stage(
@@ -170,7 +172,7 @@ def test_a_flow_in_order_with_pins(ws: Workspace, tmp_path: Path) -> None:
         """,
     )
     events: list[dict[str, Any]] = []
-    flow = ws.pipelines.run(path, {"month": "5"}, progress=events.append, trigger={"type": "alert", "ref": "x"})
+    flow = ws.pipelines.run(path, {"month": "5"}, Options(trigger={"type": "alert", "ref": "x"}), progress=events.append)
     assert (flow.status, flow.outputs, flow.params, flow.user) == (
         "FINISHED",
         {"dataset:feat": 7},
@@ -178,7 +180,10 @@ def test_a_flow_in_order_with_pins(ws: Workspace, tmp_path: Path) -> None:
         "tester",
     )
     assert [s.stage for s in flow.stages] == ["features", "train"]
-    assert [s.pins for s in flow.stages] == [{"dataset:raw": 2}, {"dataset:raw": 1, "dataset:feat": 7}]
+    assert [s.pins for s in flow.stages] == [
+        {"dataset:raw": 2},
+        {"dataset:raw": 1, "dataset:raw@1": 1, "dataset:feat": 7},
+    ]
     assert flow.stages[0].outputs == ("dataset:feat@7",)
     assert f"5 {{'dataset:raw': 2}} {tmp_path}/sub" in printed(ws, flow.stages[0].run_id)
     assert f"train {flow.flow_id} tester" in printed(ws, flow.stages[1].run_id)
@@ -253,7 +258,7 @@ def test_a_sweep_takes_the_best_and_names_those_without_a_number(ws: Workspace, 
         f"{score}\nprint('candidate', context.candidate)\nwrite_dataset('x', depth)",
     )
     events: list[dict[str, Any]] = []
-    flow = ws.pipelines.run(pipeline(tmp_path, SWEEP), progress=events.append, workers=2)
+    flow = ws.pipelines.run(pipeline(tmp_path, SWEEP), options=Options(workers=2), progress=events.append)
     (chosen,) = [e for e in events if e["type"] == "select"]
     assert chosen["label"] == "train[depth=3]"
     assert chosen["unscored"] == ["train[depth=1] (auc=missing)", "train[depth=2] (auc=nan)"]
@@ -289,6 +294,9 @@ class Register:
     def register(self, ref: str, name: str) -> Any:
         self.calls.append((ref, name))
         return type("Version", (), {"version": 5})
+
+    def get(self, ref: str) -> Any:
+        return type("Version", (), {"version": 5, "aliases": ()})
 
 
 class Gate:

@@ -23,6 +23,19 @@ EVENTS: list[dict[str, Any]] = [
         "index": 0,
     },
     {
+        "type": "cell",
+        "stage": "a",
+        "label": "a",
+        "run_id": "r1",
+        "done": 1,
+        "cells": 3,
+        "status": "running",
+        "index": 1,
+        "source": "fit([b])",
+        "title": "fit([b])",
+    },
+    {"type": "output", "stage": "a", "label": "a", "run_id": "r1", "index": 1, "text": "step 1\n[red]<b>step\x1b[2J 2"},
+    {
         "type": "stage",
         "status": "FAILED",
         "stage": "a",
@@ -69,17 +82,23 @@ def test_a_terminal_shows_bars(monkeypatch: pytest.MonkeyPatch) -> None:
         assert isinstance(shown, progress.TerminalBars)
         for event in EVENTS:
             shown(event)
+            shown.bars.refresh()
     text = screen.getvalue()
     assert "a[x=<b>[red]]" in text, "names are text, never markup"
     assert "failed: ValueError: bad [bold]" in text
     assert "1/3" in text
+    assert "fit([b]) | [red]<b>step [2J 2" in text, "what a cell prints is text, and only its last line"
+    assert "\x1b[2J" not in text
 
 
 def test_a_notebook_shows_bars(capsys: pytest.CaptureFixture[str]) -> None:
     bars = progress.NotebookBars()
-    for event in EVENTS:
+    for event in EVENTS[:5]:
         bars(event)
     bar, note = bars.rows["r1"]
+    assert note.value == "1 of 3 cells: fit([b]) | [red]<b>step [2J 2"
+    for event in EVENTS[5:]:
+        bars(event)
     assert (bar.value, bar.max, bar.bar_style) == (1, 3, "danger")
     assert note.value == "failed: ValueError: bad [bold]"
     assert "chosen b[x=1]" in capsys.readouterr().out

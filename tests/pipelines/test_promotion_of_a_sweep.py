@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from nbmlops.pipelines.flow import Options
 from nbmlops.workspace import Workspace
 
 FEATURES = """
@@ -70,7 +71,7 @@ def test_from_data_to_staging(ws: Workspace, tmp_path: Path, monkeypatch: pytest
     assert (flow.promotion.status, flow.promotion.version) == ("promoted", 1)
 
     path.write_text(FILE.replace("LIMIT", "2"))
-    again = ws.pipelines.run(path, only="train", progress=False)
+    again = ws.pipelines.run(path, options=Options(force=True), only="train", progress=False)
     assert (again.status, again.outputs) == ("BLOCKED", {"model:delay": 2})
     assert again.decision is not None
     assert any(f["level"] == "block" for f in again.decision["findings"])

@@ -11,7 +11,7 @@ import pytest
 
 from nbmlops.errors import InvalidValue, NotFound
 from nbmlops.notebook.types import Text
-from nbmlops.pipelines import plan, spec
+from nbmlops.pipelines import limits, plan, spec
 from nbmlops.workspace import Workspace
 
 
@@ -61,7 +61,7 @@ def test_the_documented_file(tmp_path: Path) -> None:
     assert record.stages[1].needs == ("features",)
     assert record.stages[1].runs == 2
     assert [c.label("train") for c in pipeline.candidates["train"]] == ["train[max_depth=6]", "train[max_depth=10]"]
-    assert pipeline.stages["train"].timeout == 1200
+    assert pipeline.stages["train"].limits.timeout == 1200
     assert pipeline.external == ()
     assert pipeline.spec.promote == spec.Promote("flight-delay", "staging", ("metrics.roc_auc >= 0.65",))
 
@@ -172,7 +172,7 @@ def test_keys_given_twice(tmp_path: Path) -> None:
     [("20m", 1200), ("90s", 90), ("1h30m", 5400), ("1.5 h", 5400), (30, 30), ("2min", 120), ("1d", 86400)],
 )
 def test_durations(text: Any, expected: float) -> None:
-    assert spec.seconds(text) == expected
+    assert limits.seconds(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_durations(text: Any, expected: float) -> None:
 )
 def test_wrong_durations(text: Any) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
-        spec.seconds(text)
+        limits.seconds(text)
 
 
 def test_substitution_keeps_types_and_goes_deep() -> None:
@@ -190,7 +190,7 @@ def test_substitution_keeps_types_and_goes_deep() -> None:
     assert plan.substitute(given, values, found, "p") == {"a": 3, "b": [[1], "v3-x"], "c": 4}
     assert found == []
     plan.substitute("${env.HOME} ${params.q}", values, found, "p")
-    assert found == ["p: ${env.HOME} is not known; write ${params.NAME}", "p: the pipeline has no parameter 'q'"]
+    assert found == ["p: ${env.HOME} is not known; write ${params.NAME} or ${stages.STAGE.NAME}", "p: the pipeline has no parameter 'q'"]
 
 
 def test_candidates_are_checked_one_by_one(tmp_path: Path) -> None:

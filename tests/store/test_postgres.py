@@ -16,9 +16,10 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from nbmlops import secrets
 from nbmlops.context import Context, hostname
 from nbmlops.errors import Tampered
-from nbmlops.store import open_store
+from nbmlops.store import open_store, schema
 from nbmlops.workspace import Workspace
 
 pytestmark = [pytest.mark.postgres, pytest.mark.xdist_group("postgres")]
@@ -113,6 +114,23 @@ def test_special_values_data_models_and_the_ledger(team: Workspace) -> None:
         db.execute(sa.text("UPDATE ledger SET data = '{}' WHERE seq = 1"))
     with pytest.raises(Tampered):
         team.verify_ledger()
+
+
+def test_no_row_holds_a_secret(team: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    value = 'tok/9f+"Zq3'
+    monkeypatch.setenv("API_TOKEN", value)
+    try:
+        secrets.Secret("env:API_TOKEN")
+        live = team.runs.start(value, params={"p": value}, tags={value: 1}, source={"type": "script", "path": value})
+        live.end("FAILED", {"name": "E", "message": [value, {value: 1.5}], "traceback": repr(value)})
+        with team.store.read() as db:
+            rows = [repr(db.execute(sa.select(t)).all()) for t in schema.metadata.sorted_tables]
+        assert not any("tok/9f+" in row for row in rows)
+        error = team.runs.get(live.run_id).error
+        assert error is not None
+        assert error["message"] == ["[secret env:API_TOKEN]", {"[secret env:API_TOKEN]": 1.5}]
+    finally:
+        secrets.forget()
 
 
 SNAPPER = """

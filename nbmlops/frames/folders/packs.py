@@ -89,7 +89,7 @@ class Packs:
         if self._pipe is not None:
             self._pipe.close_pack()
         elif self._first is not None:
-            self._blobs.put(self._first[0])
+            self._blobs.put(io.BytesIO(self._first[0]))  # a stream, which is kept as it is: its digest is known
         self._pipe = self._first = None
 
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from nbmlops import settings
+from nbmlops import secrets, settings
 from nbmlops.errors import BlobCorrupt, NbmlopsError, NotFound
-from nbmlops.store.blobs import transfer
+from nbmlops.store.blobs import guard, transfer
 from nbmlops.store.blobs.cache import Cache
 from nbmlops.store.blobs.folder import Folder
 from nbmlops.store.blobs.names import DIGEST, PART, Data, Held, hex_of, shown
@@ -70,10 +70,14 @@ class Blobs:
     def put(self, data: Data) -> str:
         """Store bytes (any buffer), the content of a file, or a stream; returns ``sha256:…``. Storing again is free.
 
+        Values of secrets are masked where bytes or a file are text. A stream is stored as it is, or refused.
+
         Raises:
+            SecretInData: the value of a secret is in it, and cannot be masked.
             StoreFault: the disk is full or the remote fails; nothing is left half-written.
         """
-        return self._act(lambda: f"sha256:{self._put(data)}")
+        safe = guard.safe(data) if secrets.is_active() else data
+        return self._act(lambda: f"sha256:{self._put(safe)}")
 
     def _put(self, data: Data) -> str:
         if self.owner and not self._signed:
