@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 PROJECT = Path(__file__).parent.parent
+NO_PEER = ("--peer-python", "no-such-interpreter")
 ROWS = (
     "%load_ext nbmlops",
     "heavy libraries it brings",
@@ -52,15 +54,31 @@ DATASET_ROWS = (
 )
 
 
-def quick(benchmark):
-    command = [sys.executable, "-m", benchmark, "--quick", "--peer-python", "no-such-interpreter"]
+STAGE_ROWS = (
+    "a stage without a library",
+    "before its first cell: the kernel starts",
+    "its cells",
+    "after its last cell: all is kept",
+    "memory that its kernel alone has, at its end",
+    "a sweep of 2 of them, two at a time",
+    "beside papermill in a row",
+    "beside papermill two at a time, threads",
+    "beside papermill two at a time, processes",
+    "a stage that is fresh",
+    "kernels it started",
+    "times that its cells ran",
+)
+
+
+def quick(benchmark, *more):
+    command = [sys.executable, "-m", benchmark, "--quick", *more]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def test_datasets_prints_every_row():
-    said = quick("benchmarks.datasets")
+    said = quick("benchmarks.datasets", *NO_PEER)
     head, *table = said.split("\n\n")[0].splitlines()
     assert head.split() == ["wall", "CPU", "added", "time", "bytes", "budget", "met"]
     assert [row for row in DATASET_ROWS if not any(row in line for line in table)] == []
@@ -69,8 +87,18 @@ def test_datasets_prints_every_row():
 
 
 def test_tracking_prints_every_row():
-    said = quick("benchmarks.tracking")
+    said = quick("benchmarks.tracking", *NO_PEER)
     head, *table = said.split("\n\n")[0].splitlines()
     assert head.split() == ["nbmlops", "ratio", "budget", "met"]
     assert [row for row in ROWS if not any(row in line for line in table)] == []
     assert "skipped: MLflow" in said
+
+
+def test_stages_prints_every_row_beside_papermill(tmp_path):
+    said = quick("benchmarks.stages", "--json", str(tmp_path / "numbers.json"))
+    head, *table = said.split("\n\n")[0].splitlines()
+    assert head.split()[:2] == ["nbmlops", "papermill"]
+    assert head.split()[3:] == ["ratio", "budget", "met"]
+    assert [row for row in STAGE_ROWS if not any(row in line for line in table)] == []
+    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    assert all(line.startswith(row["job"]) for row, line in zip(numbers["rows"], table, strict=True))

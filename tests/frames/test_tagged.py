@@ -107,7 +107,9 @@ def test_any_text_is_a_value_or_a_fault(told):
 
 
 @pytest.mark.parametrize(
-    "value", [object(), np.void(b"x"), range(3), pd.Series([1]), [pd.Index([1])], {1: {object()}}], ids=lambda v: type(v).__name__
+    "value",
+    [object(), np.void(b"x"), range(3), pd.Series([1]), [pd.Index([1])], {1: {object()}}],
+    ids=lambda v: type(v).__name__,
 )
 def test_not_kept(value):
     with pytest.raises(TypeError, match="not kept"):

@@ -1,0 +1,84 @@
+"""The notebook that stages are measured with, and what can be read from it when it was executed.
+
+Only the standard library: the jobs of every side, in whatever environment, use it.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+_PARAMETERS = "seed: int = 0"
+_STAGE = (
+    "import matplotlib.pyplot as plt\nimport numpy as np\nimport pandas as pd\n"
+    "from sklearn.ensemble import RandomForestClassifier\nfrom sklearn.metrics import roc_auc_score",
+    "rng = np.random.default_rng(seed)\n"
+    'frame = pd.DataFrame(rng.normal(size=(2000, 8)), columns=list("abcdefgh"))\n'
+    'frame["late"] = (frame["a"] + frame["b"] + rng.normal(size=2000) > 0).astype(int)',
+    'X, y = frame.drop(columns="late"), frame["late"]\n'
+    "model = RandomForestClassifier(20, random_state=seed).fit(X[:1500], y[:1500])\n"
+    "chance = model.predict_proba(X[1500:])[:, 1]\nroc_auc_score(y[1500:], chance)",
+    "figure, axes = plt.subplots()\naxes.hist(chance, 20)\nplt.show()",
+)
+_QUICK = ("import random", "draw = random.Random(seed)\nsum(draw.random() for _ in range(1000))")
+# Each execution leaves a line, so that one that was not needed can be told; and says what memory its kernel took.
+_TRACE = """
+import json
+with open("executions", "a") as _file:
+    _file.write(f"{seed}\\n")
+_lines = [line.split() for name in ("status", "smaps_rollup") for line in open(f"/proc/self/{name}")]
+_kib = {words[0]: int(words[1]) for words in _lines if len(words) == 3 and words[2] == "kB"}
+print(json.dumps({"peak": _kib["VmHWM:"] / 1000, "own": (_kib["Private_Clean:"] + _kib["Private_Dirty:"]) / 1000}))
+""".strip()
+
+
+def write(path: Path, quick: bool = False) -> str:
+    """A stage with pandas, scikit-learn and pyplot and a small fit, or a quick one that needs no library."""
+    sources = (_PARAMETERS, *(_QUICK if quick else _STAGE), _TRACE)
+    cells = [
+        {
+            "cell_type": "code",
+            "id": f"cell-{number}",
+            "metadata": {} if number else {"tags": ["parameters"]},
+            "source": source,
+            "outputs": [],
+            "execution_count": None,
+        }
+        for number, source in enumerate(sources)
+    ]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    told = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    path.write_text(json.dumps(told))
+    return str(path)
+
+
+def executions(folder: Path) -> int:
+    """How often the notebook was executed in this folder."""
+    file = folder / "executions"
+    return len(file.read_text().splitlines()) if file.exists() else 0
+
+
+def split(executed: bytes | str, began: float, ended: float) -> dict[str, float]:
+    """What one execution cost, from its notebook and the times around it.
+
+    Seconds ``before`` its first cell, in its ``cells`` and ``after`` its last one, by the times that papermill's
+    engines write into the cells; and the megabytes that its kernel took at its ``peak`` and had for its ``own`` at its
+    end, not shared with the process that it was forked from.
+    """
+    cells = [cell for cell in json.loads(executed)["cells"] if cell["cell_type"] == "code"]
+    times = [cell["metadata"]["papermill"] for cell in cells]
+    first = min(_seconds(t["start_time"]) for t in times if t["start_time"])
+    last = max(_seconds(t["end_time"]) for t in times if t["end_time"])
+    return {"before": first - began, "cells": last - first, "after": ended - last, **_memory(cells[-1])}
+
+
+def _memory(cell: dict[str, Any]) -> dict[str, float]:
+    (said,) = (output["text"] for output in cell["outputs"] if output.get("name") == "stdout")
+    return json.loads("".join(said))
+
+
+def _seconds(text: str) -> float:
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()  # noqa: UP017  (peers may be older)

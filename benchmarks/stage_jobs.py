@@ -1,0 +1,92 @@
+"""Stages and sweeps as a user of nbmlops runs them. Run as ``python stage_jobs.py JOB OPTIONS``, OPTIONS being JSON."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks import notebooks
+from benchmarks.meter import Meter
+
+WORKERS = 2
+PIPELINE = """
+name: measured
+stages:
+  sweep:
+    notebook: stage.ipynb
+    matrix: {seed: SEEDS}
+"""
+
+
+def _workspace() -> Any:
+    from nbmlops.workspace import Workspace
+
+    return Workspace(Path("store").resolve())
+
+
+def stage(quick: bool, repeats: int) -> dict[str, float]:
+    """One execution, the medians of several; a first one loads what is loaded late. Every one has a seed of its own."""
+    notebook, ws = notebooks.write(Path("stage.ipynb"), quick), _workspace()
+    found = []
+    for seed in range(repeats + 1):
+        began = time.time()
+        with Meter() as spent:
+            done = ws.pipelines.run_stage(notebook, {"seed": seed}, progress=False)
+        ended = time.time()
+        found.append({**spent.costs(), **notebooks.split(ws.store.blobs.get(done.executed), began, ended)})
+    first, *rest = found
+    assert notebooks.executions(Path()) == repeats + 1
+    return {"first": first["wall"]} | {key: statistics.median(costs[key] for costs in rest) for key in rest[0]}
+
+
+def sweep(quick: bool, candidates: int) -> dict[str, float]:
+    """A pipeline whose only stage is a sweep, two candidates at a time."""
+    notebook, ws = notebooks.write(Path("stage.ipynb"), quick), _workspace()
+    ws.pipelines.run_stage(notebook, {"seed": candidates}, progress=False)
+    file = Path("pipeline.yaml")
+    file.write_text(PIPELINE.replace("SEEDS", json.dumps(list(range(candidates)))))
+    with Meter() as spent:
+        flow = ws.pipelines.run(file, workers=WORKERS, progress=False)
+    assert [s.status for s in flow.stages] == ["FINISHED"] * candidates
+    assert notebooks.executions(Path()) == candidates + 1
+    return spent.costs()
+
+
+def fresh(quick: bool, repeats: int) -> dict[str, float]:
+    """A stage that has run, asked for again with nothing changed: its time, and what it started all the same."""
+    kernels = _kernels_counted()
+    notebook, ws = notebooks.write(Path("stage.ipynb"), quick), _workspace()
+    ws.pipelines.run_stage(notebook, {"seed": 1}, progress=False)
+    assert (next(kernels), notebooks.executions(Path())) == (1, 1), "a kernel that is started is seen"
+    took = []
+    for _ in range(repeats):
+        with Meter() as spent:
+            ws.pipelines.run_stage(notebook, {"seed": 1}, progress=False)
+        took.append(spent.costs())
+    medians = {key: statistics.median(costs[key] for costs in took) for key in took[0]}
+    return {**medians, "kernels": next(kernels) - 1, "executions": notebooks.executions(Path()) - 1}
+
+
+def _kernels_counted() -> Iterator[int]:
+    """How many kernels have been started, whenever asked: for each, forked or not, a connection file is written."""
+    from jupyter_client import connect
+
+    write, written = connect.write_connection_file, []
+
+    def counted(*arguments: Any, **more: Any) -> Any:
+        written.append(arguments)
+        return write(*arguments, **more)
+
+    connect.write_connection_file = counted
+    return iter(lambda: len(written), None)
+
+
+JOBS = {job.__name__: job for job in (stage, sweep, fresh)}
+
+if __name__ == "__main__":
+    print(json.dumps(JOBS[sys.argv[1]](**json.loads(sys.argv[2]))))
