@@ -154,7 +154,7 @@ def run_stage(notebook: str, params: tuple[str, ...], name: str | None, **given:
     if name is not None:
         if output or any(given.values()):
             raise click.UsageError(
-                "--timeout, --memory and --output are for a notebook; a pipeline's stage has its own"
+                "--timeout, --memory and --output are for a notebook, not for a stage of a file"
             )
         return desk.run_one(notebook, name, assignments(params), force=force)
     found, faults = limits.read(given)
