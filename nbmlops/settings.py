@@ -45,6 +45,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("notebook", str, "", "path of the notebook that runs here, when it cannot be found out"),
     Setting("git", bool, True, "record commit and uncommitted changes with each run"),
     Setting("lease", float, 30.0, "seconds without a heartbeat after which a run counts as KILLED"),
+    Setting("openlineage", str, "", "file or server URL for OpenLineage events; default: OPENLINEAGE_URL, or none"),
     Setting("fold", float, 0.5, "seconds between two folds of the metric journal into the store"),
 )
 _BY_NAME = {s.name: s for s in SETTINGS}
