@@ -18,7 +18,7 @@ import jinja2
 import nbformat
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbmlops.display.layers import layout
@@ -246,6 +246,7 @@ def test_mermaid_and_svg_take_names_as_text() -> None:
     assert not re.search(r"<(script|b|image|a)\b|\bon\w+=|href|url\(", svg)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.sets(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=25))
 def test_boxes_never_overlap_and_lines_lead_to_the_right(pairs: set[tuple[int, int]]) -> None:
     edges = sorted({(str(min(p)), str(max(p))) for p in pairs if p[0] != p[1]})
