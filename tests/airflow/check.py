@@ -1,4 +1,4 @@
-"""A real Airflow parses and runs the DAG of a pipeline: `make check-airflow`. Not collected by pytest: it takes a minute.
+"""A real Airflow parses and runs the DAG of a pipeline: `make check-airflow`. It takes a minute; pytest leaves it out.
 
     python check.py AIRFLOW_BIN_FOLDER
 
@@ -20,16 +20,15 @@ from nbmlops.workspace import Workspace
 STAGES = {
     "features": (
         "rows: int = 5",
-        "import nbmlops, pandas as pd\n"
-        "nbmlops.snapshot(pd.DataFrame({'x': range(rows), 'y': range(rows)}), 'numbers')",
+        "import nbmlops, pandas as pd\nnbmlops.snapshot(pd.DataFrame({'x': range(rows), 'y': range(rows)}), 'numbers')",
     ),
     "train": (
         "depth: int = 1",
         "import nbmlops\nfrom sklearn.tree import DecisionTreeRegressor\n"
-        "data = nbmlops.load_dataset('numbers').to_pandas()\n"
+        "data = nbmlops.load_dataset('numbers')\n"
         "model = DecisionTreeRegressor(max_depth=depth).fit(data[['x']], data['y'])\n"
         "nbmlops.log_metric('score', model.score(data[['x']], data['y']))\n"
-        "nbmlops.register_model(model, 'line', sample=data[['x']])",
+        "nbmlops.register_model(model, 'line', input_example=data[['x']])",
     ),
     "use": ("note = ''", "import nbmlops\nmodel = nbmlops.load_model('line')\nprint(note)"),
 }
@@ -48,6 +47,7 @@ stages:
   use: {notebook: use.ipynb, params: {note: "${params.note}"}, reads: [model:line]}
 promote: {model: line, to: staging, rules: [metrics.score > 0.5]}
 """
+HOME = str(Path(__file__).parents[2])
 # Would run, or end the text, in a shell, in Jinja, or in Python.
 HOSTILE = "$(touch broken) `touch broken` {{ 7 * 7 }} ' \" ; touch broken"
 
@@ -78,7 +78,12 @@ def check(airflow: Path, folder: Path) -> None:
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m nbmlops "$@"\n')
     command.chmod(0o755)
     store = str(project / ".nbmlops")
-    own = {**os.environ, "NBMLOPS_STORE": store, "NBMLOPS_USER": "airflow", "PYTHONPATH": str(Path(__file__).parents[2])}
+    own = {
+        **os.environ,
+        "NBMLOPS_STORE": store,
+        "NBMLOPS_USER": "airflow",
+        "PYTHONPATH": os.pathsep.join(filter(None, (HOME, os.environ.get("PYTHONPATH")))),
+    }
     words = [sys.executable, "-m", "nbmlops", "pipeline", "export", str(write_project(project)), "--to", "airflow"]
     print(run([*words, "-p", f"note={HOSTILE}", "--schedule", "0 6 * * *", "-o", f"{dags}/"], own, project), end="")
     theirs = {
