@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import types
@@ -277,6 +278,8 @@ def test_boxes_never_overlap_and_lines_lead_to_the_right(pairs: set[tuple[int, i
 )
 def test_cron_in_systemds_words(cron: str, calendars: list[str]) -> None:
     assert Cron.parse(cron).calendars() == calendars
+    if tool := shutil.which("systemd-analyze"):
+        subprocess.run([tool, "calendar", *calendars], check=True, capture_output=True)
 
 
 def test_every_fault_of_a_cron_line() -> None:
