@@ -190,10 +190,7 @@ def test_substitution_keeps_types_and_goes_deep() -> None:
     assert plan.substitute(given, values, found, "p") == {"a": 3, "b": [[1], "v3-x"], "c": 4}
     assert found == []
     plan.substitute("${env.HOME} ${params.q}", values, found, "p")
-    assert found == [
-        "p: ${env.HOME} is not known; write ${params.NAME} or ${stages.STAGE.NAME}",
-        "p: the pipeline has no parameter 'q'",
-    ]
+    assert found == ["p: ${env.HOME} is not known; write ${params.NAME} or ${stages.STAGE.NAME}", "p: the pipeline has no parameter 'q'"]
 
 
 def test_candidates_are_checked_one_by_one(tmp_path: Path) -> None:
