@@ -7,14 +7,16 @@ READY := $(VENV)/.ready
 # The oldest pyarrow has wheels up to Python 3.12 only: make test OLDEST_PYTHON=python3.12
 OLDEST_PYTHON ?= $(PYTHON)
 OLDEST := .venv-oldest
+AIRFLOW := .venv-airflow
 
-.PHONY: demo test lint format lab clean setup services oldest
+.PHONY: demo test lint format lab clean setup services oldest check-airflow
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    the worked case, from data to a retrained model (under 3 minutes)"
 	@echo "make test    all tests"
 	@echo "make oldest  the oldest pyarrow, for the tests of digests (part of make test)"
+	@echo "make check-airflow  a real Airflow runs an exported DAG (some minutes at first; not part of make test)"
 	@echo "make lint    style, types, import direction, notebooks without outputs"
 	@echo "make lab     JupyterLab on the tutorial"
 	@echo "make clean   remove the virtual environment and what demo and tests wrote"
@@ -37,6 +39,15 @@ $(OLDEST)/.ready: constraints-oldest.txt
 	@touch $(OLDEST)/.ready
 
 oldest: $(OLDEST)/.ready
+
+$(AIRFLOW)/.ready: constraints-airflow.txt
+	@echo "setting up $(AIRFLOW) (once; some minutes, 800 MB)"
+	@test -x $(AIRFLOW)/bin/python || $(PYTHON) -m venv $(AIRFLOW)
+	@$(AIRFLOW)/bin/python -m pip install --quiet --constraint constraints-airflow.txt apache-airflow apache-airflow-providers-standard
+	@touch $(AIRFLOW)/.ready
+
+check-airflow: $(READY) $(AIRFLOW)/.ready
+	@$(BIN)/python tests/airflow/check.py $(AIRFLOW)/bin
 
 demo: $(READY)
 	@$(BIN)/python notebooks/flights/demo.py
@@ -70,5 +81,5 @@ lab: $(READY)
 	@$(BIN)/jupyter lab $$([ "$$(id -u)" = 0 ] && echo --allow-root) notebooks/flights/quickstart.ipynb
 
 clean:
-	rm -rf $(VENV) $(OLDEST) build dist *.egg-info demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OLDEST) $(AIRFLOW) build dist *.egg-info demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -33,10 +33,15 @@ def new_id() -> str:
 
 def id_time(ulid: str) -> float:
     """The time, in seconds since the epoch, that is written in a ULID."""
+    return id_number(ulid[:10]) / 1000
+
+
+def id_number(ulid: str) -> int:
+    """The number that a ULID, or the beginning of one, writes in base 32."""
     value = 0
-    for character in ulid[:10]:
+    for character in ulid:
         value = value * 32 + _ALPHABET.index(character)
-    return value / 1000
+    return value
 
 
 def id_floor(at: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +11,18 @@ from nbmlops.cli.options import assignments, json_option, listing, params_option
 from nbmlops.errors import InvalidValue
 
 _file = click.argument("file", type=click.Path(exists=True, dir_okay=False))
+_out = click.option("-o", "--output", "out", type=click.Path(), help="Write there, to a file or into a folder.")
+
+
+def _written(files: dict[str, str], out: str | None) -> str:
+    """Where the files were written, or what they hold."""
+    from nbmlops.pipelines import exports
+
+    if out is not None:
+        return "\n".join(exports.write(files, out))
+    if len(files) == 1:
+        return next(iter(files.values())).rstrip("\n")
+    return "\n".join(f"# ---- {name}\n{text}" for name, text in files.items()).rstrip("\n")
 
 
 def _how(command: Any) -> Any:
@@ -76,14 +89,33 @@ def plan(file: str, params: tuple[str, ...]) -> Any:
 
 @pipeline.command()
 @_file
-def graph(file: str) -> Any:
-    """The stages, and what flows between them, as text."""
-    lines = []
-    for stage in workspace().pipelines.plan(file).stages:
-        lines.append(f"{stage.stage}  ({stage.notebook}{f', {stage.runs} candidates' if stage.runs > 1 else ''})")
-        lines += [f"    <- {what}" for what in stage.reads]
-        lines += [f"    -> {what}" for what in stage.writes]
-    return "\n".join(lines)
+@params_option
+@click.option("--format", "form", type=click.Choice(["text", "mermaid", "svg"]), default="text", show_default=True)
+@_out
+def graph(file: str, params: tuple[str, ...], form: str, out: str | None) -> Any:
+    """The stages, and what flows between them."""
+    from nbmlops.pipelines.graph import draw
+
+    drawn = draw(workspace().pipelines.plan(file, assignments(params)), form)
+    return _written({f"{Path(file).stem}.{form}": drawn}, out)
+
+
+@pipeline.command()
+@_file
+@click.option("--to", required=True, type=click.Choice(["airflow", "kubernetes", "github-actions", "docker"]))
+@params_option
+@click.option("--image", help="The container image that holds the project (kubernetes).")
+@click.option("--schedule", metavar="CRON", help="When it runs, e.g. '0 6 * * mon-fri'.")
+@click.option("--run", metavar="REF", help="Rebuild this run's environment (docker; default: the one here).")
+@_out
+def export(file: str, to: str, params: tuple[str, ...], out: str | None, **more: str | None) -> Any:
+    """Files for another scheduler, printed or written.
+
+    \b
+    nbmlops pipeline export pipeline.yaml --to airflow -o dags/
+    nbmlops pipeline export pipeline.yaml --to kubernetes --image team/flights:7 --schedule '0 6 * * *' -o k8s/
+    """
+    return _written(workspace().pipelines.export(file, to, assignments(params), **more), out)
 
 
 @pipeline.command()
@@ -107,19 +139,27 @@ def stage() -> None:
 @click.option("--memory", metavar="SIZE", help="Stop when it takes more than e.g. 2GB.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="Also write the executed notebook here.")
 @click.option("--force", is_flag=True, help="Run it also where its earlier result is still right.")
+@click.option("--stage", "name", metavar="NAME", help="The stage to run, where a pipeline file is given.")
 @json_option
-def run_stage(notebook: str, params: tuple[str, ...], output: str | None, force: bool, **given: Any) -> Any:
-    """Execute one notebook with typed parameters; it is kept, pass or fail.
+def run_stage(notebook: str, params: tuple[str, ...], name: str | None, **given: Any) -> Any:
+    """Execute one notebook, or one stage of a pipeline file, with typed parameters; it is kept, pass or fail.
 
     \b
     nbmlops stage run train.ipynb -p max_depth=8 -o executed.ipynb
+    nbmlops stage run pipeline.yaml --stage train -p month=3
     """
     from nbmlops.pipelines import limits
 
+    desk, output, force = workspace().pipelines, given.pop("output"), given.pop("force")
+    if name is not None:
+        if output or any(given.values()):
+            raise click.UsageError(
+                "--timeout, --memory and --output are for a notebook, not for a stage of a file"
+            )
+        return desk.run_one(notebook, name, assignments(params), force=force)
     found, faults = limits.read(given)
     if faults:
         raise InvalidValue.of("limits", [text for _, text in faults], "write times as 20m, sizes as 2GB")
-    desk = workspace().pipelines
     return desk.run_stage(notebook, assignments(params), limits=found, output=output, force=force)
 
 
@@ -142,4 +182,26 @@ def pipelines() -> Any:
     return listing(workspace().pipelines.flows(), "Flows")
 
 
-COMMANDS = (pipeline, stage, pipelines)
+@click.command()
+@_file
+@click.option("--cron", required=True, metavar="CRON", help="When it runs, e.g. '0 6 * * mon-fri', in local time.")
+@click.option("--to", type=click.Choice(["cron", "systemd"]), default="cron", show_default=True)
+@params_option
+@click.option("--install/--print", help="Put it there, or only show it (default).")
+@click.option("--folder", type=click.Path(file_okay=False), help="Where systemd's units go (default: yours).")
+def schedule(file: str, cron: str, to: str, params: tuple[str, ...], install: bool, folder: str | None) -> Any:
+    """Run a pipeline at given times: a line for cron, or a timer for systemd.
+
+    \b
+    nbmlops schedule pipeline.yaml --cron '0 6 * * mon-fri' -p month=3
+    nbmlops schedule pipeline.yaml --cron '*/15 * * * *' --to systemd --install
+    """
+    from nbmlops.pipelines import schedules
+
+    made = workspace().pipelines.schedule(file, cron, assignments(params))
+    if install:
+        return schedules.install(made, to, folder)
+    return made.crontab() if to == "cron" else _written(made.units(), None)
+
+
+COMMANDS = (pipeline, stage, pipelines, schedule)

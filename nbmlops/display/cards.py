@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbmlops import clock
-from nbmlops.display import data, quality, stages
+from nbmlops.display import data, graph, quality, stages
 from nbmlops.display.plain import tree
 from nbmlops.display.sections import (
     STAGE_COLUMNS,
@@ -21,7 +21,7 @@ from nbmlops.display.sections import (
     stage_rows,
     told,
 )
-from nbmlops.display.shape import Block, Card, Column
+from nbmlops.display.shape import Block, Card, Column, Picture
 from nbmlops.records import Finding
 
 MOST_PASSED = 5  # findings that passed and are listed in a promotion's card; of more only the names are told
@@ -196,7 +196,8 @@ def _plan(x: Any) -> Card:
         Column("runs", "runs", "count"),
     )
     rows = [(i, s.stage, s.notebook, s.needs, s.reads, s.writes, s.runs) for i, s in enumerate(x.stages, 1)]
-    return Card("plan", x.name, "", told(("pipeline", x.path, "text")), grid("stages", columns, rows))
+    sections = (Picture(lambda: graph.svg(x)), *grid("stages", columns, rows))
+    return Card("plan", x.name, "", told(("pipeline", x.path, "text")), sections)
 
 
 def _predictions(x: Any) -> Card:

@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from nbmlops.display.plots import Plot
-from nbmlops.display.shape import RIGHT, Block, Card, Column, Grid, cell, tone
+from nbmlops.display.shape import RIGHT, Block, Card, Column, Grid, Picture, cell, tone
 
 
 @functools.cache
@@ -58,7 +58,9 @@ def grid_html(columns: Sequence[Column], rows: Sequence[Sequence[Any]], more: in
     return f'<table class="nbm-grid">{head}<tbody>{body}</tbody></table>{rest}'
 
 
-def _section(section: Grid | Block) -> str:
+def _section(section: Grid | Block | Picture) -> str:
+    if isinstance(section, Picture):
+        return f'<div class="nbm-section">{section.svg()}</div>'
     title = f'<div class="nbm-title">{escape(section.title)}</div>' if section.title else ""
     if isinstance(section, Block):
         return f'<div class="nbm-section">{title}<pre class="nbm-block">{escape(section.text)}</pre></div>'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nbmlops.display.shape import RIGHT, Block, Card, Column, Grid, cell, number
+from nbmlops.display.shape import RIGHT, Block, Card, Column, Grid, Picture, cell, number
 
 
 def one_line(text: str) -> str:
@@ -40,6 +40,8 @@ def card_text(card: Card) -> str:
     width = max((len(label) for label, _, _ in card.facts), default=0)
     lines = [head, *(f"  {label.ljust(width)}  {one_line(cell(value, kind))}" for label, value, kind in card.facts)]
     for section in card.sections:
+        if isinstance(section, Picture):
+            continue
         if section.title:
             lines.append(f"  {section.title}")
         lines += _block(section) if isinstance(section, Block) else _grid(section)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,14 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A drawing, made when HTML is wanted; a text goes without it."""
+
+    svg: Callable[[], str]
+    title: str = ""
+
+
+@dataclass(frozen=True)
 class Card:
     """One record: what it is, its name, a status, facts (label, value, kind), and sections below."""
 
@@ -68,7 +76,7 @@ class Card:
     name: str
     status: str = ""
     facts: tuple[tuple[str, Any, str], ...] = ()
-    sections: tuple[Grid | Block, ...] = ()
+    sections: tuple[Grid | Block | Picture, ...] = ()
 
 
 def number(value: Any) -> str:

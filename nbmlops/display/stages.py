@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from nbmlops.display.sections import grid, told
-from nbmlops.display.shape import Card, Column
+from nbmlops.display.sections import MOST, grid, told
+from nbmlops.display.shape import Block, Card, Column
 
 _PARAMETERS = (
     Column("name", "name", "code"),
@@ -13,7 +14,6 @@ _PARAMETERS = (
     Column("default", "default", "code"),
     Column("help", "what it is"),
 )
-_PLACES = (Column("cell", "cell", "count"), Column("what", "what"))
 
 
 def contract(x: Any) -> Card:
@@ -37,8 +37,15 @@ def contract(x: Any) -> Card:
         facts,
         (
             *grid("parameters", _PARAMETERS[:shown], [row[:shown] for row in rows]),
-            *grid("never the same", _PLACES, x.impure),
-            *grid("known only when it runs", _PLACES, x.dynamic),
+            *_places("never the same", x.impure),
+            *_places("known only when it runs", x.dynamic),
             *grid("packages", (Column("name", "name"), Column("version", "version")), packages),
         ),
     )
+
+
+def _places(title: str, places: Sequence[tuple[int, str]]) -> tuple[Block, ...]:
+    """What is told of cells, in whole lines: a cut one would hide the name that matters."""
+    lines = [f"cell {cell}: {what}" for cell, what in places[:MOST]]
+    lines += [f"… and {len(places) - MOST} more"] if len(places) > MOST else []
+    return (Block(title, "\n".join(lines)),) if lines else ()

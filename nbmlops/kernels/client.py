@@ -20,7 +20,7 @@ from nbmlops.kernels import address, wire
 
 _ANSWER = 10.0  # seconds; a fork takes some hundredths
 _LOG_BYTES = 1_000_000
-_RETRY = 60.0  # seconds until a zygote that failed is tried again; until then kernels start the usual way at once
+_RETRY = 300.0  # seconds until a zygote that failed is tried again; until then kernels start the usual way at once
 _failed: dict[str, tuple[float, str]] = {}  # by key: when, and why
 
 

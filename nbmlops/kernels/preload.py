@@ -19,7 +19,8 @@ from pathlib import Path
 BASE = (
     "zmq", "tornado.ioloop", "tornado.platform.asyncio", "IPython", "ipykernel_launcher", "ipykernel.kernelapp",
     "ipykernel.ipkernel", "ipykernel.debugger", "ipykernel.zmqshell", "ipykernel.comm", "IPython.core.completerlib",
-    "IPython.core.debugger", "IPython.core.oinspect", "IPython.core.history", "IPython.extensions.storemagic",
+    "IPython.core.debugger", "IPython.core.oinspect", "IPython.core.history", "IPython.core.logger",
+    "IPython.extensions.storemagic", "psutil", "sqlite3",
 )  # fmt: skip
 # Each was imported in a zygote, and its process had one thread and no new open file or connection afterwards.
 _SAFE = frozenset(

@@ -20,7 +20,7 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import Float, List, Unicode
 
-from nbmlops.kernels import address, available, client, wire
+from nbmlops.kernels import available, wire
 
 _KNOWN = frozenset({"cwd", "env", "extra_arguments", "independent", "kernel_id", "stderr", "stdout"})
 _POLL = 0.01
@@ -110,17 +110,15 @@ class WarmProvisioner(LocalProvisioner):
         """Start the kernel, warm where that is possible."""
         self.usual = self._unsuited(cmd, kwargs)
         if not self.usual:
-            try:
-                forked = await asyncio.to_thread(self._fork, cmd, dict(kwargs))
-            except client.NoZygote as reason:
-                self.usual = str(reason)
-        if self.usual:
-            self.log.warning("the kernel starts the usual way: %s", self.usual)
-            return await super().launch_kernel(cmd, **kwargs)
-        self.process = cast("Any", forked)
-        self.pid = self.pgid = forked.pid
-        self.cwd = kwargs.get("cwd") or Path.cwd()
-        return self.connection_info
+            found = await asyncio.to_thread(self._fork, cmd, dict(kwargs))
+            if isinstance(found, WarmProcess):
+                self.process = cast("Any", found)
+                self.pid = self.pgid = found.pid
+                self.cwd = kwargs.get("cwd") or Path.cwd()
+                return self.connection_info
+            self.usual = found
+        self.log.warning("the kernel starts the usual way: %s", self.usual)
+        return await super().launch_kernel(cmd, **kwargs)
 
     async def send_signal(self, signum: int) -> None:
         """Signal the kernel's group, unless it has ended: its number may then be another's."""
@@ -148,14 +146,17 @@ class WarmProvisioner(LocalProvisioner):
             return "asked for pipes"
         return ""
 
-    def _fork(self, cmd: list[str], kwargs: dict[str, Any]) -> WarmProcess:
+    def _fork(self, cmd: list[str], kwargs: dict[str, Any]) -> WarmProcess | str:
+        """The kernel's process, or why there is none."""
+        from nbmlops.kernels import address, client  # not to be imported where there is no fork
+
         environment = dict(os.environ if kwargs.get("env") is None else kwargs["env"])
         environment["JPY_PARENT_PID"] = str(os.getpid())  # as jupyter_client does
         cwd = os.path.abspath(os.fspath(kwargs.get("cwd") or os.getcwd()))
         options, arguments = _split(cmd) or ([], [])
         python = shutil.which(os.path.expanduser(cmd[0]), path=environment.get("PATH"))
         if python is None:
-            raise client.NoZygote(f"there is no {cmd[0]}")
+            return f"there is no {cmd[0]}"
         asked = address.wish(os.path.abspath(python), self.preload, environment, cwd=cwd, options=options)
         request = {
             "command": [asked.python, *cmd[1:]],
@@ -165,7 +166,10 @@ class WarmProvisioner(LocalProvisioner):
             "limits": client.limits(),
         }
         with client.opened(cwd, kwargs.get("stdout"), kwargs.get("stderr")) as files:
-            return WarmProcess(*client.ask(asked, request, files, idle=self.idle, patience=self.start_timeout))
+            try:
+                return WarmProcess(*client.ask(asked, request, files, idle=self.idle, patience=self.start_timeout))
+            except client.NoZygote as reason:
+                return str(reason)
 
 
 def _split(cmd: list[str]) -> tuple[list[str], list[str]] | None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.util
 import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.machinery import EXTENSION_SUFFIXES, BuiltinImporter, FrozenImporter, PathFinder
 from pathlib import Path
 
 from nbmlops.notebook.installed import folders, is_installed
@@ -36,6 +35,7 @@ class _Place:
 
 
 _STANDARD = Found()
+_PYTHONS_OWN = (BuiltinImporter, FrozenImporter, PathFinder)
 
 
 @dataclass
@@ -151,11 +151,14 @@ def _read_pth(path: str, _changed: int) -> tuple[str, ...]:
 
 def _through_hooks(name: str) -> _Place | None:
     """An editable installation whose finder is code: asked for the place of the top-level module, which is not run."""
-    with contextlib.suppress(Exception):  # a finder is somebody else's code; what it cannot tell is not known
-        spec = importlib.util.find_spec(name)
-        if spec is not None and not is_installed(str(spec.origin)):
-            origin = spec.origin if spec.has_location else None
-            packages = tuple(map(str, spec.submodule_search_locations or ()))
-            if origin or packages:
-                return _Place(origin, packages)
+    for hook in sys.meta_path:
+        if hook in _PYTHONS_OWN:  # they know this process's path, which is not the kernel's
+            continue
+        with contextlib.suppress(Exception):  # a finder is somebody else's code; what it cannot tell is not known
+            spec = hook.find_spec(name, None)
+            if spec is not None and not is_installed(str(spec.origin)):
+                origin = spec.origin if spec.has_location else None
+                packages = tuple(map(str, spec.submodule_search_locations or ()))
+                if origin or packages:
+                    return _Place(origin, packages)
     return None

@@ -44,7 +44,7 @@ _COMPUTED = Import("", computed=True)
 @functools.lru_cache(1024)
 def statements_of_module(tree: ast.Module) -> tuple[Statement, ...]:
     """Everything that a module imports."""
-    return tuple(statements(tree, scope([tree])))
+    return tuple(statements(tree, scope((tree,))))
 
 
 def statements(tree: ast.Module, names: Scope) -> Iterator[Statement]:

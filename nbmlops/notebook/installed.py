@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbmlops import __version__
-
 if TYPE_CHECKING:
     from importlib import metadata
 
@@ -47,13 +45,17 @@ class Index:
 def versions(top_level_names: Iterable[str]) -> dict[str, str]:
     """Versions of the distributions that provide these modules, and of all they require; ``python`` and ``nbmlops``.
 
-    Requirements count where their markers hold here; those of extras where the extra is asked for. What is not
-    installed is left out. A distribution installed from version control has its commit in its version.
+    Of nbmlops only its own version counts. Requirements count where their markers hold here; those of extras where
+    the extra is asked for. What is not installed is left out. A distribution installed from version control has its
+    commit in its version.
     """
     index = _index(_folders())
     found: dict[str, str] = {}
     done: set[tuple[str, str]] = set()
-    todo = [(name, "") for module in top_level_names for name in index.providers.get(module, ())]
+    names = set(top_level_names)
+    if "nbmlops" in names:  # its version stands for itself; the frames that it hands out are pandas'
+        names = (names - {"nbmlops"}) | {"pandas"}
+    todo = [(name, "") for module in names for name in index.providers.get(module, ())]
     while todo:
         name, extra = todo.pop()
         if (name, extra) in done or name not in index.distributions:
@@ -63,7 +65,8 @@ def versions(top_level_names: Iterable[str]) -> dict[str, str]:
         found[name] = version
         for required, extras in requirements.get(extra, ()):
             todo += [(required, ""), *((required, one) for one in extras)]
-    found |= {"python": platform.python_version(), "nbmlops": __version__}
+    found |= {name: index.distributions[name][0] for name in ("nbmlops",) if name in index.distributions}
+    found["python"] = platform.python_version()
     return dict(sorted(found.items()))
 
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import PurePath
+from types import MappingProxyType
 from typing import Any
+
+from nbmlops.notebook import known
+
+_PLAIN = (str, int, float, date, PurePath)  # what an f-string shows of these is the same in the kernel
 
 
 class Unknown(Exception):
@@ -37,6 +44,12 @@ class Scope:
         Raises:
             Unknown: it depends on something else.
         """
+        try:
+            return self._value(node)
+        except RecursionError:  # a sum of a thousand texts is no name of anything
+            raise Unknown from None
+
+    def _value(self, node: ast.expr) -> Any:
         match node:
             case ast.Constant():
                 return node.value
@@ -45,11 +58,11 @@ class Scope:
             case ast.JoinedStr(values=parts):
                 return "".join(str(self._part(part)) for part in parts)
             case ast.BinOp(left=left, op=operator, right=right):
-                return _combined(self.value(left), operator, self.value(right))
+                return _combined(self._value(left), operator, self._value(right))
             case ast.List(elts=items) | ast.Tuple(elts=items):
-                return [self.value(item) for item in items]
+                return [self._value(item) for item in items]
             case ast.Dict(keys=keys, values=values):
-                return {self._key(key): self.value(value) for key, value in zip(keys, values, strict=True)}
+                return {self._key(key): self._value(value) for key, value in zip(keys, values, strict=True)}
             case ast.Call():
                 return self._called(node)
         raise Unknown
@@ -102,15 +115,15 @@ def _combined(left: Any, operator: ast.operator, right: Any) -> Any:
     raise Unknown
 
 
-def scope(trees: Iterable[ast.AST], variable: Collection[str] = ()) -> Scope:
-    """What the names of these trees stand for. ``variable`` names are no constants, whatever is assigned to them."""
-    trees = list(trees)
-    nodes = [node for tree in trees for node in ast.walk(tree)]
-    found = Scope()
-    for node in nodes:
-        _note_import(node, found.origins)
-    bound = Counter(name for node in nodes for name in _bound(node))
-    assigned = [(target, value) for tree in trees for target, value in _assignments(tree)]
+def scope(
+    trees: tuple[ast.AST, ...], variable: Collection[str] = (), values: Mapping[str, Any] = MappingProxyType({})
+) -> Scope:
+    """What the names of these trees stand for.
+
+    ``variable`` names are no constants, nor what is made of them, but for those in ``values``.
+    """
+    origins, bound, assigned = _facts(trees)
+    found = Scope(dict(origins), {n: v for n, v in values.items() if isinstance(v, _PLAIN)})
     for name, value in assigned:
         if bound[name] != 1 or name in variable:
             continue
@@ -124,6 +137,20 @@ def scope(trees: Iterable[ast.AST], variable: Collection[str] = ()) -> Scope:
     return found
 
 
+_Facts = tuple[dict[str, str], Counter[str], list[tuple[str, ast.expr]]]
+
+
+@functools.lru_cache(256)
+def _facts(trees: tuple[ast.AST, ...]) -> _Facts:
+    """Imported names, how often each name is set, and what is assigned to names at the top."""
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    origins: dict[str, str] = {}
+    for node in nodes:
+        _note_import(node, origins)
+    bound = Counter(name for node in nodes for name in _bound(node))
+    return origins, bound, [pair for tree in trees for pair in _assignments(tree)]
+
+
 def _note_import(node: ast.AST, origins: dict[str, str]) -> None:
     if isinstance(node, ast.Import):
         for alias in node.names:
@@ -131,6 +158,8 @@ def _note_import(node: ast.AST, origins: dict[str, str]) -> None:
             origins[alias.asname or whole] = whole
     elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
         for alias in node.names:
+            if alias.name == "*" and node.module == "nbmlops":
+                origins.update({verb: f"nbmlops.{verb}" for verb in (*known.VERBS, *known.IMPURE_VERBS)})
             origins[alias.asname or alias.name] = f"{node.module}.{alias.name}"
 
 
@@ -149,6 +178,7 @@ def _bound(node: ast.AST) -> Iterator[str]:
             yield name
 
 
+@functools.lru_cache(1024)
 def bound_names(tree: ast.AST) -> set[str]:
     """All names that a tree sets, at any depth."""
     return {name for node in ast.walk(tree) for name in _bound(node)}

@@ -37,8 +37,8 @@ def read_line(text: str) -> Line:
         return Line()
     options, rest = _options(words)
     pair = " ".join(rest[:2])
-    why = known.IMPURE_COMMANDS.get(pair) or known.IMPURE_COMMANDS.get(rest[0] if rest else "") or ""
-    impure = f"{why}: %mlops {pair}" if why else ""
+    said = next((c for c in (pair, rest[0] if rest else "") if c in known.IMPURE_COMMANDS), "")
+    impure = f"{known.IMPURE_COMMANDS[said]}: %mlops {said}" if said else ""
     if rest[:1] in (["snapshot"], ["register"]) or pair == "dataset snapshot":
         return _kept(rest[1:] if rest[0] != "dataset" else rest[2:], rest[0], options)
     command = next((c for c in (pair, rest[0] if rest else "") if c in _READERS), None)

@@ -54,7 +54,7 @@ def scan(cells: Iterable[CodeCell], folder: str | os.PathLike[str], root: str | 
     """Follow every import of the cells through the modules of the project."""
     walk = _Walk(Finder(os.path.abspath(folder), os.path.abspath(root)))
     readable = [(cell.number, cell.tree) for cell in cells if cell.tree is not None]
-    names = scope([tree for _, tree in readable])
+    names = scope(tuple(tree for _, tree in readable))
     for number, tree in readable:
         walk.follow(_Origin(number, walk.finder.folder), list(statements(tree, names)))
     walk.run()

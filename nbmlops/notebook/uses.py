@@ -47,8 +47,8 @@ def uses(document: Mapping[str, Any], values: Mapping[str, Any] | None = None) -
     for cell in cells:
         if cell.tree is not None:
             (parameters if cell.number - 1 == place else others).update(bound_names(cell.tree))
-    names = scope((cell.tree for cell in cells if cell.tree is not None), parameters)
-    names.constants.update({n: v for n, v in (values or {}).items() if n in parameters and n not in others})
+    given = {name: value for name, value in (values or {}).items() if name in parameters and name not in others}
+    names = scope(tuple(cell.tree for cell in cells if cell.tree is not None), parameters, given)
     unread = [(cell.number, "is not Python that can be read here") for cell in cells if cell.tree is None]
     found = found_in(((cell.number, cell.tree) for cell in cells if cell.tree is not None), names)
     return found if not unread else merged(found, Uses(impure=tuple(unread)))
@@ -265,7 +265,7 @@ def _note_ipython(verb: str, arguments: list[Any], notes: _Notes) -> None:
     texts = [argument if isinstance(argument, str) else "" for argument in arguments]
     if verb in {"system", "getoutput", "getoutputs"}:
         fetches = {"curl", "wget"} & set(" ".join(texts).split())
-        notes.impure(f"{'uses the network' if fetches else 'runs a shell command'}: !{' '.join(texts)[:60]}")
+        notes.impure(f"{'uses the network' if fetches else 'runs a command'}: !{' '.join(texts)[:60]}")
     elif verb in {"run_line_magic", "run_cell_magic"} and texts:
         mark = "%" if verb == "run_line_magic" else "%%"
         line = texts[1] if len(texts) > 1 else ""

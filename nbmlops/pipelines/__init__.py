@@ -22,6 +22,7 @@ from nbmlops.notebook.job import Stop
 from nbmlops.pipelines import plan as plans
 from nbmlops.pipelines import progress as displays
 from nbmlops.pipelines import rows, works
+from nbmlops.pipelines.announcing import Announcer
 from nbmlops.pipelines.desks import Desks
 from nbmlops.pipelines.flow import FlowRun, Options, next_event, stage_failed
 from nbmlops.pipelines.limits import Limits
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from nbmlops.datasets import Datasets
     from nbmlops.models import Models
     from nbmlops.pipelines.progress import Progress
+    from nbmlops.pipelines.schedules import Schedule
     from nbmlops.promotion import Promotion
     from nbmlops.runs import Runs
 
@@ -167,6 +169,68 @@ class Pipelines:
             raise stage_failed([(verdict.work.label, stage)])
         return stage
 
+    def run_one(
+        self,
+        path: str | os.PathLike[str],
+        stage: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        force: bool = False,
+        progress: Progress | bool | None = None,
+    ) -> Flow:
+        """Run one stage of a pipeline, with its sweep, on the latest versions of what the others write.
+
+        It is what another scheduler calls, stage by stage. Nothing is promoted, since the stages after it have not run.
+
+        Raises:
+            InvalidValue: listing every fault; nothing was started.
+            StageFailed: it ended with an error; the flow is recorded, and the executed notebook kept.
+        """
+        pipeline = plans.prepare(os.fspath(path), params, stage, self._outside)
+        pipeline = replace(pipeline, spec=replace(pipeline.spec, promote=None))
+        trigger = {"type": "stage", "ref": f"stage:{stage}"}
+        return self._flow(pipeline, Options(force=force, trigger=trigger), progress)
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        to: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        image: str | None = None,
+        schedule: str | None = None,
+        run: str | None = None,
+    ) -> dict[str, str]:
+        """Files for another scheduler, by their names: ``airflow``, ``kubernetes``, ``github-actions`` or ``docker``.
+
+        The store is not asked: the export may be for another one.
+
+        Args:
+            image: the container image that Kubernetes starts.
+            schedule: a cron line.
+            run: whose environment ``docker`` rebuilds; by default that of this process.
+
+        Raises:
+            InvalidValue: listing every fault of the file and the values; or the target lacks something.
+        """
+        from nbmlops.pipelines import exports
+        from nbmlops.runs import origin
+
+        pipeline = plans.prepare(os.fspath(path), params)
+        noted = self.runs.get(run).environment if run is not None else None
+        environment = self.store.blobs.get(noted) if noted else origin.environment()
+        return exports.export(pipeline, to, exports.Order(image, schedule, frozenset(params or ()), environment))
+
+    def schedule(self, path: str | os.PathLike[str], cron: str, params: Mapping[str, Any] | None = None) -> Schedule:
+        """The pipeline at the times of a cron line, for a crontab or for systemd; nothing is installed.
+
+        Raises:
+            InvalidValue: listing every fault of the file and the values, or of the cron line.
+        """
+        from nbmlops.pipelines.schedules import Schedule
+
+        return Schedule.of(plans.prepare(os.fspath(path), params), cron, params or {})
+
     def show_stage(self, notebook: str | os.PathLike[str]) -> StageContract:
         """What a notebook takes, reads, writes and depends on, as its code says it; nothing is executed.
 
@@ -204,19 +268,22 @@ class Pipelines:
     def _attempts(self, work: Work, progress: Progress) -> list[StageRun]:
         """In a thread, so that this one shows progress and takes Ctrl-C."""
         events: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        stop = Stop()
+        stop, others = Stop(), Announcer(self._desks, {work.stage: work.path})
         runner = StageRunner(self._desks, self.context(), events.put)
         with ThreadPoolExecutor(1, thread_name_prefix="nbmlops-stage") as pool:
             future = pool.submit(runner.attempts, work, stop)
             future.add_done_callback(events.put)
             try:
                 while (event := next_event(events)) is None or isinstance(event, dict):
-                    with contextlib.suppress(Exception):  # a broken progress display must never fail a stage
-                        if event:
+                    if event:
+                        others(event)
+                        with contextlib.suppress(Exception):  # a broken progress display must never fail a stage
                             progress(event)
             except BaseException:  # Ctrl-C: the kernel is ended and the run recorded before it is raised again
                 stop.set()
                 raise
+            finally:
+                others.close()
         return future.result()
 
     def flows(self, limit: int = 100) -> list[Flow]:

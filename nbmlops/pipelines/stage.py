@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from nbmlops import clock, secrets
+from nbmlops import clock, kernels, secrets, settings
 from nbmlops.context import Context
 from nbmlops.errors import NbmlopsError
 from nbmlops.notebook import masking, parameters, types
@@ -274,7 +274,9 @@ class StageRunner:
         variables = {"NBMLOPS_STORE": self.store.url, "NBMLOPS_ARTIFACTS": artifacts, **context.to_environment()}
         if work.threads and "OMP_NUM_THREADS" not in os.environ:
             # OpenMP threads that outnumber the processors wait for each other by spinning: far slower than fewer.
-            variables["OMP_NUM_THREADS"] = str(work.threads)
+            # A warm kernel takes the number of BLAS for all, and only that may differ between kernels of one zygote.
+            warm = not kernels.available() and settings.value("kernel") != "cold" and not work.kernel
+            variables["OPENBLAS_NUM_THREADS" if warm else "OMP_NUM_THREADS"] = str(work.threads)
         return variables
 
     def _update(self, run_id: str, **values: Any) -> None:

@@ -23,6 +23,8 @@ from nbmlops.records import StageRun
 from nbmlops.refs import parse
 
 WAITS = "waits"
+# These load or write model packages, and skops looks at all of scikit-learn when it is imported: two seconds.
+_PACKAGING = frozenset({"register_model", "log_model", "load_model", "predict"})
 States = dict[str, tuple[str, tuple[str, ...]]]
 
 
@@ -140,6 +142,10 @@ def _state(name: str, verdicts: list[Verdict], awaited: list[str]) -> tuple[str,
     return stale[0].state, tuple(why)
 
 
+def _last(node: ast.Name | ast.Attribute) -> str:
+    return node.id if isinstance(node, ast.Name) else node.attr
+
+
 def preload(documents: Iterable[tuple[bytes, str]]) -> tuple[str, ...]:
     """What these notebooks (bytes and name) import and a warm kernel may have imported already."""
     found = {"nbmlops"}
@@ -152,4 +158,6 @@ def preload(documents: Iterable[tuple[bytes, str]]) -> tuple[str, ...]:
                     found |= {alias.name for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                     found.add(node.module)
+                elif isinstance(node, ast.Name | ast.Attribute) and _last(node) in _PACKAGING:
+                    found.add("skops.io")
     return tuple(kernels.preloadable(found))

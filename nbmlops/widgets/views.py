@@ -10,7 +10,7 @@ import numpy as np
 
 from nbmlops.display import cards
 from nbmlops.display.listing import Listing, table_of
-from nbmlops.display.shape import Block, Column, Grid
+from nbmlops.display.shape import Block, Column, Grid, Picture
 from nbmlops.records import plain
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def card_payload(record: Any) -> dict[str, Any]:
         "name": card.name,
         "status": card.status,
         "facts": [[label, plain(value), kind] for label, value, kind in card.facts],
-        "sections": [_section(s) for s in card.sections],
+        "sections": [_section(s) for s in card.sections if not isinstance(s, Picture)],
     }
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from warm_kernel import Kernel
 
-from kernels.conftest import Kernel
 from nbmlops import kernels
 
 Starts = Callable[..., Kernel]
@@ -106,7 +106,7 @@ def test_a_killed_zygote_is_a_death_of_its_kernels(kernel: Starts) -> None:
 
 MANAGER = """
 import os, sys, time
-from kernels.conftest import Kernel
+from warm_kernel import Kernel
 one = Kernel([])
 assert one.usual == "", one.usual
 if os.fork() == 0:  # holds the connection open, as a pool of workers would
@@ -118,13 +118,8 @@ time.sleep(60)
 
 def test_a_killed_manager_takes_its_kernel_along_and_no_other(kernel: Starts) -> None:
     one = kernel([])
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
-    environment.pop("MPLBACKEND")
-    environment["PYTHONPATH"] = os.environ.get("PYTHONPATH", "")
-    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})" + MANAGER
-    manager = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
-    )
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})" + MANAGER
+    manager = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         assert manager.stdout is not None
         pid, zygote = map(int, manager.stdout.readline().split())

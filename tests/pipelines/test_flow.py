@@ -188,7 +188,7 @@ def test_a_flow_in_order_with_pins(ws: Workspace, tmp_path: Path) -> None:
     assert f"5 {{'dataset:raw': 2}} {tmp_path}/sub" in printed(ws, flow.stages[0].run_id)
     assert f"train {flow.flow_id} tester" in printed(ws, flow.stages[1].run_id)
     assert flow.trigger == {"type": "alert", "ref": "x"}
-    assert {e["type"] for e in events} == {"flow", "stage", "cell"}
+    assert {e["type"] for e in events} == {"flow", "stage", "cell", "output"}
     assert ws.pipelines.get("demo") == ws.pipelines.get(flow.ref) == ws.pipelines.flows()[0] == flow
     assert ws.runs.get(flow.stages[0].ref).experiment == "demo"
     json.dumps(flow.to_dict())

@@ -124,7 +124,7 @@ class _Execution:
             if saving and self.saver:
                 saving.cancel()
                 await self.saver.end()
-            await self.kernel.close()
+            await self.kernel.close(self.client.kc)
             self.peak = self.kernel.peak
             if self.client.kc is not None:
                 self.client.kc.stop_channels()
@@ -144,6 +144,7 @@ class _Execution:
             if kernel.watch and kernel.watch.exceeded:
                 raise await kernel.death(None) from error
             raise Ended("DIED", "KernelDied", f"the kernel did not start: {error}", kernel.last_words()) from error
+        kernel.ipython = info["content"].get("implementation") == "ipython"
         self.nb.metadata["language_info"] = info["content"]["language_info"]
 
     async def _info(self) -> Any:

@@ -35,6 +35,7 @@ class Kernel:
         self.job = job
         self.kill = False  # whether it has shown that asking it is no use
         self.wait = SHUTDOWN
+        self.ipython = False
         self.watch: Watch | None = None
         self.peak: int | None = None
         self.oom_files: list[Path] = []
@@ -99,7 +100,20 @@ class Kernel:
             return Ended("DIED", "OutOfMemory", message, self.last_words())
         return Ended("DIED", "KernelDied", f"the kernel died{where}{_why(code, seen)}", self.last_words())
 
-    async def close(self) -> None:
+    async def _ask_to_end(self, client: Any) -> None:
+        """Ask for the end; not with ``shutdown_kernel``, which interrupts first and looks only ten times a second.
+
+        An IPython kernel is asked where it takes its cells. ipykernel 7's control thread still flushes its output when
+        the main thread already ends what it flushes into: 1 in 25 kernels then hung until SIGTERM, 7.5 s later.
+        """
+        if client is None or not self.ipython:
+            await self.km.request_shutdown()
+            return
+        client.shell_channel.send(client.session.msg("shutdown_request", {"restart": False}))
+        if self.km.provisioner is not None:
+            await self.km.provisioner.shutdown_requested()
+
+    async def close(self, client: Any = None) -> None:
         """End the kernel: politely, so that it can write what it still holds, unless it is past that.
 
         ``wait`` seconds in all: it is asked, told with SIGTERM at half of them, and killed.
@@ -111,8 +125,7 @@ class Kernel:
             if self.km.has_kernel and self.kill:
                 await self.km.shutdown_kernel(now=True)
             elif self.km.has_kernel:
-                # Not shutdown_kernel: it would interrupt first, and look only ten times a second.
-                await self.km.request_shutdown()
+                await self._ask_to_end(client)
                 await self.km.finish_shutdown(waittime=self.wait, pollinterval=0.02)
         finally:
             await self.km.cleanup_resources()
