@@ -1,7 +1,7 @@
 """A pipeline of three quick stages, a process that runs it when it is told to, and the processes it is made of.
 
 Run as a script it imports what a flow needs and says ``ready``; then each line of JSON on its standard input is one
-flow, run in a fork of it: it says the fork's process id, and when that has ended how. So a flow starts at once, and 50 of
+flow, run in a fork of it: it says the fork's process id, and how that has ended. So a flow starts at once, and 50 of
 them cost no 50 imports.
 """
 

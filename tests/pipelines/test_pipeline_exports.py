@@ -239,7 +239,8 @@ def test_mermaid_and_svg_take_names_as_text() -> None:
     lines = draw(plan(), "mermaid").splitlines()
     node = re.compile(r'    n\d+(\["|\[\("|\{\{")[\w #;.,:/@+()<>-]*("\]|"\)\]|"\}\})')
     assert lines[0] == "flowchart LR"
-    assert all(node.fullmatch(line) or re.fullmatch(r"    n\d+ -\.?->? n\d+", line) for line in lines[1:]), lines
+    edge = re.compile(r"    n\d+ -\.?->? n\d+|    classDef \w+ [\w#:,-]+|    class n\d+(,n\d+)* \w+")
+    assert all(node.fullmatch(line) or edge.fullmatch(line) for line in lines[1:]), lines
     svg = draw(plan(), "svg")
     root = ET.fromstring(svg)
     texts = [e.text or "" for e in root.iter("{http://www.w3.org/2000/svg}title")]
