@@ -79,7 +79,8 @@ def _became(event: Event) -> str:
     status = event["status"]
     if status == REUSED:
         count, of = event.get("count", 1), event.get("of", 1)
-        return f"{count} of {of} fresh, reused" if count > 1 else "fresh, reused"
+        some = f"{count} of {of}" if count < of else f"all {count}"
+        return f"{some} fresh, reused" if count > 1 else "fresh, reused"
     again = f", attempt {event['attempt']}" if event.get("attempt", 1) > 1 else ""
     took = f" in {clock.duration(event['seconds'])}" if "seconds" in event and status != "SKIPPED" else ""
     reason = f": {_one_line(event['reason'])}" if event.get("reason") else ""
