@@ -6,6 +6,7 @@ Only the standard library: the jobs of every side, in whatever environment, use 
 from __future__ import annotations
 
 import json
+import time
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,17 @@ _STAGE = (
     "figure, axes = plt.subplots()\naxes.hist(chance, 20)\nplt.show()",
 )
 _QUICK = ("import random", "draw = random.Random(seed)\nsum(draw.random() for _ in range(1000))")
-# Each execution leaves a line, so that one that was not needed can be told; and says what memory its kernel took.
+# Each execution leaves a line, so that one that was not needed can be told, and says what its kernel took. This is
+# how kernels that are no children of the measuring process, since they were forked elsewhere, are measured too.
 _TRACE = """
-import json
+import json, time
+_cpu = time.process_time()
 with open("executions", "a") as _file:
-    _file.write(f"{seed}\\n")
+    _file.write(f"{_cpu}\\n")
 _lines = [line.split() for name in ("status", "smaps_rollup") for line in open(f"/proc/self/{name}")]
 _kib = {words[0]: int(words[1]) for words in _lines if len(words) == 3 and words[2] == "kB"}
-print(json.dumps({"peak": _kib["VmHWM:"] / 1000, "own": (_kib["Private_Clean:"] + _kib["Private_Dirty:"]) / 1000}))
+_own = _kib["Private_Clean:"] + _kib["Private_Dirty:"]
+print(json.dumps({"cpu": _cpu, "peak": _kib["VmHWM:"] / 1000, "own": _own / 1000}))
 """.strip()
 
 
@@ -54,27 +58,31 @@ def write(path: Path, quick: bool = False) -> str:
     return str(path)
 
 
-def executions(folder: Path) -> int:
-    """How often the notebook was executed in this folder."""
-    file = folder / "executions"
-    return len(file.read_text().splitlines()) if file.exists() else 0
+def executions() -> list[float]:
+    """The processor seconds of each kernel that has executed the notebook in this folder, up to its last cell."""
+    file = Path("executions")
+    return [float(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def split(executed: bytes | str, began: float, ended: float) -> dict[str, float]:
+def split(executed: bytes, began: float, clock: float) -> dict[str, float]:
     """What one execution cost, from its notebook and the times around it.
 
     Seconds ``before`` its first cell, in its ``cells`` and ``after`` its last one, by the times that papermill's
     engines write into the cells; and the megabytes that its kernel took at its ``peak`` and had for its ``own`` at its
-    end, not shared with the process that it was forked from.
+    end, not shared with the process that it was forked from. ``cpu`` are processor seconds of this process since
+    ``clock`` and of the kernel.
     """
+    ended, cpu = time.time(), time.process_time() - clock
     cells = [cell for cell in json.loads(executed)["cells"] if cell["cell_type"] == "code"]
     times = [cell["metadata"]["papermill"] for cell in cells]
     first = min(_seconds(t["start_time"]) for t in times if t["start_time"])
     last = max(_seconds(t["end_time"]) for t in times if t["end_time"])
-    return {"before": first - began, "cells": last - first, "after": ended - last, **_memory(cells[-1])}
+    told = _told(cells[-1])
+    spent = {"wall": ended - began, "before": first - began, "cells": last - first, "after": ended - last}
+    return {**spent, **told, "cpu": cpu + told["cpu"]}
 
 
-def _memory(cell: dict[str, Any]) -> dict[str, float]:
+def _told(cell: dict[str, Any]) -> dict[str, float]:
     (said,) = (output["text"] for output in cell["outputs"] if output.get("name") == "stdout")
     return json.loads("".join(said))
 

@@ -28,11 +28,9 @@ def stage(quick: bool, repeats: int) -> dict[str, float]:
     notebook = notebooks.write(Path("stage.ipynb"), quick)
     found = []
     for seed in range(repeats + 1):
-        began = time.time()
-        with Meter() as spent:
-            output = _execute(notebook, seed)
-        ended = time.time()
-        found.append({**spent.costs(), **notebooks.split(Path(output).read_bytes(), began, ended)})
+        began, clock = time.time(), time.process_time()
+        output = _execute(notebook, seed)
+        found.append(notebooks.split(Path(output).read_bytes(), began, clock))
     first, *rest = found
     return {"first": first["wall"]} | {key: statistics.median(costs[key] for costs in rest) for key in rest[0]}
 
@@ -46,14 +44,17 @@ def sweep(quick: bool, candidates: int, way: str) -> dict[str, float]:
         with Meter() as spent:
             for seed in seeds:
                 _execute(notebook, seed)
-        return spent.costs()
+        return _swept(spent, candidates)
     kind: type[Executor] = ThreadPoolExecutor if way == "threads" else ProcessPoolExecutor
     with kind(WORKERS) as pool:
         list(pool.map(_execute, [notebook] * WORKERS, range(candidates + 1, candidates + 1 + WORKERS)))
         with Meter() as spent:
             list(pool.map(_execute, [notebook] * candidates, seeds))
-    assert notebooks.executions(Path()) == candidates + 1 + WORKERS
-    return spent.costs()
+    return _swept(spent, candidates)
+
+
+def _swept(spent: Meter, candidates: int) -> dict[str, float]:
+    return {"wall": spent.wall, "cpu": sum(notebooks.executions()[-candidates:])}
 
 
 JOBS = {job.__name__: job for job in (stage, sweep)}

@@ -64,7 +64,7 @@ def stage(bench: Bench) -> list[Row]:
         row("  before its first cell: the kernel starts", "before"),
         row("  its cells", "cells"),
         row("  after its last cell: all is kept", "after"),
-        row("  processor time of this process", "cpu"),
+        row("  processor time, of the kernel too", "cpu"),
         row("  the first one in a process", "first"),
         row("  memory of its kernel, at its peak", "peak", "MB"),
         row("  memory that its kernel alone has, at its end", "own", "MB"),
@@ -82,7 +82,12 @@ def sweep(bench: Bench) -> list[Row]:
     title = f"a sweep of {bench.sizes.candidates} of them, two at a time"
     best = min((costs["wall"] for costs in peers.values()), default=None)
     beside = [Row(f"  beside papermill {WAYS[way]}", ours["wall"], "s", None, c["wall"]) for way, c in peers.items()]
-    return [Row(f"{title}  |  the peer's best", ours["wall"], "s", 5, best), *beside]
+    return [
+        Row(f"{title}  |  the peer's best", ours["wall"], "s", 5, best),
+        *beside,
+        Row("  processor time of its kernels", ours["cpu"], "s", None, peers.get("row", {}).get("cpu")),
+        Row("  the first sweep of a process, of two", ours["first"], "s"),
+    ]
 
 
 def fresh(bench: Bench) -> list[Row]:

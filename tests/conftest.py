@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nbmlops import kernels
 from nbmlops.context import Context, hostname
 from nbmlops.store import Store, open_store
 from nbmlops.workspace import Workspace
 
 os.environ.setdefault("MPLBACKEND", "agg")
+# One folder for the sockets of warm kernels, also where several processes share the tests: they then share zygotes too.
+_FIRST = "NBMLOPS_TESTS_RUNTIME" not in os.environ
+if _FIRST:
+    os.environ["NBMLOPS_TESTS_RUNTIME"] = tempfile.mkdtemp(prefix="nbmlops-tests-")
+    os.environ["JUPYTER_RUNTIME_DIR"] = os.environ["NBMLOPS_TESTS_RUNTIME"]
+_RUNTIME = os.environ["NBMLOPS_TESTS_RUNTIME"]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """No process that waits for kernels outlives the tests."""
+    if _FIRST:
+        kernels.stop_all(_RUNTIME)
+        shutil.rmtree(_RUNTIME, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

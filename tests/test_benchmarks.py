@@ -61,6 +61,7 @@ STAGE_ROWS = (
     "after its last cell: all is kept",
     "memory that its kernel alone has, at its end",
     "a sweep of 2 of them, two at a time",
+    "processor time, of the kernel too",
     "beside papermill in a row",
     "beside papermill two at a time, threads",
     "beside papermill two at a time, processes",

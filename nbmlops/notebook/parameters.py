@@ -13,15 +13,17 @@ import json
 import os
 import re
 import tokenize
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+from nbmlops import secrets
 from nbmlops.errors import InvalidValue, NotFound, StoreFault
 from nbmlops.notebook import enums, types
 from nbmlops.notebook.types import ANY, Mismatch, Text, Type
+from nbmlops.secrets import Reference
 
 TAG, INJECTED = "parameters", "injected-parameters"
 _MAGIC = re.compile(r"^(\s*)([%!?].*)$", re.MULTILINE)
@@ -29,7 +31,10 @@ _MAGIC = re.compile(r"^(\s*)([%!?].*)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter. ``default`` is its value where that is a literal; ``source`` its code, None without a default."""
+    """One parameter. ``default`` is its value where that is a literal; ``source`` its code, None without a default.
+
+    ``fault`` says what is wrong with the default, if it counts.
+    """
 
     name: str
     type: Type
@@ -37,6 +42,7 @@ class Parameter:
     source: str | None = None
     literal: bool = False
     help: str = ""
+    fault: str = ""
 
     @property
     def required(self) -> bool:
@@ -67,10 +73,16 @@ class Parameters:
                 typed[name] = types.convert(self.items[name].type, value)
             except Mismatch as error:
                 faults.append(f"{name}: {error}")
-        faults += [
-            f"{p.name}: a {p.type} is required" for p in self.items.values() if p.required and p.name not in values
-        ]
-        return typed, faults
+        for p in self.items.values():
+            if p.name in values:
+                continue
+            if p.required:
+                faults.append(f"{p.name}: a {p.type} is required")
+            elif p.fault:
+                faults.append(f"{p.name}: {p.fault}")
+            elif isinstance(p.default, Reference):  # given, so that a plain "env:NAME" becomes a Secret in the kernel
+                typed[p.name] = p.default
+        return typed, [*faults, *_unresolved(typed)]
 
     def coerce(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The given values with their types.
@@ -241,16 +253,49 @@ def _parameter(
     if value is None:
         return Parameter(name, kind, help=help_text)
     default, literal = _evaluate(value)
+    if types.has_secret(kind) or _maker(value) is Reference:
+        return _secret(name, kind if annotation is not None else Type("secret"), value, help_text)
     if annotation is None and literal:
         kind = types.of_value(default)
     return Parameter(name, kind, default, ast.unparse(value), literal, help_text)
 
 
+def _secret(name: str, kind: Type, value: ast.expr, help_text: str) -> Parameter:
+    """A default that is a value in place of a reference is a fault, and is shown nowhere."""
+    default, literal = _evaluate(value)
+    wrong = _maker(value) is Reference and not literal and all(isinstance(a, ast.Constant) for a in value.args)  # type: ignore[attr-defined]
+    try:
+        default = types.convert(kind, default) if literal else None
+    except Mismatch:
+        wrong = True
+    if wrong:
+        fault = "its default is not env:NAME or file:PATH (and is not shown)"
+        return Parameter(name, kind, source="(not shown)", help=help_text, fault=fault)
+    return Parameter(name, kind, default, ast.unparse(value), literal, help_text)
+
+
+def _unresolved(typed: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name}: {fault}"
+        for name, value in typed.items()
+        for reference in secrets.references(value)
+        if (fault := secrets.fault(reference))
+    ]
+
+
+_MAKERS: dict[str, Callable[..., Any]] = {"date": date, "datetime": datetime, "Path": Path, "Secret": Reference}
+
+
+def _maker(node: ast.expr) -> Callable[..., Any] | None:
+    called = isinstance(node, ast.Call) and not node.keywords
+    return _MAKERS.get(ast.unparse(node.func).rpartition(".")[2]) if called else None  # type: ignore[attr-defined]
+
+
 def _evaluate(node: ast.expr) -> tuple[Any, bool]:
-    """The value of a literal, or of a date or path made of literals, and whether it is one."""
+    """The value of a literal, or of a date, path or secret made of literals, and whether it is one."""
     try:
         if isinstance(node, ast.Call) and not node.keywords:
-            maker = {"date": date, "datetime": datetime, "Path": Path}.get(ast.unparse(node.func).rpartition(".")[2])
+            maker = _maker(node)
             return (maker(*map(ast.literal_eval, node.args)), True) if maker else (None, False)
         return ast.literal_eval(node), True
     except (ValueError, TypeError, SyntaxError):

@@ -6,6 +6,7 @@ Nothing of the notebook is executed: an annotation is read as syntax, and one th
 from __future__ import annotations
 
 import ast
+import contextlib
 import math
 import operator
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from typing import Any
 import yaml
 
 from nbmlops import lazy
+from nbmlops.secrets import Reference, Secret
 
 
 class Text(str):
@@ -65,6 +67,7 @@ _PLAIN = {
     "int": "int", "float": "float", "str": "str", "bool": "bool", "list": "list", "List": "list", "Sequence": "list",
     "dict": "dict", "Dict": "dict", "Mapping": "dict", "tuple": "tuple", "Tuple": "tuple", "set": "set", "Set": "set",
     "datetime": "datetime", "date": "date", "Path": "Path", "PurePath": "Path", "None": "None", "NoneType": "None",
+    "Secret": "secret",
 }  # fmt: skip
 
 
@@ -119,6 +122,8 @@ def _union(*members: Type) -> Type:
 
 def of_value(value: Any) -> Type:
     """The type a default stands for; None stands for any."""
+    if isinstance(value, Reference):
+        return Type("secret")
     for kind in (bool, int, float, str, list, dict, tuple, set, datetime, date):
         if isinstance(value, kind):
             return Type(kind.__name__)
@@ -133,10 +138,19 @@ def convert(kind: Type, value: Any) -> Any:
     """
     if lazy.is_instance(value, "numpy", "generic"):
         value = value.item()
+    if isinstance(value, Secret | Reference) and not has_secret(kind) and kind != ANY:
+        raise Mismatch(f"a Secret does not fit {kind}; annotate the parameter as nbmlops.Secret")
     return _CONVERT[kind.name](kind, value)
 
 
+def has_secret(kind: Type) -> bool:
+    """Whether a value of this type may be, or hold, a secret."""
+    return kind.name == "secret" or any(isinstance(a, Type) and has_secret(a) for a in kind.args)
+
+
 def _wrong(kind: Type, value: Any) -> Mismatch:
+    if has_secret(kind):  # it may be the secret itself
+        return Mismatch(f"what was given (it is not shown) is not a {kind}; a secret is named by env:NAME or file:PATH")
     shown = repr(str(value) if isinstance(value, Text) else value)
     return Mismatch(
         f"{shown if len(shown) <= 60 else shown[:57] + '…'} is not {'an' if str(kind)[0] in 'aio' else 'a'} {kind}"
@@ -154,9 +168,16 @@ def _parsed(value: Any) -> Any:
 
 
 def _any(kind: Type, value: Any) -> Any:
-    parsed = _parsed(value)
+    parsed = Reference(value) if isinstance(value, Secret) else _parsed(value)
     to_code(parsed)
     return parsed
+
+
+def _secret(kind: Type, value: Any) -> Reference:
+    try:
+        return Reference(value)
+    except ValueError:
+        raise _wrong(kind, value) from None
 
 
 def _none(kind: Type, value: Any) -> None:
@@ -276,6 +297,10 @@ def _choice(kind: Type, value: Any) -> Choice:
 
 
 def _alternatives(kind: Type, value: Any) -> Any:
+    if has_secret(kind) and isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = Reference(value)
+            return next(convert(m, value) for m in kind.args if m.name == "secret")
     for (
         member
     ) in kind.args:  # a member that takes the value unchanged goes first, so that 3 stays an int in float | int
@@ -327,7 +352,7 @@ def _path(kind: Type, value: Any) -> PurePath:
 _CONVERT: dict[str, Callable[[Type, Any], Any]] = {
     "any": _any, "enum": _choice, "None": _none, "int": _integer, "float": _number, "bool": _boolean, "str": _string,
     "list": _sequence, "tuple": _sequence, "set": _sequence, "dict": _mapping, "literal": _literal,
-    "union": _alternatives, "datetime": _moment, "date": _day, "Path": _path,
+    "union": _alternatives, "datetime": _moment, "date": _day, "Path": _path, "secret": _secret,
 }  # fmt: skip
 
 
@@ -337,6 +362,8 @@ def to_code(value: Any) -> str:
     Raises:
         Mismatch: the value has a type that cannot be written as code.
     """
+    if isinstance(value, Secret | Reference):
+        return f'__import__("nbmlops").Secret({str(Reference(value))!r})'
     if isinstance(value, Choice):
         return f"{value.enumeration}.{value.member}"
     if isinstance(value, Enum):  # the kernel does not know its class
@@ -367,7 +394,9 @@ def to_code(value: Any) -> str:
 
 
 def to_json(value: Any) -> Any:
-    """The value as JSON can carry it: dates as ISO text, paths as text, NaN and infinities as text."""
+    """The value as JSON can carry it: dates as ISO text, paths, NaN and infinities as text, secrets as references."""
+    if isinstance(value, Secret | Reference):
+        return str(Reference(value))
     if isinstance(value, Choice | Enum):
         return to_json(value.value)
     if isinstance(value, date):

@@ -22,6 +22,7 @@ from nbmlops.notebook.job import Stop
 from nbmlops.pipelines import plan as plans
 from nbmlops.pipelines import progress as displays
 from nbmlops.pipelines import rows, works
+from nbmlops.pipelines.announcing import Announcer
 from nbmlops.pipelines.desks import Desks
 from nbmlops.pipelines.flow import FlowRun, Options, next_event, stage_failed
 from nbmlops.pipelines.limits import Limits
@@ -267,19 +268,22 @@ class Pipelines:
     def _attempts(self, work: Work, progress: Progress) -> list[StageRun]:
         """In a thread, so that this one shows progress and takes Ctrl-C."""
         events: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        stop = Stop()
+        stop, others = Stop(), Announcer(self._desks, {work.stage: work.path})
         runner = StageRunner(self._desks, self.context(), events.put)
         with ThreadPoolExecutor(1, thread_name_prefix="nbmlops-stage") as pool:
             future = pool.submit(runner.attempts, work, stop)
             future.add_done_callback(events.put)
             try:
                 while (event := next_event(events)) is None or isinstance(event, dict):
-                    with contextlib.suppress(Exception):  # a broken progress display must never fail a stage
-                        if event:
+                    if event:
+                        others(event)
+                        with contextlib.suppress(Exception):  # a broken progress display must never fail a stage
                             progress(event)
             except BaseException:  # Ctrl-C: the kernel is ended and the run recorded before it is raised again
                 stop.set()
                 raise
+            finally:
+                others.close()
         return future.result()
 
     def flows(self, limit: int = 100) -> list[Flow]:

@@ -17,6 +17,7 @@ from nbmlops import clock, secrets
 from nbmlops.context import Context
 from nbmlops.errors import Blocked, NotFound, StageFailed
 from nbmlops.pipelines import executors, rows
+from nbmlops.pipelines.announcing import of_flow
 from nbmlops.pipelines.candidates import Candidate, resolve
 from nbmlops.pipelines.contracted import VIOLATED
 from nbmlops.pipelines.desks import Desks
@@ -63,6 +64,8 @@ class FlowRun:
         self.sweeps: dict[str, Sweep] = {}
         self.pending: dict[Future[list[StageRun]], tuple[str, int, Execution]] = {}
         self._looked = 0.0
+        notebooks = {name: stage.path for name, stage in pipeline.stages.items()}
+        self.others = of_flow(desks, self.flow_id, pipeline.spec.name, (pipeline.spec.path, notebooks))
         self.preload = preload((stage.document, stage.notebook) for stage in pipeline.stages.values())
         self.failed: list[tuple[str, StageRun]] = []
         where = {"host": context.host, "pid": os.getpid(), "pid_namespace": pid_namespace()}
@@ -127,6 +130,7 @@ class FlowRun:
         ended = {"status": status, "error": error, "decision": decision}
         self._update(**ended, outputs=self.outputs, ended_at=clock.now())
         self._tell({"type": "flow", "flow_id": self.flow_id, "name": self.pipeline.spec.name, **ended})
+        self.others.close()
 
     def _update(self, **values: Any) -> None:
         with self.desks.store.write() as db:
@@ -139,6 +143,7 @@ class FlowRun:
         return fault
 
     def _tell(self, event: dict[str, Any]) -> None:
+        self.others(event)
         try:
             self.progress(event)
         except Exception:  # a broken progress display must never fail a flow, so it is only given up

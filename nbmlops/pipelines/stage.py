@@ -273,8 +273,8 @@ class StageRunner:
         artifacts = root if "://" in root else os.path.abspath(root)
         variables = {"NBMLOPS_STORE": self.store.url, "NBMLOPS_ARTIFACTS": artifacts, **context.to_environment()}
         if work.threads and "OMP_NUM_THREADS" not in os.environ:
-            # OpenMP threads that outnumber the processors wait for each other by spinning: far slower than fewer. A warm
-            # kernel takes the number of BLAS for all, and only that may differ between kernels of one zygote.
+            # OpenMP threads that outnumber the processors wait for each other by spinning: far slower than fewer.
+            # A warm kernel takes the number of BLAS for all, and only that may differ between kernels of one zygote.
             warm = not kernels.available() and settings.value("kernel") != "cold" and not work.kernel
             variables["OPENBLAS_NUM_THREADS" if warm else "OMP_NUM_THREADS"] = str(work.threads)
         return variables

@@ -11,7 +11,7 @@ import pytest
 
 from nbmlops.errors import InvalidValue, NotFound
 from nbmlops.notebook.types import Text
-from nbmlops.pipelines import limits, plan, spec
+from nbmlops.pipelines import candidates, limits, plan, spec
 from nbmlops.workspace import Workspace
 
 
@@ -187,10 +187,13 @@ def test_substitution_keeps_types_and_goes_deep() -> None:
     found: list[str] = []
     values = {"n": 3, "l": [1], "s": "x"}
     given = {"a": "${params.n}", "b": ["${ params.l }", "v${params.n}-${params.s}"], "c": 4}
-    assert plan.substitute(given, values, found, "p") == {"a": 3, "b": [[1], "v3-x"], "c": 4}
+    assert candidates.substitute(given, values, found, "p") == {"a": 3, "b": [[1], "v3-x"], "c": 4}
     assert found == []
-    plan.substitute("${env.HOME} ${params.q}", values, found, "p")
-    assert found == ["p: ${env.HOME} is not known; write ${params.NAME} or ${stages.STAGE.NAME}", "p: the pipeline has no parameter 'q'"]
+    candidates.substitute("${env.HOME} ${params.q}", values, found, "p")
+    assert found == [
+        "p: ${env.HOME} is not known; write ${params.NAME} or ${stages.STAGE.NAME}",
+        "p: the pipeline has no parameter 'q'",
+    ]
 
 
 def test_candidates_are_checked_one_by_one(tmp_path: Path) -> None:
