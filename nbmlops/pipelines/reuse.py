@@ -212,7 +212,7 @@ class Reuse:
             any_ = same or db.execute(query.limit(1)).all()
         same = [row for row in same if row.facts.get("notebook") == now["notebook"]] or same
         if not same:
-            return [f"{work.label} was not run before"] if any_ else ["never run"]
+            return ["not run before"] if any_ else ["never run"]
         last = same[0]
         finished = next((row for row in same if row.status == "FINISHED"), None)
         ended = [] if last.status == "FINISHED" else [f"its last run {_ENDED.get(last.status, last.status.lower())}"]
