@@ -153,9 +153,7 @@ def run_stage(notebook: str, params: tuple[str, ...], name: str | None, **given:
     desk, output, force = workspace().pipelines, given.pop("output"), given.pop("force")
     if name is not None:
         if output or any(given.values()):
-            raise click.UsageError(
-                "--timeout, --memory and --output are for a notebook, not for a stage of a file"
-            )
+            raise click.UsageError("--timeout, --memory and --output are for a notebook, not for a stage of a file")
         return desk.run_one(notebook, name, assignments(params), force=force)
     found, faults = limits.read(given)
     if faults:
