@@ -39,7 +39,7 @@ def plan(x: Any) -> Card:
         Column("writes", "writes", "code"),
         Column("notebook", "notebook"),
     )
-    rows = [(i, s.stage, s.state, s.runs, s.needs, s.reads, s.writes, s.notebook) for i, s in enumerate(x.stages, 1)]
+    rows = [(i, s.stage, s.state, s.runs, s.needs, s.reads, s.writes, _notebook(s)) for i, s in enumerate(x.stages, 1)]
     states = [s.state for s in x.stages]
     counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     facts = told(("pipeline", x.path, "text"), ("stages", counted, "text"))
@@ -53,7 +53,7 @@ def stage(x: Any) -> Card:
     facts = told(
         ("reused", "its earlier result was still right, nothing was executed" if x.reused else "", "text"),
         ("skipped", (x.reason or "no reason given") if x.status == "SKIPPED" else "", "text"),
-        ("ran because", "; ".join(x.why), "text"),
+        ("ran because", _why(x), "text"),
         ("notebook", x.notebook, "text"),
         ("took", x.duration, "duration"),
         ("started", x.started_at or None, "time"),
@@ -125,7 +125,7 @@ def _row(s: Any) -> tuple[Any, ...]:
         list(s.outputs),
         None if s.reused else s.peak_memory,
         None if s.reused else s.worker,
-        s.notebook,
+        _notebook(s),
     )
 
 
@@ -133,6 +133,11 @@ def _name(s: Any) -> str:
     if not s.label and s.params:
         return f"{s.stage} ({', '.join(f'{k}={number(short(v, 40))}' for k, v in s.params.items())})"
     return str(s.label or s.stage) + (f", attempt {s.attempt}" if s.attempt > 1 else "")
+
+
+def _notebook(s: Any) -> str:
+    """The notebook, where the stage's name does not say it."""
+    return "" if s.notebook == f"{s.stage}.ipynb" else str(s.notebook)
 
 
 def _why(s: Any) -> str:
