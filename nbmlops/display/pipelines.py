@@ -9,9 +9,9 @@ from nbmlops import clock
 from nbmlops.display import graph
 from nbmlops.display.sections import MOST, Sections, error_block, findings, grid, pairs, short, told
 from nbmlops.display.shape import Block, Card, Column, Picture, number
-from nbmlops.records import Finding
+from nbmlops.records import FIRST_TIME, Finding
 
-_FIRST = {"never run", "not run before"}  # no news: each stage runs once
+_NAMED = 4  # stages of which one thing is told
 
 
 def planned(x: Any) -> Card:
@@ -141,7 +141,7 @@ def _notebook(s: Any) -> str:
 
 
 def _why(s: Any) -> str:
-    return "" if _FIRST.issuperset(s.why) else "; ".join(s.why)
+    return "; ".join(text for text in s.why if text not in FIRST_TIME)  # that it ran says so
 
 
 def _filled(title: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Sections:
@@ -151,17 +151,20 @@ def _filled(title: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]
 
 
 def _reasons(title: str, reasons: Iterable[tuple[str, str]]) -> Sections:
-    """What is told of stages, in whole lines; of several with the same reason the first, and how many more."""
+    """What is told of stages, in whole lines; several with the same reason in one."""
     same: dict[str, list[str]] = {}
     for name, reason in reasons:
         if reason:
             same.setdefault(reason, []).append(name)
-    lines = [
-        f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {reason}"
-        for reason, names in same.items()
-    ]
+    lines = [f"{_listed(names)}: {reason}" for reason, names in same.items()]
     more = [f"… and {len(lines) - MOST} more"] if len(lines) > MOST else []
     return (Block(title, "\n".join([*lines[:MOST], *more])),) if lines else ()
+
+
+def _listed(names: list[str]) -> str:
+    if len(names) <= _NAMED:
+        return ", ".join(names)
+    return f"{', '.join(names[: _NAMED - 1])} and {len(names) - _NAMED + 1} more"
 
 
 def _decision(x: Any) -> Sections:
