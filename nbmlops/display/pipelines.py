@@ -9,9 +9,9 @@ from nbmlops import clock
 from nbmlops.display import graph
 from nbmlops.display.sections import MOST, Sections, error_block, findings, grid, pairs, short, told
 from nbmlops.display.shape import Block, Card, Column, Picture, number
-from nbmlops.records import Finding
+from nbmlops.records import FIRST_TIME, Finding
 
-_FIRST = {"never run", "not run before"}  # no news: each stage runs once
+_NAMED = 4  # stages of which one thing is told
 
 
 def planned(x: Any) -> Card:
@@ -39,7 +39,7 @@ def plan(x: Any) -> Card:
         Column("writes", "writes", "code"),
         Column("notebook", "notebook"),
     )
-    rows = [(i, s.stage, s.state, s.runs, s.needs, s.reads, s.writes, s.notebook) for i, s in enumerate(x.stages, 1)]
+    rows = [(i, s.stage, s.state, s.runs, s.needs, s.reads, s.writes, _notebook(s)) for i, s in enumerate(x.stages, 1)]
     states = [s.state for s in x.stages]
     counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     facts = told(("pipeline", x.path, "text"), ("stages", counted, "text"))
@@ -53,7 +53,7 @@ def stage(x: Any) -> Card:
     facts = told(
         ("reused", "its earlier result was still right, nothing was executed" if x.reused else "", "text"),
         ("skipped", (x.reason or "no reason given") if x.status == "SKIPPED" else "", "text"),
-        ("ran because", "; ".join(x.why), "text"),
+        ("ran because", _why(x), "text"),
         ("notebook", x.notebook, "text"),
         ("took", x.duration, "duration"),
         ("started", x.started_at or None, "time"),
@@ -125,7 +125,7 @@ def _row(s: Any) -> tuple[Any, ...]:
         list(s.outputs),
         None if s.reused else s.peak_memory,
         None if s.reused else s.worker,
-        s.notebook,
+        _notebook(s),
     )
 
 
@@ -135,8 +135,13 @@ def _name(s: Any) -> str:
     return str(s.label or s.stage) + (f", attempt {s.attempt}" if s.attempt > 1 else "")
 
 
+def _notebook(s: Any) -> str:
+    """The notebook, where the stage's name does not say it."""
+    return "" if s.notebook == f"{s.stage}.ipynb" else str(s.notebook)
+
+
 def _why(s: Any) -> str:
-    return "" if _FIRST.issuperset(s.why) else "; ".join(s.why)
+    return "; ".join(text for text in s.why if text not in FIRST_TIME)  # that it ran says so
 
 
 def _filled(title: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Sections:
@@ -146,17 +151,20 @@ def _filled(title: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]
 
 
 def _reasons(title: str, reasons: Iterable[tuple[str, str]]) -> Sections:
-    """What is told of stages, in whole lines; of several with the same reason the first, and how many more."""
+    """What is told of stages, in whole lines; several with the same reason in one."""
     same: dict[str, list[str]] = {}
     for name, reason in reasons:
         if reason:
             same.setdefault(reason, []).append(name)
-    lines = [
-        f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {reason}"
-        for reason, names in same.items()
-    ]
+    lines = [f"{_listed(names)}: {reason}" for reason, names in same.items()]
     more = [f"… and {len(lines) - MOST} more"] if len(lines) > MOST else []
     return (Block(title, "\n".join([*lines[:MOST], *more])),) if lines else ()
+
+
+def _listed(names: list[str]) -> str:
+    if len(names) <= _NAMED:
+        return ", ".join(names)
+    return f"{', '.join(names[: _NAMED - 1])} and {len(names) - _NAMED + 1} more"
 
 
 def _decision(x: Any) -> Sections:

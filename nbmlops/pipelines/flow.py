@@ -183,7 +183,7 @@ class FlowRun:
             executor.close()
             self._drain()
         if self.failed:
-            raise stage_failed(self.failed)
+            raise stage_failed(self.failed, resume=len(self.pipeline.stages) == len(self.pipeline.spec.stages))
 
     def _drain(self) -> None:
         while not self.events.empty():
@@ -378,7 +378,7 @@ def next_event(events: queue.SimpleQueue[Any], seconds: float = 0.5) -> Any:
         return None
 
 
-def stage_failed(failed: list[tuple[str, StageRun]]) -> StageFailed:
+def stage_failed(failed: list[tuple[str, StageRun]], resume: bool = False) -> StageFailed:
     """The error for stages that did not finish: the first one's cell and message, and where its notebook is."""
     label, run = failed[0]
     error = run.error or {"name": run.status, "message": ""}
@@ -387,9 +387,10 @@ def stage_failed(failed: list[tuple[str, StageRun]]) -> StageFailed:
     where = f"cell {error['cell']}: " if "cell" in error else ""
     more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
     kept = "its executed notebook was kept" if run.executed else "its notebook was not started"
+    then = "; when it is mended: nbmlops pipeline resume" if resume else ""
     return StageFailed(
         f"stage {label}: {where}{error['name']}: {first}{more}",
-        f"{kept}: nbmlops run show run:{run.run_id}",
+        f"{kept}: nbmlops run show run:{run.run_id}{then}",
         run.run_id,
         run.notebook,
     )

@@ -15,6 +15,7 @@ from typing import Any, Self
 from nbmlops import clock, lazy
 from nbmlops.pipelines.contracted import VIOLATED
 from nbmlops.pipelines.events import LOST, REUSED, Event, Ordered
+from nbmlops.records import FIRST_TIME
 
 Progress = Callable[[Event], None]
 _DONE = {
@@ -90,7 +91,7 @@ def _became(event: Event) -> str:
 
 def _because(event: Event) -> str:
     """Why a stage is executed, in brackets."""
-    why = [_one_line(text) for text in event.get("why") or ()]
+    why = [_one_line(text) for text in event.get("why") or () if text not in FIRST_TIME]
     more = f", and {len(why) - _REASONS} more" if len(why) > _REASONS else ""
     return f" ({'; '.join(why[:_REASONS])}{more})" if why else ""
 
@@ -301,10 +302,10 @@ class NotebookBars(Display):
 
     def _add(self, key: str, name: str, about: str) -> None:
         # Label and IntProgress show their text as text, so nothing in a name or an error can become markup.
-        bar = self.widgets.IntProgress(value=0, min=0, max=1, layout={"width": "200px"})
+        bar = self.widgets.IntProgress(value=0, min=0, max=1, layout={"width": "200px", "height": "14px"})
         note = self.widgets.Label(value=about)
         label = self.widgets.Label(value=name, layout={"min_width": "160px"})
-        row = self.widgets.HBox([label, bar, note])
+        row = self.widgets.HBox([label, bar, note], layout={"height": "26px", "align_items": "center"})
         self.rows[key] = row, bar, note
         self.box.children = (*self.box.children, row)
         if not self.shown:

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from nbmlops import clock, lazy
 from nbmlops.context import Context, hostname
+from nbmlops.errors import InvalidValue
 from nbmlops.notebook.job import Stop
 from nbmlops.pipelines.desks import Desks
 from nbmlops.pipelines.executors import Announce, offered
@@ -51,7 +52,7 @@ class DaskExecutor:
             )
             self._client = self._open.enter_context(distributed.Client(self._open.enter_context(cluster)))
         else:
-            self._client = self._open.enter_context(distributed.Client(address, timeout=20))
+            self._client = self._open.enter_context(_connected(distributed, address))
         info = self._client.scheduler_info(n_workers=-1)["workers"].values()
         threads = sum(worker["nthreads"] for worker in info)
         self._has = [worker.get("resources") or {} for worker in info]
@@ -84,6 +85,22 @@ class DaskExecutor:
             future.cancel()  # only what has not begun
         wait(self._futures, timeout=_ENDING)  # what was told to stop records its end before its worker goes
         self._open.close()
+
+
+def _connected(distributed: Any, address: str) -> Any:
+    """A client of the scheduler at this address.
+
+    Raises:
+        InvalidValue: nothing answers there, or it is no address.
+    """
+    try:
+        return distributed.Client(address, timeout=20)
+    except (OSError, ValueError) as error:
+        what = str(error).strip().splitlines() or [type(error).__name__]
+        raise InvalidValue(
+            f"no Dask scheduler answers at {address}: {what[0]}",
+            "start one with `dask scheduler`, or use --executor dask",
+        ) from error
 
 
 def _execute(work: Work, where: _Where, topic: str, name: str) -> list[StageRun]:
