@@ -155,12 +155,12 @@ class Pipelines:
             NotFound: there is no such notebook.
             StageFailed: it ended with an error; its run and the executed notebook are kept.
         """
-        verdict = Reuse(self._desks).judge(
-            self._work(os.fspath(notebook), params or {}, limits or Limits()), force=force
-        )
+        work = self._work(os.fspath(notebook), params or {}, limits or Limits())
+        verdict = Reuse(self._desks).judge(work, force=force)
         with displays.showing(progress) as shown:
             if verdict.state == FRESH and verdict.run_id:
-                stage = replace(rows.stage_run(self._desks, verdict.run_id), reused=True)
+                earlier = rows.stage_run(self._desks, verdict.run_id)
+                stage = replace(earlier, stage=work.stage, label=work.label, notebook=work.notebook, reused=True)
                 told = {"stage": stage.stage, "label": stage.label, "run_id": stage.run_id}
                 shown({"type": "stage", "status": "REUSED", **told})
             else:
@@ -168,7 +168,7 @@ class Pipelines:
         if output is not None and stage.executed:
             _write_copy(Path(output), self.store.blobs.get(stage.executed))
         if stage.status not in {"FINISHED", "SKIPPED"}:
-            raise stage_failed([(verdict.work.label, stage)])
+            raise stage_failed([(work.label, stage)])
         return stage
 
     def run_one(

@@ -47,7 +47,7 @@ class Reuse:
     """Judges works against what the store has."""
 
     def __init__(self, desks: Desks) -> None:
-        self._store = desks.store
+        self._store, self._runs = desks.store, desks.runs
         self._contracts: dict[tuple[str, bytes, str], StageContract] = {}
 
     def contract(self, work: Work) -> StageContract:
@@ -128,8 +128,8 @@ class Reuse:
     def _input(self, ref: Ref, pins: dict[str, int]) -> list[Any]:
         """Version and digest of what a reference means for a stage with these pins."""
         version = ref.version
-        if ref.alias is not None:
-            version = self._alias(ref)
+        if ref.alias is not None:  # pinned like all others: an alias may move while a flow runs
+            version = pins.get(str(ref)) or self._alias(ref)
         elif version is None:
             version = pins.get(f"{ref.kind}:{ref.name}")
         elif version < 1:
@@ -190,10 +190,10 @@ class Reuse:
         return None, changed
 
     def _of_flow(self, work: Work, flow_id: str, print_: str) -> str | None:
-        s = schema.stage_runs
-        query = sa.select(s.c.run_id, s.c.facts).where(
-            s.c.flow_id == flow_id, s.c.label == work.label, s.c.status == "FINISHED"
-        )
+        s, u = schema.stage_runs, schema.reused_stages
+        taken = sa.select(u.c.run_id).where(u.c.flow_id == flow_id, u.c.label == work.label)
+        own = sa.and_(s.c.flow_id == flow_id, s.c.label == work.label, s.c.status == "FINISHED")
+        query = sa.select(s.c.run_id, s.c.facts).where(sa.or_(own, s.c.run_id.in_(taken)))
         with self._store.read() as db:
             rows = db.execute(query.order_by(s.c.run_id.desc())).all()
         return next((run_id for run_id, facts in rows if facts and fingerprint(facts) == print_), None)
@@ -201,8 +201,9 @@ class Reuse:
     def _why(self, work: Work, now: Facts) -> list[str]:
         """Why no earlier result will do: the differences to the last run of the same stage that finished."""
         s, r = schema.stage_runs, schema.runs
+        self._runs.reap()
         query = (
-            sa.select(s.c.status, s.c.facts, s.c.fingerprint, s.c.label)
+            sa.select(s.c.status, r.c.status.label("run_status"), s.c.facts, s.c.fingerprint)
             .join(r, r.c.id == s.c.run_id)
             .where(s.c.stage == work.stage, s.c.facts.is_not(None), r.c.deleted_at.is_(None))
             .order_by(s.c.run_id.desc())
@@ -215,12 +216,14 @@ class Reuse:
             return [FIRST_TIME[1] if any_ else FIRST_TIME[0]]
         last = same[0]
         finished = next((row for row in same if row.status == "FINISHED"), None)
-        ended = [] if last.status == "FINISHED" else [f"its last run {_ENDED.get(last.status, last.status.lower())}"]
+        # The process that would have written the end of a stage can be gone; that of its run is written by others.
+        status = "KILLED" if (last.status, last.run_status) == ("RUNNING", "KILLED") else last.status
+        ended = [] if status == "FINISHED" else [f"its last run {_ENDED.get(status, status.lower())}"]
         if finished is None:
             return ended
         changed = differences(finished.facts, now)
         if not changed and finished.fingerprint is None:
-            changed = ["what it reads changed while it ran"]
+            changed = ["its last result was not one to be reused"]
         return [*ended, *changed] or ["its result is no longer there"]
 
 
@@ -232,7 +235,14 @@ def read_contract(work: Work) -> StageContract:
     """What the work's notebook says about itself, and the project's modules as they are now."""
     folder = Path(work.path).parent
     document = parameters.parse_document(work.document, work.notebook)
+    if work.skip:  # what is left out counts for nothing; the others keep their numbers
+        left_out = [{**cell, "source": ""} if _tags(cell) & set(work.skip) else cell for cell in document["cells"]]
+        document = {**document, "cells": left_out}
     return contracts.read_contract(document, work.path, settings.project_root(folder), work.params)
+
+
+def _tags(cell: dict[str, Any]) -> set[str]:
+    return set(cell.get("metadata", {}).get("tags", ()))
 
 
 def _reads(work: Work, stage: StageContract) -> list[Ref]:

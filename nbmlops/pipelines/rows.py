@@ -14,7 +14,7 @@ from nbmlops.context import Context
 from nbmlops.errors import NotFound
 from nbmlops.pipelines.desks import Desks
 from nbmlops.pipelines.stage import produced, stage_record
-from nbmlops.pipelines.sweep import reused
+from nbmlops.pipelines.sweep import reused, together
 from nbmlops.records import Finding, Flow, Promotion, StageRun
 from nbmlops.runs import Runs
 from nbmlops.runs.frame import logged
@@ -144,10 +144,18 @@ def _promotion(decision: dict[str, Any]) -> Promotion:
 
 
 def last_results(desks: Desks, pipeline: str, stage: str) -> dict[str, Any]:
-    """What a stage handed on when it last finished in a flow of this pipeline; empty if it never did."""
-    s, f = schema.stage_runs, schema.flows
-    query = sa.select(s.c.run_id).join(f, f.c.id == s.c.flow_id)
-    mine = query.where(f.c.name == pipeline, s.c.stage == stage, s.c.status == "FINISHED")
+    """What a stage handed on when it last finished in a flow of this pipeline; empty if it never did.
+
+    Of a sweep it is what the chosen candidate handed on, else lists, as in a flow itself.
+    """
+    s, f, r = schema.stage_runs, schema.flows, schema.runs
+    query = sa.select(s.c.run_id, r.c.parent_id).join(f, f.c.id == s.c.flow_id).join(r, r.c.id == s.c.run_id)
+    done = query.where(f.c.name == pipeline, s.c.stage == stage, s.c.status == "FINISHED").order_by(s.c.run_id.desc())
     with desks.store.read() as db:
-        run_id = db.execute(mine.order_by(s.c.run_id.desc()).limit(1)).scalar()
-    return desks.runs.handed_on([run_id])[run_id] if run_id else {}
+        last = db.execute(done.limit(1)).first()
+        same = [last.run_id] if last else []
+        if last and last.parent_id:
+            same = [row.run_id for row in db.execute(done.where(r.c.parent_id == last.parent_id))][::-1]
+    if last and last.parent_id and (chosen := desks.runs.get(last.parent_id).tags.get("nbmlops.selected")):
+        same = [chosen]
+    return together(list(desks.runs.handed_on(same).values()))

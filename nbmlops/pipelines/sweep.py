@@ -73,11 +73,7 @@ class Sweep:
 
     def handed_on(self, chosen: StageRun | None) -> dict[str, Any]:
         """Results for the stages after it: of the only or the chosen execution, else lists in the candidates' order."""
-        runs = self.runs()
-        if chosen is not None or len(runs) == 1:
-            return (chosen or runs[0]).results
-        names = dict.fromkeys(name for run in runs for name in run.results)
-        return {name: [run.results.get(name) for run in runs] for name in names}
+        return together([run.results for run in ([chosen] if chosen else self.runs())])
 
     def choose(self, select: Select) -> tuple[int, list[str]]:
         """The candidate with the best metric, the first of equals, and those without a number, named.
@@ -100,6 +96,14 @@ class Sweep:
             raise StageFailed(f"stage {self.stage.name}: {message}", hint, where, first.notebook)
         sign = 1 if select.mode == "max" else -1
         return max(scored, key=lambda place: (sign * scored[place], -place)), unscored
+
+
+def together(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """What several executions handed on: of one as it is, of more as lists in their order."""
+    if len(results) == 1:
+        return results[0]
+    names = dict.fromkeys(name for each in results for name in each)
+    return {name: [each.get(name) for each in results] for name in names}
 
 
 def reused(run: StageRun, flow_id: str) -> StageRun:

@@ -231,3 +231,59 @@ def test_no_kernel_is_started_for_a_fresh_stage(ws: Workspace, tmp_path: Path, m
     again = ws.pipelines.run_stage(notebook, progress=False, output=tmp_path / "out.ipynb")
     assert (again.reused, again.run_id) == (True, first.run_id)
     assert (tmp_path / "out.ipynb").read_bytes() == ws.runs.artifact(first.run_id, "executed.ipynb")
+
+
+def test_an_alias_that_moves_while_a_flow_runs(ws: Workspace, tmp_path: Path) -> None:
+    """What is recorded is what was pinned: the next flow sees that the alias means another version now."""
+    for x in (1, 2):
+        ws.datasets.snapshot(pd.DataFrame({"x": [x]}), "raw")
+    ws.datasets.set_alias("raw", "good", 1)
+    write(
+        tmp_path / "slow.ipynb",
+        "n = 1",
+        f"import nbmlops\nnbmlops.Workspace({ws.store.url!r}).datasets.set_alias('raw', 'good', 2)",
+    )
+    write(tmp_path / "use.ipynb", "n = 1", "import nbmlops\nprint(nbmlops.load_dataset('raw@good')['x'][0])")
+    text = (
+        "stages: {slow: {notebook: slow.ipynb}, use: {notebook: use.ipynb, needs: [slow], reads: ['dataset:raw@good']}}"
+    )
+    path = pipeline(tmp_path, text)
+    first = ws.pipelines.run(path, progress=False)
+    assert printed(ws, first.stages[1].run_id) == "1\n"
+    again = ws.pipelines.run(path, progress=False)
+    assert ran(again)["use"] == ("dataset:raw@good 1 -> 2",)
+    assert printed(ws, again.stages[1].run_id) == "2\n"
+
+
+def test_results_of_a_sweep_that_is_left_out(ws: Workspace, tmp_path: Path) -> None:
+    write(
+        tmp_path / "train.ipynb",
+        "x: int = 1",
+        "import nbmlops\nnbmlops.log_metric('loss', abs(x - 2))\nnbmlops.output('x', x)",
+    )
+    write(tmp_path / "use.ipynb", "x: int = 0", "print(x)")
+    text = """
+        name: left
+        stages:
+          train: {notebook: train.ipynb, matrix: {x: [1, 2, 3]}, select: {metric: loss, mode: min}}
+          use: {notebook: use.ipynb, params: {x: "${stages.train.x}"}}
+    """
+    path = pipeline(tmp_path, text)
+    ws.pipelines.run(path, progress=False)
+    flow = ws.pipelines.run(path, options=Options(force=True), only="use", progress=False)
+    assert printed(ws, flow.stages[0].run_id) == "2\n"
+
+
+def test_resuming_twice_and_cells_left_out(ws: Workspace, tmp_path: Path) -> None:
+    write(tmp_path / "clock.ipynb", "n = 1", "from datetime import date\ndate.today()", "plot = 1")
+    nb = nbformat.read(tmp_path / "clock.ipynb", 4)
+    nb.cells[2].metadata["tags"] = ["plots"]
+    nbformat.write(nb, tmp_path / "clock.ipynb")
+    write(tmp_path / "fails.ipynb", "n = 1", "1 / 0")
+    text = "stages: {clock: {notebook: clock.ipynb, skip: [plots]}, fails: {notebook: fails.ipynb, needs: [clock]}}"
+    path = pipeline(tmp_path, text)
+    for attempt in range(3):
+        with pytest.raises(StageFailed):
+            ws.pipelines.resume(progress=False) if attempt else ws.pipelines.run(path, progress=False)
+        edit(tmp_path / "clock.ipynb", 2, f"plot = {attempt + 2}")  # a cell that is left out counts for nothing
+    assert [s.reused for flow in ws.pipelines.flows() for s in flow.stages if s.stage == "clock"] == [True, True, False]

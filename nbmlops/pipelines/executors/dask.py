@@ -105,7 +105,7 @@ def _connected(distributed: Any, address: str) -> Any:
 
 def _execute(work: Work, where: _Where, topic: str, name: str) -> list[StageRun]:
     """On a worker: the attempts of a work, told live and ended when asked."""
-    from distributed import Event, get_worker
+    from distributed import Event, get_client, get_worker
 
     from nbmlops.pipelines.stage import StageRunner
 
@@ -115,7 +115,7 @@ def _execute(work: Work, where: _Where, topic: str, name: str) -> list[StageRun]
     desks = _desks(url, root, here)
     runner = StageRunner(desks, here, functools.partial(worker.log_event, topic), worker=worker.address)
     stop = Stop()
-    with _stopping(Event(f"{name}-stop"), stop):
+    with _stopping(Event(f"{name}-stop", client=get_client()), stop):
         return runner.attempts(work, stop, 1 + _give_up_lost(desks, work))
 
 
