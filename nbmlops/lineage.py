@@ -114,7 +114,7 @@ class _Walk:
             "metrics": run.metrics,
             "error": run.error and f"{run.error.get('name')}: {run.error.get('message')}",
         }
-        behind = list(run.datasets)
+        behind = [*run.datasets, *self._desk.runs.models(run.run_id)]
         title = f"run:{run.run_id} {run.name}"
         if stage:
             title = f"run:{run.run_id} stage {stage['stage']} ({stage['notebook']})"
@@ -125,6 +125,8 @@ class _Walk:
                 "stage params": stage["params"],
                 "pins": stage["pins"],
                 "attempt": stage["attempt"],
+                "why it ran": ", ".join(stage["why"] or ()),
+                "handed on": self._desk.runs.handed_on([run.run_id])[run.run_id],
             }
             flow = f"flow:{stage['flow_id']}" if stage["flow_id"] else None
             behind = ([flow] if flow and flow not in self._path else []) + behind
@@ -217,11 +219,13 @@ class _Walk:
         return None if row is None else dict(row)
 
     def _stages_of(self, flow_id: str) -> list[str]:
-        s = schema.stage_runs
+        """What the flow executed, and what it took from earlier ones."""
+        s, u = schema.stage_runs, schema.reused_stages
+        own = sa.select(s.c.run_id, s.c.started_at).where(s.c.flow_id == flow_id)
+        taken = sa.select(u.c.run_id, u.c.at).where(u.c.flow_id == flow_id)
         with self._desk.store.read() as db:
-            return list(
-                db.execute(sa.select(s.c.run_id).where(s.c.flow_id == flow_id).order_by(s.c.started_at)).scalars()
-            )
+            rows = [*db.execute(own).all(), *db.execute(taken).all()]
+        return [run_id for run_id, _ in sorted(rows, key=lambda row: row[1])]
 
     def _latest_stage(self, name: str) -> str:
         s = schema.stage_runs

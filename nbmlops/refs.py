@@ -83,11 +83,11 @@ def check_name(name: object, what: str) -> str:
         InvalidValue: the name has another type, length or character.
     """
     if not isinstance(name, str):
-        raise InvalidValue(f"the name of a {what} must be text, not {type(name).__name__}", "give it as a string")
+        raise InvalidValue(f"the name of {_a(what)} must be text, not {type(name).__name__}", "give it as a string")
     if not 0 < len(name) <= 250 or not _NAME.fullmatch(name) or ".." in name:
         shown = name if len(name) <= 60 else name[:57] + "…"
         raise InvalidValue(
-            f"{shown!r} cannot be the name of a {what}",
+            f"{shown!r} cannot be the name of {_a(what)}",
             "use letters, digits, '_', '-', '.', '+', spaces, and '/' between parts; at most 250 characters",
         )
     return name
@@ -106,6 +106,10 @@ def check_key(key: object, what: str) -> str:
         return key
     if not isinstance(key, str):
         raise InvalidValue(
-            f"the name of a {what} must be text, not {type(key).__name__} ({key!r:.60})", "give it as a string"
+            f"the name of {_a(what)} must be text, not {type(key).__name__} ({key!r:.60})", "give it as a string"
         )
-    raise InvalidValue(f"{key[:60]!r} cannot be the name of a {what}", "use 1 to 250 printable characters")
+    raise InvalidValue(f"{key[:60]!r} cannot be the name of {_a(what)}", "use 1 to 250 printable characters")
+
+
+def _a(what: str) -> str:
+    return f"{'an' if what[:1] in 'aeiou' else 'a'} {what}"

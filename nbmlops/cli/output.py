@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from typing import Any
 
@@ -37,7 +38,8 @@ def show(value: Any, *, as_json: bool) -> None:
     elif isinstance(value, Record):
         from nbmlops import display
 
-        click.echo(display.tree(value) if isinstance(value, Lineage) else display.text(value))
+        room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        click.echo(display.tree(value) if isinstance(value, Lineage) else display.text(value, room))
 
 
 def _table(records: list[Any]) -> None:

@@ -10,7 +10,7 @@ import click
 from nbmlops.cli.options import assignments, json_option, listing, params_option, workspace
 from nbmlops.errors import InvalidValue
 
-_file = click.argument("file", type=click.Path(exists=True, dir_okay=False))
+_file = click.argument("file", type=click.Path(dir_okay=False))
 _out = click.option("-o", "--output", "out", type=click.Path(), help="Write there, to a file or into a folder.")
 
 
@@ -133,7 +133,7 @@ def stage() -> None:
 
 
 @stage.command("run")
-@click.argument("notebook", type=click.Path(exists=True, dir_okay=False))
+@click.argument("notebook", type=click.Path(dir_okay=False))
 @params_option
 @click.option("--timeout", metavar="TIME", help="Stop after e.g. 90s, 20m, 2h.")
 @click.option("--memory", metavar="SIZE", help="Stop when it takes more than e.g. 2GB.")
@@ -153,9 +153,7 @@ def run_stage(notebook: str, params: tuple[str, ...], name: str | None, **given:
     desk, output, force = workspace().pipelines, given.pop("output"), given.pop("force")
     if name is not None:
         if output or any(given.values()):
-            raise click.UsageError(
-                "--timeout, --memory and --output are for a notebook, not for a stage of a file"
-            )
+            raise click.UsageError("--timeout, --memory and --output are for a notebook, not for a stage of a file")
         return desk.run_one(notebook, name, assignments(params), force=force)
     found, faults = limits.read(given)
     if faults:
@@ -164,7 +162,7 @@ def run_stage(notebook: str, params: tuple[str, ...], name: str | None, **given:
 
 
 @stage.command("show")
-@click.argument("notebook", type=click.Path(exists=True, dir_okay=False))
+@click.argument("notebook", type=click.Path(dir_okay=False))
 @json_option
 def show_stage(notebook: str) -> Any:
     """What a notebook takes, reads, writes and depends on; it is read, and not executed.

@@ -31,9 +31,9 @@ def html(record: Any) -> str:
     return markup.card_html(card(record))
 
 
-def text(record: Any) -> str:
-    """A record as plain lines."""
-    return plain.card_text(card(record))
+def text(record: Any, room: int | None = None) -> str:
+    """A record as plain lines, of at most ``room`` characters where that is given."""
+    return plain.card_text(card(record), room)
 
 
 def html_table(rows: Sequence[Sequence[Any]], columns: Sequence[Column | str], title: str = "") -> str:

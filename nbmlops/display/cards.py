@@ -6,11 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbmlops import clock
-from nbmlops.display import data, graph, quality, stages
+from nbmlops.display import data, pipelines, quality, stages
 from nbmlops.display.plain import tree
 from nbmlops.display.sections import (
-    STAGE_COLUMNS,
-    Sections,
     drift_grid,
     error_block,
     findings,
@@ -18,11 +16,9 @@ from nbmlops.display.sections import (
     pairs,
     short,
     signature_grid,
-    stage_rows,
     told,
 )
-from nbmlops.display.shape import Block, Card, Column, Picture
-from nbmlops.records import Finding
+from nbmlops.display.shape import Block, Card, Column
 
 MOST_PASSED = 5  # findings that passed and are listed in a promotion's card; of more only the names are told
 
@@ -122,82 +118,6 @@ def _promotion(x: Any) -> Card:
         facts,
         findings(x.findings, most_passed=MOST_PASSED),
     )
-
-
-def _stage(x: Any) -> Card:
-    facts = told(
-        ("notebook", x.notebook, "text"),
-        ("took", x.duration, "duration"),
-        ("started", x.started_at or None, "time"),
-        ("cells", f"{x.cells_done} of {x.cells}" if x.cells else "", "text"),
-        ("attempt", x.attempt if x.attempt > 1 else None, "text"),
-        ("reads", [f"{name}@{version}" for name, version in x.pins.items()], "code"),
-        ("writes", x.outputs, "code"),
-        ("run", x.run_id, "code"),
-    )
-    sections = (*error_block(x.error), *pairs("params", x.params), *pairs("metrics", x.metrics, "number"))
-    return Card("stage", x.stage, x.status, facts, sections)
-
-
-def _flow(x: Any) -> Card:
-    facts = told(
-        ("pipeline", x.path, "text"),
-        ("started", x.started_at or None, "time"),
-        ("took", x.duration, "duration"),
-        ("user", x.user, "text"),
-        ("trigger", " ".join(str(v) for v in x.trigger.values()), "text"),
-        ("wrote", [f"{name}@{version}" for name, version in x.outputs.items()], "code"),
-        ("id", x.flow_id, "code"),
-    )
-    if x.promotion is not None:
-        inner = _promotion(x.promotion)
-        facts = (*facts, ("promotion", f"{inner.name}: {inner.status}", "text"))
-    sections = (
-        *error_block(x.error),
-        *grid("stages", STAGE_COLUMNS, stage_rows(x.stages)),
-        *_decision(x),
-        *pairs("params", x.params),
-    )
-    return Card("flow", x.name, x.status, facts, sections)
-
-
-def _decision(x: Any) -> Sections:
-    """What became of the promotion that a flow asked for; the message of a refusal is what its findings say."""
-    decision = dict(x.decision or {})
-    kept = [Finding(**f) for f in decision.pop("findings", ())]
-    found = x.promotion.findings if x.promotion is not None else kept
-    if found:
-        decision.pop("message", None)
-    if decision.get("at") is not None:
-        decision["at"] = clock.local(decision["at"])
-    said = {name: value for name, value in decision.items() if value is not None}
-    return (*pairs("decision", said), *findings(found, "gates", most_passed=0))
-
-
-def _planned(x: Any) -> Card:
-    facts = told(
-        ("notebook", x.notebook, "text"),
-        ("after", x.needs, "text"),
-        ("reads", x.reads, "code"),
-        ("writes", x.writes, "code"),
-        ("runs", x.runs, "count"),
-    )
-    return Card("planned stage", x.stage, "", facts, pairs("params", x.params))
-
-
-def _plan(x: Any) -> Card:
-    columns = (
-        Column("place", "", "count"),
-        Column("stage", "stage"),
-        Column("notebook", "notebook"),
-        Column("needs", "after"),
-        Column("reads", "reads", "code"),
-        Column("writes", "writes", "code"),
-        Column("runs", "runs", "count"),
-    )
-    rows = [(i, s.stage, s.notebook, s.needs, s.reads, s.writes, s.runs) for i, s in enumerate(x.stages, 1)]
-    sections = (Picture(lambda: graph.svg(x)), *grid("stages", columns, rows))
-    return Card("plan", x.name, "", told(("pipeline", x.path, "text")), sections)
 
 
 def _predictions(x: Any) -> Card:
@@ -305,11 +225,11 @@ BUILDERS: dict[str, Callable[[Any], Card]] = {
     "ModelVersion": _model,
     "Finding": _finding,
     "Promotion": _promotion,
-    "StageRun": _stage,
+    "StageRun": pipelines.stage,
     "StageContract": stages.contract,
-    "Flow": _flow,
-    "PlannedStage": _planned,
-    "Plan": _plan,
+    "Flow": pipelines.flow,
+    "PlannedStage": pipelines.planned,
+    "Plan": pipelines.plan,
     "Predictions": _predictions,
     "MonitorReport": _report,
     "Event": _event,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from nbmlops.display.shape import RIGHT, Block, Card, Column, Grid, Picture, cell, number
+
+_NARROWEST = 10  # characters of a column that is made to fit
 
 
 def one_line(text: str) -> str:
@@ -13,12 +16,25 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def table(columns: Sequence[Column], rows: Sequence[Sequence[Any]], indent: str = "", widest: int = 60) -> str:
-    """Rows in aligned columns under their titles; a cell wider than ``widest`` characters is cut."""
+def table(
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[Any]],
+    indent: str = "",
+    *,
+    widest: int = 60,
+    room: int | None = None,
+) -> str:
+    """Rows in aligned columns under their titles; a cell wider than ``widest`` characters is cut.
+
+    ``room`` is how wide a line may be: where it is not enough, the widest columns are cut further.
+    """
     lines = [[c.title for c in columns]]
     for row in rows:
         lines.append([_cut(one_line(cell(v, c.kind)), widest) for c, v in zip(columns, row, strict=True)])
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    if room is not None:
+        widths = _fitted(widths, [c.kind in RIGHT for c in columns], room - len(indent) - 2 * (len(columns) - 1))
+        lines = [[_cut(v, w) for v, w in zip(line, widths, strict=True)] for line in lines]
     # A column of numbers is right-aligned; texts in it, such as string params, go along.
     right = [c.kind in RIGHT for c in columns]
     if not any(c.title for c in columns):
@@ -34,8 +50,19 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def card_text(card: Card) -> str:
-    """A card as lines: kind and name, facts, then each section under its title."""
+def _fitted(widths: list[int], numbers: list[bool], room: int) -> list[int]:
+    """The widths made less, the widest first, until they fit into ``room``; numbers and short columns stay whole."""
+    widths = list(widths)
+    while sum(widths) > room:
+        wide = [i for i, w in enumerate(widths) if not numbers[i] and w > _NARROWEST]
+        if not wide:
+            break
+        widths[max(wide, key=lambda i: widths[i])] -= 1
+    return widths
+
+
+def card_text(card: Card, room: int | None = None) -> str:
+    """A card as lines: kind and name, facts, then each section under its title, in lines of at most ``room``."""
     head = f"{card.kind} {one_line(card.name)}" + (f"  [{card.status}]" if card.status else "")
     width = max((len(label) for label, _, _ in card.facts), default=0)
     lines = [head, *(f"  {label.ljust(width)}  {one_line(cell(value, kind))}" for label, value, kind in card.facts)]
@@ -44,16 +71,19 @@ def card_text(card: Card) -> str:
             continue
         if section.title:
             lines.append(f"  {section.title}")
-        lines += _block(section) if isinstance(section, Block) else _grid(section)
+        lines += _block(section, room) if isinstance(section, Block) else _grid(section, room)
     return "\n".join(lines)
 
 
-def _block(block: Block) -> list[str]:
-    return ["    " + one_line(line) for line in block.text.splitlines()]
+def _block(block: Block, room: int | None) -> list[str]:
+    lines = ["    " + one_line(line) for line in block.text.splitlines()]
+    if room is None:
+        return lines
+    return [part for line in lines for part in textwrap.wrap(line, max(room, 40), subsequent_indent="      ") or [line]]
 
 
-def _grid(grid: Grid) -> list[str]:
-    lines = table(grid.columns, grid.rows, indent="    ").splitlines()
+def _grid(grid: Grid, room: int | None) -> list[str]:
+    lines = table(grid.columns, grid.rows, indent="    ", room=room).splitlines()
     return [*lines, f"    … and {grid.more} more"] if grid.more else lines
 
 

@@ -98,37 +98,6 @@ def _seen(column: Mapping[str, Any]) -> str:
     return f"{number(column['min'])} … {number(column['max'])}" if "min" in column and "max" in column else ""
 
 
-def stage_rows(stages: Iterable[Any]) -> list[tuple[Any, ...]]:
-    """One line per stage: name, status, notebook, cells, duration, writes, metrics."""
-    return [
-        (
-            s.stage + (f" ({', '.join(f'{k}={_figure(v)}' for k, v in s.params.items())})" if s.params else ""),
-            s.status,
-            s.notebook,
-            f"{s.cells_done}/{s.cells}" if s.cells else "",
-            s.duration,
-            list(s.outputs),
-            ", ".join(f"{k} {_figure(v)}" for k, v in list(s.metrics.items())[:3]),
-        )
-        for s in stages
-    ]
-
-
-def _figure(value: Any) -> str:
-    return number(short(value, 40))
-
-
-STAGE_COLUMNS = (
-    Column("stage", "stage"),
-    Column("status", "status", "status"),
-    Column("notebook", "notebook"),
-    Column("cells", "cells"),
-    Column("took", "took", "duration"),
-    Column("writes", "writes", "code"),
-    Column("metrics", "metrics"),
-)
-
-
 def drift_grid(drift: Sequence[Mapping[str, Any]]) -> Sections:
     """The drift table of a report; its columns are what the rows have, in the order met."""
     names: dict[str, None] = {}

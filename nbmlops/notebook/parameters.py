@@ -158,7 +158,10 @@ def parse_document(data: bytes, shown: str) -> dict[str, Any]:
     try:
         document = json.loads(data)
     except ValueError as error:
-        raise InvalidValue(f"{shown} is not a notebook: {error}", "a Jupyter notebook is a JSON file") from error
+        hint = "a Jupyter notebook is a JSON file"
+        if Path(shown).suffix in {".yaml", ".yml"}:
+            hint = "if it is a pipeline file: nbmlops pipeline run FILE, or stage run FILE --stage NAME"
+        raise InvalidValue(f"{shown} is not a notebook: {error}", hint) from error
     if not isinstance(document, dict) or document.get("nbformat") != 4 or not isinstance(document.get("cells"), list):
         raise InvalidValue(f"{shown} is not a notebook of format 4", "open it in Jupyter and save it again")
     for number, cell in enumerate(document["cells"], 1):

@@ -119,7 +119,9 @@ class Pipelines:
             raise NotFound("there is no flow to resume", "run one with `nbmlops pipeline run FILE`")
         if flow.status not in {"FAILED", "KILLED"}:
             state = "is running" if flow.status == "RUNNING" else f"has ended as {flow.status}"
-            raise UsageFault(f"{flow.ref} {state}: there is nothing to resume", "run it again with `pipeline run`")
+            raise UsageFault(
+                f"{flow.ref} {state}: there is nothing to resume", "run it again with `nbmlops pipeline run FILE`"
+            )
         row = rows.find_flow(self.store, flow.flow_id)
         pipeline = plans.prepare(flow.path, flow.params, outside=self._outside)
         pipeline = pipeline.pinned(row["pins"] or {})

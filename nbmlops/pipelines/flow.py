@@ -11,11 +11,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import sqlalchemy as sa
-
 from nbmlops import clock, secrets
 from nbmlops.context import Context
-from nbmlops.errors import Blocked, NotFound, StageFailed
+from nbmlops.errors import StageFailed
 from nbmlops.pipelines import executors, rows
 from nbmlops.pipelines.announcing import of_flow
 from nbmlops.pipelines.candidates import Candidate, resolve
@@ -23,9 +21,11 @@ from nbmlops.pipelines.contracted import VIOLATED
 from nbmlops.pipelines.desks import Desks
 from nbmlops.pipelines.executors import Executor
 from nbmlops.pipelines.plan import Pipeline
+from nbmlops.pipelines.promoting import promote
 from nbmlops.pipelines.reuse import FRESH, Reuse
 from nbmlops.pipelines.stage import StageRunner
 from nbmlops.pipelines.sweep import PRUNED, Sweep, reused
+from nbmlops.pipelines.trials import Trials
 from nbmlops.pipelines.work import Execution, Work
 from nbmlops.pipelines.works import build, preload, threads
 from nbmlops.records import StageRun, plain
@@ -63,7 +63,7 @@ class FlowRun:
         self.unwritten: dict[str, str] = {}  # what skipped stages did not write, and which stage that was
         self.sweeps: dict[str, Sweep] = {}
         self.pending: dict[Future[list[StageRun]], tuple[str, int, Execution]] = {}
-        self._looked = 0.0
+        self._looked, self.trials = 0.0, Trials(desks, self.flow_id)
         notebooks = {name: stage.path for name, stage in pipeline.stages.items()}
         self.others = of_flow(desks, self.flow_id, pipeline.spec.name, (pipeline.spec.path, notebooks))
         self.preload = preload((stage.document, stage.notebook) for stage in pipeline.stages.values())
@@ -88,7 +88,7 @@ class FlowRun:
         try:
             self._begin()
             self._stages(executor)
-            status, decision = self._promote()
+            status, decision = self._promoted()
         except KeyboardInterrupt:
             self._end("KILLED", {"name": "KeyboardInterrupt", "message": "stopped by the user", "traceback": ""})
             raise
@@ -97,6 +97,13 @@ class FlowRun:
             raise
         self._end(status, None, decision)
         return status
+
+    def _promoted(self) -> tuple[str, dict[str, Any] | None]:
+        spec = self.pipeline.spec
+        version = self.outputs.get(f"model:{spec.promote.model}") if spec.promote else None
+        if spec.promote is None or version is None:  # not written, because ``only`` left its stage out
+            return "FINISHED", None
+        return promote(self.desks, spec.promote, version, f"pipeline {spec.name} flow {self.flow_id}")
 
     def _begin(self) -> None:
         spec, pins = self.pipeline.spec, self.pipeline.pins
@@ -176,7 +183,7 @@ class FlowRun:
             executor.close()
             self._drain()
         if self.failed:
-            raise stage_failed(self.failed)
+            raise stage_failed(self.failed, resume=len(self.pipeline.stages) == len(self.pipeline.spec.stages))
 
     def _drain(self) -> None:
         while not self.events.empty():
@@ -221,7 +228,7 @@ class FlowRun:
         work = self._work(name, sweep.candidates[place], executor)
         verdict = self.reuse.judge(work, force=self.options.force, earlier=self.options.resumes)
         if verdict.state == FRESH and verdict.run_id:
-            sweep.take(place, self._reused(verdict.work, verdict.run_id))
+            self._take(sweep, place, self._reused(verdict.work, verdict.run_id))
             return
         if sweep.run is None and (sweep.stage.matrix or sweep.stage.search):
             sweep.run = self._sweep_run(name, sweep.stage.path)
@@ -288,7 +295,7 @@ class FlowRun:
         sweep, last = self.sweeps[name], future.result()[-1]
         if last.status == "KILLED" and place in sweep.pruned:
             last = self.runner.pruned(last)
-        sweep.take(place, last)
+        self._take(sweep, place, last)
         if last.status not in {"FINISHED", "SKIPPED", PRUNED}:
             self.failed.append((sweep.label(place), last))
             for other in self.pending:
@@ -305,25 +312,15 @@ class FlowRun:
         self._looked = clock.now()
         for name, place, execution in self.pending.values():
             sweep = self.sweeps[name]
-            if sweep.study is None or place in sweep.pruned or not self.pipeline.searches[name].prune:
+            if sweep.study is None or place in sweep.pruned:
                 continue
-            if sweep.study.should_prune(place, self._points(sweep, place)):
+            if self.trials.is_behind(sweep, place):
                 sweep.pruned.add(place)
                 execution.stop()
 
-    def _points(self, sweep: Sweep, place: int) -> list[tuple[int, float]]:
-        """The points of a running trial's metric so far, ``(step, value)``."""
-        s, select = schema.stage_runs, sweep.stage.select
-        mine = sa.and_(s.c.flow_id == self.flow_id, s.c.label == sweep.label(place), s.c.status == "RUNNING")
-        with self.desks.store.read() as db:
-            run_id = db.execute(sa.select(s.c.run_id).where(mine)).scalar()
-        if run_id is None or select is None:
-            return []
-        try:
-            history = self.desks.runs.metric_history(run_id, select.metric)
-        except NotFound:  # nothing is logged yet
-            return []
-        return sorted(zip(history["step"].tolist(), history["value"].tolist(), strict=True))
+    def _take(self, sweep: Sweep, place: int, run: StageRun) -> None:
+        self.trials.is_behind(sweep, place, run.run_id)  # its points count for the others
+        sweep.take(place, run)
 
     def _complete_if_done(self, name: str, sweep: Sweep) -> bool:
         """Where a stage is done: choose, register what was chosen, and pin what it wrote for the stages after it."""
@@ -372,30 +369,6 @@ class FlowRun:
         self._tell({**told, "metric": select.metric, "value": run.metrics[select.metric]})
         return run
 
-    # -- promotion -------------------------------------------------------------------------------------------------
-    def _promote(self) -> tuple[str, dict[str, Any] | None]:
-        """Ask for the promotion the file wants; blocked is an answer, not an error."""
-        asked = self.pipeline.spec.promote
-        key = f"model:{asked.model}" if asked else ""
-        if asked is None or key not in self.outputs:  # not written, because ``only`` left its stage out
-            return "FINISHED", None
-        version = self.outputs[key]
-        if asked.to in self.desks.models.get(f"{key}@{version}").aliases:  # reused, and promoted by an earlier flow
-            return "FINISHED", None
-        reason = f"pipeline {self.pipeline.spec.name} flow {self.flow_id}"
-        try:
-            promotion = self.desks.promotion.promote(f"{key}@{version}", asked.to, reason, rules=asked.rules)
-        except Blocked as error:
-            decision = {
-                "model": asked.model,
-                "version": version,
-                "environment": asked.to,
-                "status": "blocked",
-                "reason": reason,
-            }
-            return "BLOCKED", {**decision, "message": error.message, "findings": plain(error.findings)}
-        return "FINISHED", promotion.to_dict()
-
 
 def next_event(events: queue.SimpleQueue[Any], seconds: float = 0.5) -> Any:
     """The next event, or None after some seconds: an endless wait would not see an interrupt of another thread."""
@@ -405,7 +378,7 @@ def next_event(events: queue.SimpleQueue[Any], seconds: float = 0.5) -> Any:
         return None
 
 
-def stage_failed(failed: list[tuple[str, StageRun]]) -> StageFailed:
+def stage_failed(failed: list[tuple[str, StageRun]], resume: bool = False) -> StageFailed:
     """The error for stages that did not finish: the first one's cell and message, and where its notebook is."""
     label, run = failed[0]
     error = run.error or {"name": run.status, "message": ""}
@@ -414,9 +387,10 @@ def stage_failed(failed: list[tuple[str, StageRun]]) -> StageFailed:
     where = f"cell {error['cell']}: " if "cell" in error else ""
     more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
     kept = "its executed notebook was kept" if run.executed else "its notebook was not started"
+    then = "; when it is mended: nbmlops pipeline resume" if resume else ""
     return StageFailed(
         f"stage {label}: {where}{error['name']}: {first}{more}",
-        f"{kept}: nbmlops run show run:{run.run_id}",
+        f"{kept}: nbmlops run show run:{run.run_id}{then}",
         run.run_id,
         run.notebook,
     )

@@ -21,7 +21,7 @@ from nbmlops.notebook import parameters, types
 from nbmlops.pipelines.desks import Desks
 from nbmlops.pipelines.facts import ABSENT, FORMAT, Facts, differences, fingerprint
 from nbmlops.pipelines.work import Work
-from nbmlops.records import StageContract
+from nbmlops.records import FIRST_TIME, StageContract
 from nbmlops.refs import Ref, parse
 from nbmlops.store import schema
 
@@ -212,7 +212,7 @@ class Reuse:
             any_ = same or db.execute(query.limit(1)).all()
         same = [row for row in same if row.facts.get("notebook") == now["notebook"]] or same
         if not same:
-            return [f"{work.label} was not run before"] if any_ else ["never run"]
+            return [FIRST_TIME[1] if any_ else FIRST_TIME[0]]
         last = same[0]
         finished = next((row for row in same if row.status == "FINISHED"), None)
         ended = [] if last.status == "FINISHED" else [f"its last run {_ENDED.get(last.status, last.status.lower())}"]

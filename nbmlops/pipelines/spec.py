@@ -97,6 +97,8 @@ def read(path: str | Path) -> tuple[Spec, Faults]:
     except OSError as error:
         raise StoreFault(f"cannot read {path}: {error.strerror}", "check the file's permissions") from error
     reader = _Reader(source, Path(path))
+    if isinstance(reader.data, dict) and {"cells", "nbformat"} <= set(reader.data):
+        raise InvalidValue(f"{path} is a notebook, and no pipeline file", "run it alone with `nbmlops stage run`")
     return reader.spec(), reader.faults
 
 

@@ -101,6 +101,11 @@ class Study:
             else:
                 self._study.tell(trial, state=states.FAIL)
 
+    @property
+    def prunes(self) -> bool:
+        """Whether trials that fall behind are to be stopped."""
+        return self._search.prune
+
     def should_prune(self, number: int, points: Sequence[tuple[int | None, float]]) -> bool:
         """Whether a running trial is not worth finishing, by its points ``(step, value)`` so far, in order of steps.
 

@@ -82,11 +82,12 @@ def judge(pipeline: Pipeline, reuse: Reuse, record: Callable[[str], StageRun]) -
     states, open_ = States(), dict[str, str]()
     for name, stage in pipeline.stages.items():
         awaited = [open_[str(ref)] for ref in pipeline.reads[name] if str(ref) in open_]
-        awaited += [
-            other for other in pipeline.needs[name] if states[other][0] != FRESH and _takes(stage.params, other)
+        handing = [o for o in pipeline.needs[name] if states[o][0] != FRESH and _takes(stage.params, o)]
+        verdicts = [
+            _apart_from(c, handing, _verdict(pipeline, name, c, (pins, results), reuse))
+            for c in pipeline.candidates[name]
         ]
-        verdicts = [_verdict(pipeline, name, c, (pins, results), reuse) for c in pipeline.candidates[name]]
-        states[name] = _state(name, verdicts, list(dict.fromkeys(awaited)))
+        states[name] = _state(name, verdicts, list(dict.fromkeys([*awaited, *handing])))
         if states[name][0] == FRESH:
             made, results[name] = _outcome(stage, pipeline.candidates[name], [record(v.run_id or "") for v in verdicts])
             pins |= made
@@ -128,13 +129,24 @@ def _verdict(
         return Verdict(replace(work, why=(error.message,)), STALE, (error.message,))
 
 
+def _apart_from(candidate: Candidate, handing: list[str], verdict: Verdict) -> Verdict:
+    """The verdict without what it says of values that stages before it are still to hand on."""
+    unknown = [f"{name} " for name, value in candidate.later.items() if any(_takes({name: value}, o) for o in handing)]
+    why = tuple(text for text in verdict.why if not text.startswith(tuple(unknown)))
+    if verdict.state == STALE and verdict.why and not why:
+        return Verdict(verdict.work, FRESH)
+    return replace(verdict, why=why)
+
+
 def _state(name: str, verdicts: list[Verdict], awaited: list[str]) -> tuple[str, tuple[str, ...]]:
     if not verdicts:
         return STALE, ("its trials are chosen while it runs; those already done are not repeated",)
     stale = [verdict for verdict in verdicts if verdict.state != FRESH]
     if not stale:
         if awaited:
-            return WAITS, (f"for {', '.join(awaited)}: fresh if what they write stays the same",)
+            results = "results" if len(awaited) > 1 else "result"
+            stay = "stay" if len(awaited) > 1 else "stays"
+            return WAITS, (f"reused if the {results} of {', '.join(awaited)} {stay} the same",)
         return FRESH, ()
     why = list(dict.fromkeys(text for verdict in stale for text in verdict.why))
     if len(verdicts) > 1 and len(stale) < len(verdicts):

@@ -189,6 +189,9 @@ class Promotion(Record):
         return f"model:{self.model}@{self.version}"
 
 
+FIRST_TIME = ("never run", "not run before")  # why a stage or one of its candidates runs that never has
+
+
 @dataclass(frozen=True)
 class StageRun(_Timed):
     """One notebook executed as a stage. ``executed`` is the digest of the executed notebook, kept pass or fail.

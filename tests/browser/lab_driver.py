@@ -123,10 +123,15 @@ class Lab:
         """The address of a path, with the token."""
         return f"http://127.0.0.1:{self._port}/{path}?token={self._token}"
 
-    def write(self, name: str, cells: Sequence[str]) -> None:
+    @property
+    def data(self) -> Path:
+        """Where its user's Jupyter files are, such as kernelspecs."""
+        return self._home / "data"
+
+    def write(self, name: str, cells: Sequence[str], kernel: str = "python3") -> None:
         """A new notebook of code cells."""
         made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
-        made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        made.metadata["kernelspec"] = {"name": kernel, "display_name": kernel, "language": "python"}
         nbformat.write(made, self.root / name)
 
 

@@ -172,7 +172,8 @@ def test_a_flow_in_order_with_pins(ws: Workspace, tmp_path: Path) -> None:
         """,
     )
     events: list[dict[str, Any]] = []
-    flow = ws.pipelines.run(path, {"month": "5"}, Options(trigger={"type": "alert", "ref": "x"}), progress=events.append)
+    options = Options(trigger={"type": "alert", "ref": "x"})
+    flow = ws.pipelines.run(path, {"month": "5"}, options, progress=events.append)
     assert (flow.status, flow.outputs, flow.params, flow.user) == (
         "FINISHED",
         {"dataset:feat": 7},

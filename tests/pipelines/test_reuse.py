@@ -122,7 +122,7 @@ def test_only_what_changed_runs_again_and_says_why(ws: Workspace, chain: Path, t
     assert (plan.stages[1].state, plan.stages[1].why) == ("stale", ("cell 2 changed",))
     assert (plan.stages[2].state, plan.stages[2].why) == (
         "waits",
-        ("for train: fresh if what they write stays the same",),
+        ("reused if the result of train stays the same",),
     )
     fourth = ws.pipelines.run(chain, progress=False)
     assert ran(fourth) == {"train": ("cell 2 changed",), "report": ("dataset:scores 1 -> 2",)}

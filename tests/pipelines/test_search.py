@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from nbmlops.errors import InvalidValue
 from nbmlops.pipelines import plan
+from nbmlops.pipelines.flow import Options
 from nbmlops.pipelines.search import Choices, Range, Search, read, sample
 from nbmlops.pipelines.spec import Select
 from nbmlops.pipelines.study import Study
 from nbmlops.workspace import Workspace
+from tests.pipelines.notebooks import pipeline, write
 
 HOME = str(Path(__file__).parents[2])
 AUC = Select("auc", "max")
@@ -370,3 +372,35 @@ def test_optuna_says_nothing_and_keeps_the_user_s_verbosity(capfd: pytest.Captur
     finally:
         optuna.logging.set_verbosity(optuna.logging.INFO)
     assert capfd.readouterr() == ("", "")
+
+
+LINGERS = """
+import time, nbmlops
+for step in range(600):  # what falls behind would take half a minute, if nobody stopped it
+    nbmlops.log_metric("score", min(x, 3), step=step)
+    time.sleep(0 if x >= 3 else 0.05)
+"""
+
+
+@pytest.mark.slow
+def test_optuna_in_a_flow_gives_up_what_falls_behind(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    write(tmp_path / "train.ipynb", "x: int = 1", LINGERS)
+    text = """
+        stages:
+          train:
+            notebook: train.ipynb
+            select: {metric: score, mode: max}
+            search: {method: optuna, trials: 6, seed: 3, prune: true, params: {x: [1, 2, 3, 4, 5, 6]}}
+    """
+    path = pipeline(tmp_path, text)
+    flow = ws.pipelines.run(path, options=Options(workers=1), progress=False)
+    ended = {stage.params["x"]: stage.status for stage in flow.stages}
+    assert ended == {1: "PRUNED", 2: "PRUNED", 3: "FINISHED", 4: "FINISHED", 5: "FINISHED", 6: "FINISHED"}
+    (sweep,) = [run for run in ws.runs.search() if run.kind == "sweep"]
+    assert (sweep.status, sweep.tags["nbmlops.selected.label"]) == ("FINISHED", "train[x=6]")
+    again = ws.pipelines.run(path, options=Options(workers=1), progress=False)
+    assert {stage.params["x"]: stage.reused for stage in again.stages} == {x: x >= 3 for x in range(1, 7)}

@@ -12,6 +12,7 @@ import os
 import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import Future, wait
 from dataclasses import asdict
 from typing import Any
 
@@ -19,6 +20,7 @@ import sqlalchemy as sa
 
 from nbmlops import clock, lazy
 from nbmlops.context import Context, hostname
+from nbmlops.errors import InvalidValue
 from nbmlops.notebook.job import Stop
 from nbmlops.pipelines.desks import Desks
 from nbmlops.pipelines.executors import Announce, offered
@@ -28,6 +30,7 @@ from nbmlops.store import Store, schema
 
 _Where = tuple[str, str, dict[str, Any]]  # store, artifacts, context
 _LOST = {"name": "WorkerLost", "message": "its Dask worker was lost; another one took its work", "traceback": ""}
+_ENDING = 60.0  # seconds for stages that were told to stop: an interrupt, a grace, and what their kernels still hold
 _POLL = 0.5  # seconds between two looks at whether a work should stop
 
 
@@ -49,11 +52,12 @@ class DaskExecutor:
             )
             self._client = self._open.enter_context(distributed.Client(self._open.enter_context(cluster)))
         else:
-            self._client = self._open.enter_context(distributed.Client(address, timeout=20))
+            self._client = self._open.enter_context(_connected(distributed, address))
         info = self._client.scheduler_info(n_workers=-1)["workers"].values()
         threads = sum(worker["nthreads"] for worker in info)
         self._has = [worker.get("resources") or {} for worker in info]
         self.workers = min(workers or threads, max(threads, 1))
+        self._futures: list[Future[list[StageRun]]] = []
         self._topic = f"nbmlops-{uuid.uuid4().hex}"
         self._client.subscribe_topic(self._topic, lambda event: announce(event[1]))
         artifacts = desks.store.blobs.root
@@ -65,7 +69,9 @@ class DaskExecutor:
         name = f"nbmlops-{uuid.uuid4().hex}"
         end = distributed.Event(f"{name}-stop", client=self._client)
         pool = self._client.get_executor(pure=False, resources=work.limits.resources or None)
-        return Execution(pool.submit(_execute, work, self._where, self._topic, name, key=name), end.set)
+        future = pool.submit(_execute, work, self._where, self._topic, name, key=name)
+        self._futures.append(future)
+        return Execution(future, end.set)
 
     def lacking(self, resources: dict[str, float]) -> list[str]:
         return [
@@ -75,7 +81,26 @@ class DaskExecutor:
         ]
 
     def close(self) -> None:
+        for future in self._futures:
+            future.cancel()  # only what has not begun
+        wait(self._futures, timeout=_ENDING)  # what was told to stop records its end before its worker goes
         self._open.close()
+
+
+def _connected(distributed: Any, address: str) -> Any:
+    """A client of the scheduler at this address.
+
+    Raises:
+        InvalidValue: nothing answers there, or it is no address.
+    """
+    try:
+        return distributed.Client(address, timeout=20)
+    except (OSError, ValueError) as error:
+        what = str(error).strip().splitlines() or [type(error).__name__]
+        raise InvalidValue(
+            f"no Dask scheduler answers at {address}: {what[0]}",
+            "start one with `dask scheduler`, or use --executor dask",
+        ) from error
 
 
 def _execute(work: Work, where: _Where, topic: str, name: str) -> list[StageRun]:

@@ -30,7 +30,8 @@ def files(pipeline: Pipeline, order: Order) -> dict[str, str]:
     """
     if not order.image or any(c.isspace() for c in order.image):
         hint = "build one with --to docker, and name it with --image"
-        raise InvalidValue(f"an image that holds the project is needed, not {order.image!r}", hint)
+        given = f", not {order.image!r}" if order.image else ""
+        raise InvalidValue(f"an image that holds the project is needed{given}", hint)
     name = slug(pipeline.spec.name, 40)  # a CronJob adds 11 characters, and a pod's name and the label have 63
     job = _job(pipeline, order, name)
     labels = {"app.kubernetes.io/name": name, "app.kubernetes.io/managed-by": "nbmlops"}
