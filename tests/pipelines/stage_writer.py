@@ -7,6 +7,7 @@ them cost no 50 imports.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import select
@@ -103,6 +104,15 @@ KINDS: dict[str, Callable[[int, Path], list[int]]] = {
 }
 
 
+# What a flow imports while it runs.
+LATE = (
+    "IPython", "pandas", "pyarrow", "nbmlops.datasets.quality", "nbmlops.datasets.reading",
+    "nbmlops.kernels.provisioner", "nbmlops.notebook.contract", "nbmlops.notebook.engine",
+    "nbmlops.pipelines.executors.local", "nbmlops.pipelines.exports", "nbmlops.runs.frame",
+    "nbmlops.store.migrations", "nbmlops.workspace",
+)  # fmt: skip
+
+
 # --- the process --------------------------------------------------------------------------------------------------
 class Flows:
     """The process that runs flows, seen from outside."""
@@ -111,7 +121,7 @@ class Flows:
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         self.process = subprocess.Popen(
             [sys.executable, __file__],
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},  # no thread before a fork
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -158,9 +168,8 @@ def _run(job: dict[str, Any]) -> int:
 
 
 def _serve() -> None:
-    import nbmlops.notebook.engine
-    import nbmlops.workspace  # noqa: F401
-
+    for name in LATE:
+        importlib.import_module(name)
     _say("ready")
     while line := sys.stdin.readline():
         if not (child := os.fork()):
