@@ -35,7 +35,11 @@ def test_a_plan_says_the_states_and_why() -> None:
     )
     text = display.text(found)
     assert "stages    1 stale, 1 waits, 1 fresh" in text
-    assert section(text, "stages")[1:] == ["1  a      stale     1", "2  b      waits     5  a", "3  c      fresh     1  a      other.ipynb"]
+    assert section(text, "stages")[1:] == [
+        "1  a      stale     1",
+        "2  b      waits     5  a",
+        "3  c      fresh     1  a      other.ipynb",
+    ]
     assert section(text, "why") == ["a: cell 3 changed; pandas 3.1 -> 3.2", "b: reused if the result of a stays"]
     assert display.html(found).count("nbm-badge nbm-") == 3
 
@@ -48,7 +52,10 @@ def test_a_flow_says_what_was_reused_skipped_and_handed_on() -> None:
         "FINISHED",
         stages=(
             stage("a", reused=True, results={"rows": 7}, started_at=1.0, ended_at=9.0, cells=3, cells_done=3),
-            *(stage("t", label=f"t[x={n}]", why=("cell 3 changed",), peak_memory=10**8, worker="tcp://w:1") for n in range(20)),
+            *(
+                stage("t", label=f"t[x={n}]", why=("cell 3 changed",), peak_memory=10**8, worker="tcp://w:1")
+                for n in range(20)
+            ),
             stage("b", why=("never run",), status="SKIPPED", reason="no new rows"),
         ),
     )
@@ -87,7 +94,6 @@ def test_mistakes_are_told_in_two_lines(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "p.yaml").write_text("name: p\nstages: {}\n")
     (tmp_path / "n.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
-    result = cli(*arguments)
-    assert result.exit_code == code
-    assert said in result.stderr
-    assert len(result.stderr.strip().splitlines()) == 2
+    result = cli(*arguments, code=code)
+    assert said in result.err
+    assert len(result.err.strip().splitlines()) == 2
