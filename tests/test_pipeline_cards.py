@@ -94,7 +94,6 @@ def test_mistakes_are_told_in_two_lines(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "p.yaml").write_text("name: p\nstages: {}\n")
     (tmp_path / "n.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
-    result = cli(*arguments)
-    assert result.exit_code == code
-    assert said in result.stderr
-    assert len(result.stderr.strip().splitlines()) == 2
+    result = cli(*arguments, code=code)
+    assert said in result.err
+    assert len(result.err.strip().splitlines()) == 2

@@ -77,7 +77,9 @@ def write(files: Mapping[str, str], out: str | Path) -> list[str]:
             part.write_text(files[name], encoding="utf-8")
             part.replace(path)
     except OSError as error:
-        raise StoreFault(f"cannot write {error.filename}: {error.strerror}", "give another place with -o") from error
+        raise StoreFault(
+            f"cannot write {str(error.filename).removesuffix('.part')}: {error.strerror}", "give another place with -o"
+        ) from error
     return [str(path) for path in paths.values()]
 
 
