@@ -13,6 +13,7 @@ from nbmlops.errors import StageFailed, UsageFault
 from nbmlops.pipelines import stage as stages
 from nbmlops.pipelines.flow import Options
 from nbmlops.records import Flow, Plan
+from nbmlops.store import schema
 from nbmlops.workspace import Workspace
 from tests.pipelines.notebooks import pipeline, printed, write
 
@@ -237,12 +238,14 @@ def test_an_alias_that_moves_while_a_flow_runs(ws: Workspace, tmp_path: Path) ->
     """What is recorded is what was pinned: the next flow sees that the alias means another version now."""
     for x in (1, 2):
         ws.datasets.snapshot(pd.DataFrame({"x": [x]}), "raw")
-    ws.datasets.set_alias("raw", "good", 1)
-    write(
-        tmp_path / "slow.ipynb",
-        "n = 1",
-        f"import nbmlops\nnbmlops.Workspace({ws.store.url!r}).datasets.set_alias('raw', 'good', 2)",
-    )
+    with ws.store.write() as db:
+        db.execute(schema.dataset_aliases.insert(), {"name": "raw", "alias": "good", "version": 1})
+    moves = """
+        from nbmlops.store import open_store, schema
+        with open_store().write() as db:
+            db.execute(schema.dataset_aliases.update().values(version=2))
+    """
+    write(tmp_path / "slow.ipynb", "n = 1", moves)
     write(tmp_path / "use.ipynb", "n = 1", "import nbmlops\nprint(nbmlops.load_dataset('raw@good')['x'][0])")
     text = (
         "stages: {slow: {notebook: slow.ipynb}, use: {notebook: use.ipynb, needs: [slow], reads: ['dataset:raw@good']}}"
