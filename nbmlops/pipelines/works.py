@@ -159,8 +159,11 @@ def _last(node: ast.Name | ast.Attribute) -> str:
 
 
 def preload(documents: Iterable[tuple[bytes, str]]) -> tuple[str, ...]:
-    """What these notebooks (bytes and name) import and a warm kernel may have imported already."""
-    found = {"nbmlops"}
+    """What these notebooks (bytes and name) import and a warm kernel may have imported already.
+
+    pandas is always there: data sets are frames, and pipelines with the same list share what waits for their kernels.
+    """
+    found = {"nbmlops", "pandas"}
     for document, name in documents:
         if not document:
             continue
