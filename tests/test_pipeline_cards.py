@@ -53,7 +53,14 @@ def test_a_flow_says_what_was_reused_skipped_and_handed_on() -> None:
         stages=(
             stage("a", reused=True, results={"rows": 7}, started_at=1.0, ended_at=9.0, cells=3, cells_done=3),
             *(
-                stage("t", label=f"t[x={n}]", why=("cell 3 changed",), peak_memory=10**8, worker="tcp://w:1")
+                stage(
+                    "t",
+                    label=f"t[x={n}]",
+                    why=("cell 3 changed",),
+                    results={"best": n} if n < 2 else {},
+                    peak_memory=10**8,
+                    worker="tcp://w:1",
+                )
                 for n in range(20)
             ),
             stage("b", why=("never run",), status="SKIPPED", reason="no new rows"),
@@ -66,7 +73,7 @@ def test_a_flow_says_what_was_reused_skipped_and_handed_on() -> None:
     assert rows[2].split() == ["t[x=0]", "FINISHED", "100.0", "MB", "tcp://w:1"]
     assert section(text, "why they ran") == ["t[x=0], t[x=1], t[x=2] and 17 more: cell 3 changed"]
     assert section(text, "skipped") == ["b: no new rows"]
-    assert section(text, "handed on") == ["name    value", "a.rows  7"]
+    assert section(text, "handed on") == ["name    value", "a.rows  7", "t.best  [0, 1]"]
 
 
 def test_cards_fit_into_a_terminal() -> None:

@@ -94,7 +94,7 @@ def flow(x: Any) -> Card:
         *_filled("stages", _COLUMNS, [_row(s) for s in x.stages]),
         *_reasons("why they ran", [(_name(s), _why(s)) for s in x.stages if not s.reused]),
         *_reasons("skipped", [(_name(s), s.reason or "no reason given") for s in x.stages if s.status == "SKIPPED"]),
-        *pairs("handed on", {f"{_name(s)}.{name}": value for s in x.stages for name, value in s.results.items()}),
+        *pairs("handed on", _handed_on(x.stages)),
         *_decision(x),
         *pairs("params", x.params),
     )
@@ -159,6 +159,15 @@ def _reasons(title: str, reasons: Iterable[tuple[str, str]]) -> Sections:
     lines = [f"{_listed(names)}: {reason}" for reason, names in same.items()]
     more = [f"… and {len(lines) - MOST} more"] if len(lines) > MOST else []
     return (Block(title, "\n".join([*lines[:MOST], *more])),) if lines else ()
+
+
+def _handed_on(stages: Iterable[Any]) -> dict[str, Any]:
+    """Results by stage and name; a list for each where several executions handed it on."""
+    found: dict[str, list[Any]] = {}
+    for s in stages:
+        for name, value in s.results.items():
+            found.setdefault(f"{s.stage}.{name}", []).append(value)
+    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
 
 
 def _listed(names: list[str]) -> str:

@@ -86,7 +86,8 @@ def _became(event: Event) -> str:
     took = f" in {clock.duration(event['seconds'])}" if "seconds" in event and status != "SKIPPED" else ""
     reason = f": {_one_line(event['reason'])}" if event.get("reason") else ""
     became = "started" if status == "RUNNING" else _DONE.get(status, status)
-    return f"{became}{again}{took}{reason}{_why(event)}{_because(event)}"
+    error = "" if status == "KILLED" else _why(event)
+    return f"{became}{again}{took}{reason}{error}{_because(event)}"
 
 
 def _because(event: Event) -> str:
@@ -302,7 +303,7 @@ class NotebookBars(Display):
 
     def _add(self, key: str, name: str, about: str) -> None:
         # Label and IntProgress show their text as text, so nothing in a name or an error can become markup.
-        bar = self.widgets.IntProgress(value=0, min=0, max=1, layout={"width": "200px", "height": "14px"})
+        bar = self.widgets.IntProgress(value=0, min=0, max=1, layout={"width": "200px", "height": "20px"})
         note = self.widgets.Label(value=about)
         label = self.widgets.Label(value=name, layout={"min_width": "160px"})
         row = self.widgets.HBox([label, bar, note], layout={"height": "26px", "align_items": "center"})

@@ -150,7 +150,7 @@ def _state(name: str, verdicts: list[Verdict], awaited: list[str]) -> tuple[str,
         return FRESH, ()
     why = list(dict.fromkeys(text for verdict in stale for text in verdict.why))
     if len(verdicts) > 1 and len(stale) < len(verdicts):
-        why.insert(0, f"{len(stale)} of {len(verdicts)} candidates")
+        why[:1] = [f"{len(stale)} of {len(verdicts)} candidates: {''.join(why[:1])}"]
     return stale[0].state, tuple(why)
 
 
