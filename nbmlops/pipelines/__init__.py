@@ -123,8 +123,11 @@ class Pipelines:
                 f"{flow.ref} {state}: there is nothing to resume", "run it again with `nbmlops pipeline run FILE`"
             )
         row = rows.find_flow(self.store, flow.flow_id)
-        pipeline = plans.prepare(flow.path, flow.params, outside=self._outside)
+        trigger = row["trigger"]  # which stages it was to run, where that was not all of them
+        pipeline = plans.prepare(flow.path, flow.params, trigger.get("stages"), self._outside)
         pipeline = pipeline.pinned(row["pins"] or {})
+        if trigger["type"] == "stage":
+            pipeline = replace(pipeline, spec=replace(pipeline.spec, promote=None))
         return self._flow(pipeline, replace(options or Options(), resumes=flow.flow_id), progress)
 
     def _flow(self, pipeline: Pipeline, options: Options, progress: Progress | bool | None) -> Flow:

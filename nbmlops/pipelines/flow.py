@@ -69,7 +69,8 @@ class FlowRun:
         self.preload = preload((stage.document, stage.notebook) for stage in pipeline.stages.values())
         self.failed: list[tuple[str, StageRun]] = []
         where = {"host": context.host, "pid": os.getpid(), "pid_namespace": pid_namespace()}
-        self.trigger = {**options.trigger, **where}
+        part = {} if len(pipeline.stages) == len(pipeline.spec.stages) else {"stages": list(pipeline.stages)}
+        self.trigger = {**options.trigger, **where, **part}
 
     # -- the whole flow --------------------------------------------------------------------------------------------
     def run(self) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from nbmlops.pipelines.flow import Options
 from nbmlops.records import Flow
 from nbmlops.store import open_store
 from nbmlops.workspace import Workspace
+from tests.pipelines import stage_writer
 from tests.pipelines.notebooks import pipeline, write
 
 HOME = str(Path(__file__).parents[2])
@@ -190,3 +193,35 @@ def test_wrong_executors(options: Options, message: str, ws: Workspace, tmp_path
     with pytest.raises(InvalidValue, match=message):
         ws.pipelines.run(pipeline(tmp_path, "stages: {a: {notebook: a.ipynb}}"), options=options)
     assert ws.pipelines.flows() == []
+
+
+@pytest.mark.slow
+def test_workers_killed_at_any_moment(ws: Workspace, tmp_path: Path, cluster: Any) -> None:
+    """Every flow ends well all the same, each thing is made once, and what was lost is recorded as that."""
+    from distributed import Client
+
+    seed = random.randrange(2**32)
+    print(f"moments by random.Random({seed})")
+    draw, path, took, lost = random.Random(seed), stage_writer.write_project(tmp_path), 2.0, 0
+    with Client(cluster.scheduler_address) as client:
+        for turn in range(1, 7):
+            client.wait_for_workers(2, timeout=60)
+            victim = draw.choice(sorted(client.run(os.getpid).values()))
+            killer = threading.Timer(draw.random() * took, os.kill, (victim, signal.SIGKILL))
+            began = time.monotonic()
+            if turn > 1:  # the first one also starts the zygote
+                killer.start()
+            options = Options(executor=cluster.scheduler_address)
+            flow = ws.pipelines.run(path, {"turn": turn}, options, progress=False)
+            killer.cancel()
+            took = time.monotonic() - began if turn == 1 else took
+            assert flow.status == "FINISHED"
+            assert {s.status for s in flow.stages} <= {"FINISHED", "KILLED"}
+            assert sorted(s.stage for s in flow.stages if s.status == "FINISHED") == sorted(stage_writer.STAGES)
+            assert flow.outputs == {f"dataset:{name}": turn for name in stage_writer.NAMES}
+            lost += sum(s.status == "KILLED" for s in flow.stages)
+            assert all(s.error and s.error["name"] == "WorkerLost" for s in flow.stages if s.status == "KILLED")
+    assert [r.run_id for r in ws.runs.search(filter="status = 'RUNNING'")] == []
+    for name in stage_writer.NAMES:
+        assert [v.version for v in ws.datasets.versions(name)] == list(range(1, 7))
+    assert lost, "no kill hit a stage"

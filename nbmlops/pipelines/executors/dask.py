@@ -22,6 +22,7 @@ from nbmlops import clock, lazy
 from nbmlops.context import Context, hostname
 from nbmlops.errors import InvalidValue
 from nbmlops.notebook.job import Stop
+from nbmlops.pipelines import rows
 from nbmlops.pipelines.desks import Desks
 from nbmlops.pipelines.executors import Announce, offered
 from nbmlops.pipelines.work import Execution, Work
@@ -114,9 +115,12 @@ def _execute(work: Work, where: _Where, topic: str, name: str) -> list[StageRun]
     here = Context(**{**context, "host": hostname()})
     desks = _desks(url, root, here)
     runner = StageRunner(desks, here, functools.partial(worker.log_event, topic), worker=worker.address)
+    done, before = _before(desks, work)
+    if done is not None:
+        return [done]
     stop = Stop()
     with _stopping(Event(f"{name}-stop", client=get_client()), stop):
-        return runner.attempts(work, stop, 1 + _give_up_lost(desks, work))
+        return runner.attempts(work, stop, 1 + before)
 
 
 @functools.lru_cache(maxsize=4)
@@ -130,24 +134,27 @@ def _desks(url: str, root: str, context: Context) -> Desks:
     return Desks.over(_store(url, root), lambda: context)
 
 
-def _give_up_lost(desks: Desks, work: Work) -> int:
-    """Record the end of runs that a lost worker left behind; how many attempts at this work there were.
+def _before(desks: Desks, work: Work) -> tuple[StageRun | None, int]:
+    """The result of this work, if only Dask lost it with the worker that had it; else how many attempts there were.
 
-    Dask gives a work to another worker only when the first is gone, so what still says RUNNING is not running.
+    Dask gives a work to another worker only when the first is gone, so what still says RUNNING is not running: its
+    end is recorded here.
     """
     if work.flow_id is None:
-        return 0
+        return None, 0
     s = schema.stage_runs
     mine = sa.and_(s.c.flow_id == work.flow_id, s.c.label == work.label)
     with desks.store.read() as db:
-        rows = db.execute(sa.select(s.c.run_id, s.c.status).where(mine)).all()
-    for run_id, status in rows:
+        found = db.execute(sa.select(s.c.run_id, s.c.status).where(mine)).all()
+    for run_id, status in found:
+        if status in {"FINISHED", "SKIPPED"}:
+            return rows.stage_run(desks, run_id), len(found)
         if status == "RUNNING":
             desks.runs.give_up(run_id, _LOST)
             with desks.store.write() as db:
                 ended = {"status": "KILLED", "error": _LOST, "ended_at": clock.now()}
                 db.execute(s.update().where(s.c.run_id == run_id, s.c.status == "RUNNING").values(**ended))
-    return len(rows)
+    return None, len(found)
 
 
 @contextlib.contextmanager
