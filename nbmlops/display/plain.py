@@ -51,13 +51,16 @@ def _cut(text: str, most: int) -> str:
 
 
 def _fitted(widths: list[int], numbers: list[bool], room: int) -> list[int]:
-    """The widths made less, the widest first, until they fit into ``room``; numbers and short columns stay whole."""
-    widths = list(widths)
+    """The widths made less, the widest first, until they fit into ``room``; numbers and short columns stay whole.
+
+    The first column of text, which names the row, is made less only when nothing else can be.
+    """
+    widths, name = list(widths), numbers.index(False) if False in numbers else -1
     while sum(widths) > room:
         wide = [i for i, w in enumerate(widths) if not numbers[i] and w > _NARROWEST]
         if not wide:
             break
-        widths[max(wide, key=lambda i: widths[i])] -= 1
+        widths[max(wide, key=lambda i: (i != name, widths[i]))] -= 1
     return widths
 
 
@@ -83,8 +86,25 @@ def _block(block: Block, room: int | None) -> list[str]:
 
 
 def _grid(grid: Grid, room: int | None) -> list[str]:
-    lines = table(grid.columns, grid.rows, indent="    ", room=room).splitlines()
+    columns, rows = grid.columns, grid.rows
+    kept = len(columns) if room is None else _held(columns, rows, room - 4)
+    lines = table(columns[:kept], [row[:kept] for row in rows], indent="    ", room=room).splitlines()
+    if kept < len(columns):
+        lines.append(f"    no room for {', '.join(c.title for c in columns[kept:])}: widen the terminal, or use --json")
     return [*lines, f"    … and {grid.more} more"] if grid.more else lines
+
+
+def _held(columns: Sequence[Column], rows: Sequence[Sequence[Any]], room: int) -> int:
+    """How many of the columns fit when all but numbers and the one that names the row are made narrow; at least two."""
+    texts = [[c.title, *(one_line(cell(row[i], c.kind)) for row in rows)] for i, c in enumerate(columns)]
+    widths = [min(60, max(map(len, found))) for found in texts]
+    name = next((i for i, c in enumerate(columns) if c.kind not in RIGHT), 0)
+    used = -2
+    for i, (column, width) in enumerate(zip(columns, widths, strict=True)):
+        used += 2 + (width if column.kind in RIGHT or i == name else min(width, _NARROWEST))
+        if used > room and i >= 2:
+            return i
+    return len(columns)
 
 
 def tree(node: Any) -> str:
