@@ -184,7 +184,7 @@ class FlowRun:
             executor.close()
             self._drain()
         if self.failed:
-            raise stage_failed(self.failed, resume=len(self.pipeline.stages) == len(self.pipeline.spec.stages))
+            raise stage_failed(self.failed, resume=True)
 
     def _drain(self) -> None:
         while not self.events.empty():

@@ -290,3 +290,14 @@ def test_resuming_twice_and_cells_left_out(ws: Workspace, tmp_path: Path) -> Non
             ws.pipelines.resume(progress=False) if attempt else ws.pipelines.run(path, progress=False)
         edit(tmp_path / "clock.ipynb", 2, f"plot = {attempt + 2}")  # a cell that is left out counts for nothing
     assert [s.reused for flow in ws.pipelines.flows() for s in flow.stages if s.stage == "clock"] == [True, True, False]
+
+
+def test_a_part_of_a_pipeline_is_resumed_as_that_part(ws: Workspace, chain: Path, tmp_path: Path) -> None:
+    ws.pipelines.run(chain, progress=False)
+    good = nbformat.read(tmp_path / "train.ipynb", 4).cells[1].source
+    edit(tmp_path / "train.ipynb", 1, "raise ValueError('no')")
+    with pytest.raises(StageFailed, match="pipeline resume"):
+        ws.pipelines.run(chain, only="train", progress=False)
+    edit(tmp_path / "train.ipynb", 1, good + "\nprint('mended')")
+    flow = ws.pipelines.resume(progress=False)
+    assert list(ran(flow)) == ["train"]
