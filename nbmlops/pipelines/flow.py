@@ -96,6 +96,8 @@ class FlowRun:
         except BaseException as error:  # recorded, whatever it was, and raised again
             self._end("FAILED", self._fault(error))
             raise
+        finally:
+            executor.close()
         self._end(status, None, decision)
         return status
 
