@@ -223,7 +223,6 @@ def race(writers: list[Writer], jobs: list[dict[str, Any]]) -> list[dict[str, An
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("racing")
 @pytest.mark.parametrize("many", [2, 4])
 @pytest.mark.parametrize("kind", ["frame", "folder"])
 def test_processes_that_snapshot_one_name_at_once(tmp_path: Path, writers: list[Writer], many: int, kind: str) -> None:

@@ -13,7 +13,7 @@ from nbmlops.context import Context
 from nbmlops.store import open_store
 from nbmlops.workspace import Workspace
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("lab")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 HOSTILE = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
 

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from nbmlops.store import open_store
 from nbmlops.workspace import Workspace
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("lab")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 QUICKSTART = Path(__file__).parents[2] / "notebooks" / "flights" / "quickstart.ipynb"
 MODEL = "flight-delay-quickstart"

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from nbmlops.kernels import spec
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("lab")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 _RUN = """async () => {
     const app = window.jupyterapp;

@@ -22,7 +22,7 @@ from nbmlops.errors import Tampered
 from nbmlops.store import open_store, schema
 from nbmlops.workspace import Workspace
 
-pytestmark = [pytest.mark.postgres, pytest.mark.xdist_group("postgres")]
+pytestmark = pytest.mark.postgres
 
 
 @pytest.fixture(scope="module")

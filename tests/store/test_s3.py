@@ -22,7 +22,6 @@ from tests.store.faulty import Faults, Proxy
 
 pytest.importorskip("s3fs")
 moto_server = pytest.importorskip("moto.server")
-pytestmark = pytest.mark.xdist_group("s3")
 
 QUICK = Patience(tries=4, first=0.01)
 

@@ -14,7 +14,7 @@ from nbmlops.reports import notebook_html
 from nbmlops.widgets import dashboard_page, esm, tables
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("pages")]
+pytestmark = pytest.mark.browser
 LIGHT, DARK = "light", "dark"
 
 
