@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
+import time
+from queue import Empty
 from typing import Any
 
 from jupyter_client.asynchronous.client import AsyncKernelClient
@@ -21,6 +24,29 @@ class CellClient(AsyncKernelClient):
     """Sends the cell's id with the code, as JupyterLab does; ``pre_run_cell`` hooks then know the cell."""
 
     cell_id = ""
+
+    async def wait_for_ready(self, timeout: float | None = None) -> None:
+        """Wait until the kernel answers on both channels.
+
+        jupyter_client's own then waits a fifth of a second for nothing more to come. What comes late belongs to no
+        cell, and is left out by that.
+
+        Raises:
+            RuntimeError: it died, or did not answer in so many seconds.
+        """
+        deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
+        while True:
+            self.kernel_info()
+            with contextlib.suppress(Empty):
+                message = await self.shell_channel.get_msg(timeout=1)
+                if message["msg_type"] == "kernel_info_reply":
+                    await self.iopub_channel.get_msg(timeout=0.2)  # else it is not connected yet: ask again
+                    self._handle_kernel_info_reply(message)
+                    return
+            if not await self.is_alive():
+                raise RuntimeError("it died before it answered")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"it did not answer in {timeout:g} seconds")
 
     def execute(
         self,
