@@ -153,7 +153,7 @@ def test_a_newer_schema(tmp_path: Path) -> None:
         (["run", "list", "--limit", "many"], 2, "'many' is not a valid integer"),
         (["frobnicate"], 2, "no such command 'frobnicate'"),
         (["run", "shwo", "x"], 2, "show"),
-        (["pipeline", "run", "missing.yaml"], 2, "missing.yaml"),
+        (["pipeline", "run", "missing.yaml"], 3, "missing.yaml"),
         (["model", "promote", "m"], 2, "--to"),
         (["predict", "m", "missing.csv", "--out", "o.csv"], 3, "m"),
     ],

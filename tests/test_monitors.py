@@ -13,6 +13,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from nbmlops import clock
 from nbmlops.errors import InvalidValue, NotFound, StageFailed, UsageFault
 from nbmlops.monitors import Monitors
+from nbmlops.pipelines.flow import Options
 from nbmlops.records import Flow
 from nbmlops.store import schema
 
@@ -52,7 +53,7 @@ class FakePipelines:
     def __init__(self, status="FINISHED"):
         self.status, self.asked = status, []
 
-    def run(self, path, params, **options):
+    def run(self, path, params, options):
         self.asked.append((path, params, options))
         if self.status == "FAILED":
             raise StageFailed("stage train failed", "")
@@ -200,7 +201,7 @@ def test_act_runs_the_pipeline_that_trained_the_model(ws, model):
     trained_by(ws, model.run_id)
     pipelines = FakePipelines()
     flow = desk(ws, pipelines).act(report.alert_id, params={"month": 4})
-    options = {"force": True, "trigger": {"type": "alert", "ref": report.alert_id}}
+    options = Options(force=True, trigger={"type": "alert", "ref": report.alert_id})
     assert pipelines.asked == [("p.yaml", {"month": 4}, options)]
     (alert,) = ws.monitors.alerts()
     assert (alert["status"], alert["flow_id"]) == ("closed", flow.flow_id)

@@ -34,7 +34,7 @@ _ALONG = {
     "nbmlops": (
         "nbmlops.magics", "nbmlops.fluent", "nbmlops.session", "nbmlops.workspace", "nbmlops.capture", "nbmlops.runs",
         "nbmlops.datasets", "nbmlops.models", "nbmlops.store.engine", "nbmlops.store.migrations", "nbmlops.flows",
-        "nbmlops.display.cards", "nbmlops.frames.pandas_frames", "sqlalchemy.dialects.sqlite",
+        "sqlalchemy.dialects.sqlite",
     ),
 }  # fmt: skip
 # Read when a library is loaded, and then too late to change: no thread may be there at the fork.
