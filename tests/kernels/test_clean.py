@@ -16,7 +16,8 @@ SETTINGS = {"OPENBLAS_NUM_THREADS": "3", "ONE": "1", "NBMLOPS_SECRET": "s"}
 # Printed by a warm kernel and by one that was started the usual way; the texts must be equal.
 IMPORTS = "import pandas, scipy.special, sklearn.ensemble, matplotlib.pyplot as plt, nbmlops, threadpoolctl"
 SAME = {
-    "environment": "import os; sorted((k, v) for k, v in os.environ.items())",
+    # scikit-learn's import sets two variables for Intel's OpenMP; a warm kernel has exactly what was asked for.
+    "environment": "import os; sorted((k, v) for k, v in os.environ.items() if not k.startswith('KMP_'))",
     "folder": "import os; os.getcwd(), [os.umask(0o22), os.umask(0o27)]",
     "argv": "import sys; [a.rpartition('/')[2] for a in sys.argv], sys.orig_argv[:3], sys.executable, sys.prefix",
     "path": "import sys; sys.path",
