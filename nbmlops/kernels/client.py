@@ -76,7 +76,7 @@ def _child(asked: address.Wish, path: str, idle: float, patience: float) -> tupl
         except _Gone as gone:
             why = str(gone)
             conn.close()
-        except BaseException:
+        except BaseException:  # whatever ends this, no connection may stay open: the zygote would keep its kernel
             conn.close()
             raise
     raise NoZygote(f"the zygote comes and goes: {why}")
@@ -98,7 +98,7 @@ def _dial(path: str) -> socket.socket:
     except (FileNotFoundError, ConnectionRefusedError) as error:
         conn.close()
         raise _Gone(str(error)) from error
-    except BaseException:
+    except BaseException:  # whatever it is: nobody else has the socket yet, and it is raised again
         conn.close()
         raise
     return conn

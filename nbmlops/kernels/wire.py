@@ -43,7 +43,7 @@ def receive(sock: socket.socket, most_files: int = 0) -> tuple[dict[str, Any] | 
         message = json.loads(body)
         if not isinstance(message, dict):
             raise ValueError("a message that is not a JSON object")
-    except BaseException:
+    except BaseException:  # whatever it is: nobody else knows of the files yet, and it is raised again
         for file in files:
             os.close(file)
         raise

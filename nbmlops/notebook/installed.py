@@ -142,7 +142,7 @@ def _write(path: Path, key: tuple[tuple[str, int], ...], index: Index) -> None:
             with os.fdopen(handle, "w") as file:
                 json.dump(held, file, separators=(",", ":"))
             os.replace(part, path)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: no half-written file stays
             os.unlink(part)
             raise
 

@@ -7,6 +7,7 @@ line.
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
@@ -108,7 +109,7 @@ def _why(event: Event) -> str:
     return ""
 
 
-class Display:
+class Display(abc.ABC):
     """Shows events; as a context, what is still in progress when it is left is shown as stopped."""
 
     def __init__(self) -> None:
@@ -125,9 +126,9 @@ class Display:
         for each in self.ordered(event):
             self.show(each)
 
+    @abc.abstractmethod
     def show(self, event: Event) -> None:
         """Show an event as :class:`Ordered` gives it."""
-        raise NotImplementedError
 
 
 class Lines(Display):

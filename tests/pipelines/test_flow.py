@@ -7,13 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 
 from nbmlops.errors import Blocked, InvalidValue, NotFound, StageFailed
@@ -23,6 +21,7 @@ from nbmlops.pipelines.limits import Limits
 from nbmlops.pipelines.progress import line
 from nbmlops.records import Finding, Flow
 from nbmlops.workspace import Workspace
+from tests.pipelines.notebooks import executed, pipeline, printed, write
 
 HOME = str(Path(__file__).parents[2])
 
@@ -43,28 +42,6 @@ def write_dataset(name, version):
 def _kernels_find_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", HOME)
     monkeypatch.setattr(stages, "BACKOFF", 0.01)
-
-
-def write(path: Path, *cells: str) -> Path:
-    """A notebook whose first cell holds the parameters."""
-    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
-    nb.cells[0].metadata["tags"] = ["parameters"]
-    nbformat.write(nb, path)
-    return path
-
-
-def pipeline(folder: Path, text: str) -> Path:
-    path = folder / "pipeline.yaml"
-    path.write_text(textwrap.dedent(text))
-    return path
-
-
-def executed(ws: Workspace, run_id: str) -> Any:
-    return nbformat.reads(ws.runs.artifact(run_id, "executed.ipynb").decode(), as_version=4)
-
-
-def printed(ws: Workspace, run_id: str) -> str:
-    return "".join(o.get("text", "") for c in executed(ws, run_id).cells for o in c.get("outputs", []))
 
 
 def test_one_stage_alone(ws: Workspace, tmp_path: Path) -> None:
