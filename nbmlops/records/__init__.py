@@ -10,6 +10,15 @@ from types import SimpleNamespace
 from typing import Any
 
 from nbmlops import clock
+from nbmlops.records.cells import (
+    CellExecution,
+    CellFinding,
+    CellSession,
+    CellTouch,
+    Certificate,
+    Difference,
+    Verdict,
+)
 from nbmlops.records.datasets import DatasetDiff, DatasetProfile, DatasetUse, DatasetVersion
 from nbmlops.records.quality import ContractReport, Duplicates, LabelReport, Leakage, Violation
 from nbmlops.records.record import Finding, Record, plain
@@ -19,12 +28,18 @@ from nbmlops.records.upkeep import GcReport, StoreCheck
 
 __all__ = [
     "Artifact",
+    "CellExecution",
+    "CellFinding",
+    "CellSession",
+    "CellTouch",
+    "Certificate",
     "ContractReport",
     "DatasetDiff",
     "DatasetProfile",
     "DatasetUse",
     "DatasetVersion",
     "Diagnosis",
+    "Difference",
     "Duplicates",
     "Event",
     "Experiment",
@@ -47,6 +62,7 @@ __all__ = [
     "StageRun",
     "StoreCheck",
     "StoreInfo",
+    "Verdict",
     "Violation",
     "plain",
 ]
@@ -98,6 +114,7 @@ class Run(_Timed):
     git: dict[str, Any] | None = None
     environment: str | None = None
     error: dict[str, Any] | None = None
+    verdict: dict[str, Any] | None = None
     experiment_id: str = field(default="", repr=False)
     artifact_uri: str = field(default="", repr=False)
 

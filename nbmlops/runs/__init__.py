@@ -409,7 +409,7 @@ class Runs(Uses):
                     k: row[k]
                     for k in (
                         "name", "status", "started_at", "ended_at", "user", "host", "kind", "parent_id",
-                        "description", "source", "git", "environment", "error", "experiment_id",
+                        "description", "source", "git", "environment", "error", "verdict", "experiment_id",
                     )
                 },
             )

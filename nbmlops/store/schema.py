@@ -76,6 +76,7 @@ runs = _table(
     _text("environment", null=True),  # digest of the JSON list of distributions, Python, platform
     _text("description"),
     _json("error", null=True),  # {"name", "message", "traceback"}
+    _json("verdict", null=True),  # would a clean run differ: {"verdict", "findings"}
 )
 keys = _table("keys", _seq("id"), _text("name", unique=True))
 params = _table(
@@ -140,6 +141,57 @@ artifacts = _table(
     _text("media_type"),
     _number("created_at"),
     rowid=False,
+)
+
+# --- cells ------------------------------------------------------------------------------------------------------
+cell_sessions = _table(
+    "cell_sessions",  # one kernel (or shell) while it recorded its cells
+    _id(),
+    _text("frontend"),  # "kernel" (Jupyter), "terminal" (plain IPython), "stage" (papermill)
+    _text("notebook"),  # path, or empty
+    _text("kernel_id", null=True, index=True),
+    _text("user"),
+    _text("host"),
+    _int("pid"),
+    _text("run_id", null=True, index=True),  # of the stage it executes
+    _number("started_at"),
+    _number("ended_at", null=True),
+)
+cell_executions = _table(
+    "cell_executions",
+    _id(),
+    _text("session_id"),
+    _int("number"),  # counts the executions of the session, from 1
+    _text("cell_id", null=True),  # from the front end
+    _int("count", null=True),  # as in In [count]
+    _text("source"),  # as it was at that moment, secrets masked
+    _text("status"),  # "running" "ok" "error" "interrupted" "lost" "earlier" (before the recording began)
+    _json("error", null=True),  # {"name", "message", "traceback"}
+    _json("outputs"),  # as in a notebook; large data in blobs: {"digest", "bytes", …}
+    _json("names"),  # {"loaded": […], "stored": […], "deleted": […]}, as seen
+    _number("started_at"),
+    _number("seconds", null=True),
+    sa.UniqueConstraint("session_id", "number"),
+)
+cell_touches = _table(
+    "cell_touches",  # what an execution logged, read or made
+    _text("execution_id", primary_key=True),
+    sa.Column("kind", Text, primary_key=True),  # "run" "param" "metric" "tag" "artifact" "dataset" "model"
+    sa.Column("subject", Text, primary_key=True),  # a run's id, or dataset:NAME@3, model:NAME@3
+    sa.Column("name", Text, primary_key=True),  # the key or path, or empty
+    sa.Column("mode", Text, primary_key=True),  # "read", "write"
+    sa.Index("ix_cell_touches_subject_kind_name", "subject", "kind", "name"),
+    rowid=False,
+)
+cell_journals = _table("cell_journals", _id("name"), _int("offset"), rowid=False)
+certificates = _table(
+    "certificates",
+    _id(),
+    _text("run_id", index=True),
+    _text("status"),  # "reproduced" "drifted" "not reproducible"
+    _json("report"),  # what was compared and found
+    _text("user"),
+    _number("at"),
 )
 
 # --- data sets --------------------------------------------------------------------------------------------------
@@ -392,4 +444,25 @@ ledger = _table(
     _text("data"),  # canonical JSON, exactly the text that was hashed
     _text("previous"),
     _text("hash"),
+)
+merged_stores = _table(
+    "merged_stores",  # stores whose content was taken over, and how far
+    _id("store_id"),
+    _number("first_at"),
+    _number("last_at"),
+    rowid=False,
+)
+merged_ledger = _table(
+    "merged_ledger",  # their ledgers, each a chain of its own beside ours
+    sa.Column("store_id", Text, primary_key=True),
+    _int("seq", key=True),
+    _text("id"),
+    _text("type"),
+    _text("subject", index=True),
+    _text("user"),
+    _number("at"),
+    _text("data"),
+    _text("previous"),
+    _text("hash"),
+    rowid=False,
 )

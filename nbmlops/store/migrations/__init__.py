@@ -15,7 +15,7 @@ from nbmlops.errors import StoreTooNew
 from nbmlops.store.engine import _MIGRATION_LOCK, Store, new_meta
 from nbmlops.store.schema import meta, metadata
 
-HEAD = "0003"
+HEAD = "0004"
 _VERSIONS = Path(__file__).parent / "versions"
 
 
