@@ -63,10 +63,15 @@ class Cells:
         return self._read(query if until is None else query.where(E.c.number <= until))
 
     def of_run(self, run_id: str) -> list[CellExecution]:
-        """The cells of a run, in the order in which they ran: those that logged to it, or ran while it was active."""
+        """The cells of a run, in the order in which they ran: those that logged to it, or ran while it was active.
+
+        Of a stage's run these are all cells of its notebook.
+        """
         self.fold()
         ids = sa.select(T.c.execution_id).where(T.c.kind == "run", T.c.subject == run_id)
-        found = self._read(sa.select(E).where(E.c.id.in_(ids)).order_by(E.c.started_at, E.c.number))
+        stages = sa.select(S.c.id).where(S.c.run_id == run_id)
+        wanted = sa.or_(E.c.id.in_(ids), E.c.session_id.in_(stages))
+        found = self._read(sa.select(E).where(wanted).order_by(E.c.started_at, E.c.number))
         return found or self._of_stage(run_id)
 
     def behind(self, run_id: str) -> list[CellExecution]:
