@@ -21,6 +21,7 @@ from nbmlops.records import (
     Record,
     StageRun,
     StoreCheck,
+    Verdict,
     plain,
 )
 
@@ -99,6 +100,8 @@ def exit_code(value: Any) -> int:
         return 1 if value.status == "alert" else 0
     if isinstance(value, Promotion):
         return 0
+    if isinstance(value, Verdict):
+        return 1 if value.verdict == "invalid" else 0
     if isinstance(value, ContractReport):
         return 1 if value.status == "block" else 0
     if isinstance(value, Leakage):
