@@ -20,6 +20,7 @@ from nbmlops.records.cells import (
     Verdict,
 )
 from nbmlops.records.datasets import DatasetDiff, DatasetProfile, DatasetUse, DatasetVersion
+from nbmlops.records.environments import Environment, EnvironmentCheck
 from nbmlops.records.quality import ContractReport, Duplicates, LabelReport, Leakage, Violation
 from nbmlops.records.record import Finding, Record, plain
 from nbmlops.records.record import Timed as _Timed
@@ -41,6 +42,8 @@ __all__ = [
     "Diagnosis",
     "Difference",
     "Duplicates",
+    "Environment",
+    "EnvironmentCheck",
     "Event",
     "Experiment",
     "Finding",

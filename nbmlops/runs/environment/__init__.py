@@ -2,6 +2,81 @@
 
 from __future__ import annotations
 
-from nbmlops.runs.environment.differences import differences
+import functools
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["differences"]
+from nbmlops.records import Environment
+from nbmlops.runs.environment import machine, packages
+from nbmlops.runs.environment.differences import differences
+from nbmlops.runs.environment.form import TEXTS, facts
+from nbmlops.runs.environment.locks import lock, read_lock
+
+if TYPE_CHECKING:
+    from nbmlops.store import Store
+
+__all__ = ["differences", "facts", "here", "load", "lock", "now", "of", "read", "read_lock"]
+
+_FORMAT = 2
+
+
+def now() -> bytes:
+    """What surrounds this process, as the JSON text that a run notes: Python, machine, libraries, distributions.
+
+    Nothing in it changes by itself, so that runs in the same surroundings share one text. The first call of a process
+    reads the index of installed distributions and asks git and ``nvidia-smi``; later ones take under a millisecond.
+    """
+    changing = {"imported": packages.imported(), **machine.changing()}
+    return _written(json.dumps(changing, sort_keys=True))
+
+
+@functools.lru_cache(4)
+def _written(changing: str) -> bytes:
+    facts = {"format": _FORMAT, **machine.fixed(), **json.loads(changing), **packages.installed_here()}
+    return json.dumps(facts, indent=1, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def here() -> dict[str, Any]:
+    """The facts of this process."""
+    return facts(now())
+
+
+def read(store: Store, digest: str) -> Environment:
+    """The environment that is kept under a digest.
+
+    Raises:
+        StoreFault: there is no such object, or it is damaged.
+        InvalidValue: it is no environment.
+    """
+    return of(facts(store.blobs.get(digest)), digest)
+
+
+def of(known: Mapping[str, Any], digest: str = "") -> Environment:
+    """Facts as a record."""
+    imported = known.get("imported")
+    return Environment(
+        digest,
+        *(str(known.get(name, "")) for name in TEXTS),
+        packages={str(name): str(version) for name, version in known["packages"].items()},
+        imported=None if imported is None else tuple(imported),
+        sources=dict(known.get("sources") or {}),
+        facts=dict(known),
+    )
+
+
+def load(before: Mapping[str, Any]) -> None:
+    """Import what brings the BLAS that an environment had, if this process has loaded none: else it has no threads.
+
+    Only NumPy, SciPy and scikit-learn, and only where the environment had imported them.
+    """
+    import importlib
+
+    if not before.get("libraries") or machine.libraries():
+        return
+    for name, module in (("numpy", "numpy"), ("scipy", "scipy.linalg"), ("scikit-learn", "sklearn")):
+        if name in (before.get("imported") or ()):
+            try:
+                importlib.import_module(module)
+            except Exception:  # noqa: S112  # broken here, whatever the reason: the packages' versions tell
+                continue

@@ -120,8 +120,8 @@ def _package(
     if pair := _both(before, now, "sources", name, "commit"):
         commits = [str(commit)[:12] for commit in pair]
         yield Finding(name, "block", f"{a} at {commits[0]}", f"{b} at {commits[1]}", "another commit: other code")
-    elif _both(before, now, "sources", name, "dirty") or before.get("sources", {}).get(name, {}).get("dirty"):
-        yield Finding(name, "warn", a, b, "its folder has, or had, changes that no commit holds")
+    elif any(_both(before, now, "sources", name, key) for key in ("dirty", "changes")):
+        yield Finding(name, "warn", a, b, "its folder has, or had, other changes that no commit holds")
     elif _both(before, now, "records", name):
         yield Finding(name, "warn", a, f"{b}, other files", "the same version built or patched in another way")
 
@@ -198,7 +198,9 @@ def _seed(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Finding
     if pair := _both(before, now, "build", "hash_seed"):
         a, b = map(str, pair)
         mend = "unset PYTHONHASHSEED" if a == "random" else f"set PYTHONHASHSEED={a}"
-        yield Finding("hash seed", "warn", a, b, f"sets of texts come in another order: {mend} before the kernel starts")
+        yield Finding(
+            "hash seed", "warn", a, b, f"sets of texts come in another order: {mend} before the kernel starts"
+        )
 
 
 def _system(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Finding | str]:
