@@ -55,9 +55,13 @@ def read(store: Store, digest: str) -> Environment:
 def of(known: Mapping[str, Any], digest: str = "") -> Environment:
     """Facts as a record."""
     imported = known.get("imported")
+    python, implementation, platform, architecture = (str(known.get(name, "")) for name in TEXTS)
     return Environment(
         digest,
-        *(str(known.get(name, "")) for name in TEXTS),
+        python,
+        implementation,
+        platform,
+        architecture,
         packages={str(name): str(version) for name, version in known["packages"].items()},
         imported=None if imported is None else tuple(imported),
         sources=dict(known.get("sources") or {}),

@@ -197,10 +197,8 @@ def _cpu(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Finding 
 def _seed(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Finding | str]:
     if pair := _both(before, now, "build", "hash_seed"):
         a, b = map(str, pair)
-        mend = "unset PYTHONHASHSEED" if a == "random" else f"set PYTHONHASHSEED={a}"
-        yield Finding(
-            "hash seed", "warn", a, b, f"sets of texts come in another order: {mend} before the kernel starts"
-        )
+        mend = "start without PYTHONHASHSEED" if a == "random" else f"start with PYTHONHASHSEED={a}"
+        yield Finding("hash seed", "warn", a, b, f"sets of texts come in another order; {mend}")
 
 
 def _system(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Finding | str]:
@@ -210,9 +208,7 @@ def _system(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Findi
     elif pair := _both(before, now, "os", "libc"):
         why = "exp, log and sin come from it: their last digits may differ"
         yield Finding("C library", "warn", str(pair[0]), str(pair[1]), why)
-    if pair := _both(before, now, "os", "name"):
-        yield f"{pair[0]} → {pair[1]}"
-    elif pair := _both(before, now, "platform"):
+    if (pair := _both(before, now, "os", "name")) or (pair := _both(before, now, "platform")):
         yield f"{pair[0]} → {pair[1]}"
 
 

@@ -139,7 +139,7 @@ def _address(source: Mapping[str, Any]) -> str:
 
 # --- reading ------------------------------------------------------------------------------------------------------
 def read_lock(text: str) -> dict[str, Any]:
-    """The facts that a requirements file holds: exact versions, and of files made by :func:`lock` also Python and machine.
+    """The facts that a requirements file holds: exact versions, and of one made by :func:`lock` Python and machine.
 
     Raises:
         InvalidValue: it pins nothing, or is far too long.
@@ -156,9 +156,8 @@ def read_lock(text: str) -> dict[str, Any]:
             listed = False
         elif said := _SAYS.fullmatch(line):
             known.setdefault(said["what"].lower(), said["value"])
-        elif name := _take(line, known):
-            if listed and imported is not None:
-                imported.append(name)
+        elif (name := _take(line, known)) and listed and imported is not None:
+            imported.append(name)
     if not known["packages"]:
         raise InvalidValue("the lock pins no version", "its lines are NAME==VERSION, as `nbmlops run env` writes them")
     return known if imported is None else {**known, "imported": imported}
