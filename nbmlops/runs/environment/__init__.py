@@ -11,12 +11,25 @@ from nbmlops.records import Environment
 from nbmlops.runs.environment import machine, packages
 from nbmlops.runs.environment.differences import differences
 from nbmlops.runs.environment.form import TEXTS, facts
-from nbmlops.runs.environment.locks import lock, read_lock
+from nbmlops.runs.environment.locks import lock, read_lock, read_lock_file
 
 if TYPE_CHECKING:
     from nbmlops.store import Store
 
-__all__ = ["differences", "facts", "here", "load", "lock", "now", "of", "read", "read_lock"]
+__all__ = [
+    "as_json",
+    "differences",
+    "facts",
+    "here",
+    "load",
+    "lock",
+    "now",
+    "of",
+    "of_package",
+    "read",
+    "read_lock",
+    "read_lock_file",
+]
 
 _FORMAT = 2
 
@@ -34,7 +47,12 @@ def now() -> bytes:
 @functools.lru_cache(4)
 def _written(changing: str) -> bytes:
     facts = {"format": _FORMAT, **machine.fixed(), **json.loads(changing), **packages.installed_here()}
-    return json.dumps(facts, indent=1, ensure_ascii=False).encode("utf-8", "replace")
+    return as_json(facts).encode("utf-8", "replace")
+
+
+def as_json(known: Mapping[str, Any]) -> str:
+    """Facts as the text that is noted."""
+    return json.dumps(known, indent=1, ensure_ascii=False)
 
 
 def here() -> dict[str, Any]:
@@ -69,17 +87,22 @@ def of(known: Mapping[str, Any], digest: str = "") -> Environment:
     )
 
 
+def of_package(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts in a model package's manifest: its Python, and the libraries that it needs."""
+    libraries = {str(name): str(version) for name, version in (manifest.get("libraries") or {}).items()}
+    return {"python": str(manifest.get("python") or ""), "packages": libraries, "imported": list(libraries)}
+
+
 def load(before: Mapping[str, Any]) -> None:
-    """Import what brings the BLAS that an environment had, if this process has loaded none: else it has no threads.
+    """Import what brings the BLAS and OpenMP that an environment had: what is not loaded has no threads to compare.
 
     Only NumPy, SciPy and scikit-learn, and only where the environment had imported them.
     """
     import importlib
+    import sys
 
-    if not before.get("libraries") or machine.libraries():
-        return
-    for name, module in (("numpy", "numpy"), ("scipy", "scipy.linalg"), ("scikit-learn", "sklearn")):
-        if name in (before.get("imported") or ()):
+    for name, module in (("numpy", "numpy"), ("scipy", "scipy.linalg"), ("scikit-learn", "sklearn.utils")):
+        if before.get("libraries") and name in (before.get("imported") or ()) and module not in sys.modules:
             try:
                 importlib.import_module(module)
             except Exception:  # noqa: S112  # broken here, whatever the reason: the packages' versions tell

@@ -17,6 +17,11 @@ _VARIABLES = {
     "TF_DETERMINISTIC_OPS": "results on a GPU may differ from run to run",
     "CUDA_VISIBLE_DEVICES": "other devices are used",
 }
+_BLAS, _BOTH = frozenset({"blas"}), frozenset({"blas", "openmp"})
+_COUNTED = {
+    "OPENBLAS_NUM_THREADS": _BLAS, "GOTO_NUM_THREADS": _BLAS, "MKL_NUM_THREADS": _BLAS, "BLIS_NUM_THREADS": _BLAS,
+    "OMP_NUM_THREADS": _BOTH,
+}  # fmt: skip
 _MUTE = frozenset({"PYTHONHASHSEED", "TZ", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_NUMERIC", "LC_COLLATE"})
 
 
@@ -43,7 +48,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[Find
                 other.append(item)
     found.sort(key=lambda f: _RANK[f.level])
     if other:
-        found.append(Finding("other differences", "pass", "what does not change results", _few(other)))
+        found.append(Finding("other differences", "pass", "", _few(other), "these do not change results"))
     return tuple(found)
 
 
@@ -157,7 +162,8 @@ def _libraries(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Fi
         if not had:
             continue
         if not has:
-            yield f"{title} is not loaded here, and was not compared"
+            names = ", ".join(sorted(text for text, _ in had))
+            yield Finding(title, "pass", names, "not loaded here", "so it was not compared")
             continue
         names = sorted({text for text, _ in had}), sorted({text for text, _ in has})
         threads = sorted({n for _, n in had}), sorted({n for _, n in has})
@@ -216,9 +222,12 @@ def _variables(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Fi
     if not isinstance(before.get("variables"), Mapping) or not isinstance(now.get("variables"), Mapping):
         return
     had, has = before["variables"], now["variables"]
+    told = {api for api in ("blas", "openmp") if _loaded(before, api) and _loaded(now, api)}
     for name in sorted((had.keys() | has.keys()) - _MUTE):
         a, b = had.get(name), has.get(name)
-        if a != b:
+        if a != b and name in _COUNTED and told >= _COUNTED[name]:
+            yield f"{name} {a or 'not set'} → {b or 'not set'}"  # the threads themselves were compared
+        elif a != b:
             why = _VARIABLES.get(name, _LAST_DIGITS)
             yield Finding(name, "warn", "not set" if a is None else str(a), "not set" if b is None else str(b), why)
 

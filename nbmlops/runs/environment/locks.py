@@ -145,7 +145,7 @@ def read_lock(text: str) -> dict[str, Any]:
         InvalidValue: it pins nothing, or is far too long.
     """
     if len(text) > _LARGEST:
-        raise InvalidValue(f"the lock has {len(text):,} characters", "give the file that `nbmlops run env` wrote")
+        raise InvalidValue(f"a lock has at most {_LARGEST:,} characters", "give the file that `nbmlops run env` wrote")
     known: dict[str, Any] = {"packages": {}, "sources": {}}
     imported: list[str] | None = None
     listed = False
@@ -161,6 +161,19 @@ def read_lock(text: str) -> dict[str, Any]:
     if not known["packages"]:
         raise InvalidValue("the lock pins no version", "its lines are NAME==VERSION, as `nbmlops run env` writes them")
     return known if imported is None else {**known, "imported": imported}
+
+
+def read_lock_file(path: str) -> dict[str, Any]:
+    """As :func:`read_lock`, of a file.
+
+    Raises:
+        InvalidValue: it is no text, pins nothing, or is far too long.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            return read_lock(file.read(_LARGEST + 1))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidValue(f"{path} cannot be read as a lock: {error}", "give what `nbmlops run env` wrote") from error
 
 
 def _joined(lines: Iterable[str]) -> Iterator[str]:
