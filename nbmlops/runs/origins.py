@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import sqlalchemy as sa
+
 from nbmlops import settings
 from nbmlops.runs import environment, origin
 from nbmlops.store import Store, schema
@@ -42,7 +44,9 @@ class Origins:
         def look() -> None:
             values = dict(known)
             if "environment" not in known:
-                values["environment"] = self._noted[run_id] = self._surroundings()
+                found = self._noted[run_id] = self._surroundings()
+                # The kernel that does the work may have been quicker, and knows better.
+                values["environment"] = sa.func.coalesce(schema.runs.c.environment, found)
             if "git" not in known:
                 values["git"] = self._git(*origin.git(here["cwd"]))
             if nameless and (path := origin.ask_servers(here["kernel_id"])):

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from nbmlops.notebook.installed import canonical
 from nbmlops.records import Finding
 
 _RANK = {"block": 0, "warn": 1, "pass": 2}
-_LAST_DIGITS = "sums are made in another order: the last digits of results may differ"
+_LAST_DIGITS = "sums in another order: last digits may differ"
 _SHOWN = 6  # names of one line
 # What each variable changes; any other one that is noted sets a number of threads.
 _VARIABLES = {
@@ -48,7 +49,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[Find
                 other.append(item)
     found.sort(key=lambda f: _RANK[f.level])
     if other:
-        found.append(Finding("other differences", "pass", "", _few(other), "these do not change results"))
+        found.append(Finding("other differences", "pass", "", _few(other), "these seldom change results"))
     return tuple(found)
 
 
@@ -68,9 +69,7 @@ def _few(texts: list[str]) -> str:
 
 def _python(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Finding | str]:
     if pair := _both(before, now, "implementation"):
-        yield Finding(
-            "python", "block", str(pair[0]), str(pair[1]), "another Python: floats print, sets order, code may differ"
-        )
+        yield Finding("python", "block", str(pair[0]), str(pair[1]), "another Python: results may differ")
     if pair := _both(before, now, "python"):
         a, b = map(str, pair)
         if a.split(".")[:2] == b.split(".")[:2]:
@@ -82,7 +81,7 @@ def _python(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Findi
                 "block",
                 f"Python {a}",
                 f"Python {b}",
-                f"results may differ, and pickles and compiled packages may not load: use Python {minor}",
+                f"results may differ, pickles may not load: use Python {minor}",
             )
     if pair := _both(before, now, "build", "abi"):
         yield f"ABI {pair[0]} → {pair[1]}"
@@ -101,7 +100,7 @@ def _packages(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Fin
         return
     had, has = _named(before["packages"]), _named(now["packages"])
     used = before.get("imported")
-    matters = set(had) if used is None else {_canonical(str(name)) for name in used}
+    matters = set(had) if used is None else {canonical(str(name)) for name in used}
     others = 0
     for name in sorted(had.keys() | has.keys()):
         if name in matters and name in had:
@@ -126,7 +125,7 @@ def _package(
         commits = [str(commit)[:12] for commit in pair]
         yield Finding(name, "block", f"{a} at {commits[0]}", f"{b} at {commits[1]}", "another commit: other code")
     elif any(_both(before, now, "sources", name, key) for key in ("dirty", "changes")):
-        yield Finding(name, "warn", a, b, "its folder has, or had, other changes that no commit holds")
+        yield Finding(name, "warn", a, b, "its folder has, or had, changes in no commit")
     elif _both(before, now, "records", name):
         yield Finding(name, "warn", a, f"{b}, other files", "the same version built or patched in another way")
 
@@ -138,7 +137,7 @@ def _step(a: str, b: str) -> tuple[str, str]:
         return "block", "another version: results may differ"
     for place, word in enumerate(("major", "minor")):
         if first[place] != second[place]:
-            return "block", f"another {word} version: results may differ, models and pickles may not load"
+            return "block", f"another {word} version: results may differ"
     return "warn", "another patch of it: results seldom differ"
 
 
@@ -148,51 +147,45 @@ def _release(version: str) -> tuple[int, int] | None:
 
 
 def _named(packages: Mapping[str, Any]) -> dict[str, str]:
-    return {_canonical(str(name)): str(version) for name, version in packages.items()}
-
-
-def _canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return {canonical(str(name)): str(version) for name, version in packages.items()}
 
 
 # --- what moves the last digits -----------------------------------------------------------------------------------
 def _libraries(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Finding | str]:
     for api, title in (("blas", "BLAS"), ("openmp", "OpenMP")):
         had, has = _loaded(before, api), _loaded(now, api)
-        if not had:
+        if not had or had == has:
             continue
-        if not has:
-            names = ", ".join(sorted(text for text, _ in had))
-            yield Finding(title, "pass", names, "not loaded here", "so it was not compared")
-            continue
-        names = sorted({text for text, _ in had}), sorted({text for text, _ in has})
-        threads = sorted({n for _, n in had}), sorted({n for _, n in has})
-        if names[0] != names[1]:
-            yield Finding(title, "warn", ", ".join(names[0]), ", ".join(names[1]), _LAST_DIGITS)
-        if threads[0] != threads[1]:
-            asked, seen = (f"{', '.join(map(str, n))} threads" for n in threads)
-            yield Finding(f"{title} threads", "warn", asked, seen, _hint(api, threads[0]))
+        names, here = ", ".join(had), ", ".join(has)
+        if has.keys() < had.keys():  # nothing else does the work here; what is not loaded cannot be asked
+            yield Finding(title, "pass", names, here or "not loaded here", "what is not loaded was not compared")
+        elif names != here:
+            yield Finding(title, "warn", names, here, _LAST_DIGITS)
+        threads = sorted(set(had.values())), sorted(set(has.values()))
+        if has and not set(threads[1]) <= set(threads[0]):
+            asked, seen = (f"{', '.join(n)} threads" for n in threads)
+            yield Finding(f"{title} threads", "warn", asked, seen, _mend(api, threads[0]))
 
 
-def _hint(api: str, threads: list[int]) -> str:
+def _mend(api: str, threads: list[str]) -> str:
     variable = "OPENBLAS_NUM_THREADS" if api == "blas" else "OMP_NUM_THREADS"
-    return f"{_LAST_DIGITS}; set {variable}={threads[0]}" if len(threads) == 1 else _LAST_DIGITS
+    return f"set {variable}={threads[0]}, else last digits may differ" if len(threads) == 1 else _LAST_DIGITS
 
 
-def _loaded(facts: Mapping[str, Any], api: str) -> list[tuple[str, int]]:
-    """Name and version of each library of that kind, and its threads."""
-    found = []
+def _loaded(facts: Mapping[str, Any], api: str) -> dict[str, str]:
+    """Each library of that kind, with version and processor, and its threads."""
+    found = {}
     for one in facts.get("libraries") or ():
         if one.get("api") == api:
             words = (one.get("library"), one.get("version"), one.get("architecture"), one.get("layer"))
-            found.append((" ".join(str(word) for word in words if word), int(one.get("threads") or 0)))
-    return found
+            found[" ".join(str(word) for word in words if word)] = str(one.get("threads"))
+    return dict(sorted(found.items()))
 
 
 def _cpu(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Finding | str]:
     if pair := _both(before, now, "cpu", "features"):
-        asked, seen = (" ".join(map(str, side)) for side in pair)
-        why = "other vector instructions: the last digits of results may differ"
+        asked, seen = (" ".join(map(str, side)) if isinstance(side, list) else str(side) for side in pair)
+        why = "other vector instructions: last digits may differ"
         yield Finding("CPU instructions", "warn", asked or "none of them", seen or "none of them", why)
     if pair := _both(before, now, "cpu", "model"):
         yield f"CPU {pair[0]} → {pair[1]}"
@@ -204,15 +197,15 @@ def _seed(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Finding
     if pair := _both(before, now, "build", "hash_seed"):
         a, b = map(str, pair)
         mend = "start without PYTHONHASHSEED" if a == "random" else f"start with PYTHONHASHSEED={a}"
-        yield Finding("hash seed", "warn", a, b, f"sets of texts come in another order; {mend}")
+        yield Finding("hash seed", "warn", a, b, f"sets in another order: {mend}")
 
 
 def _system(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Finding | str]:
     if pair := _both(before, now, "os", "system"):
-        why = "another system: paths, line ends, and the last digits of results may differ"
+        why = "paths, line ends and last digits may differ"
         yield Finding("operating system", "warn", str(pair[0]), str(pair[1]), why)
     elif pair := _both(before, now, "os", "libc"):
-        why = "exp, log and sin come from it: their last digits may differ"
+        why = "exp, log, sin are its: last digits may differ"
         yield Finding("C library", "warn", str(pair[0]), str(pair[1]), why)
     if (pair := _both(before, now, "os", "name")) or (pair := _both(before, now, "platform")):
         yield f"{pair[0]} → {pair[1]}"

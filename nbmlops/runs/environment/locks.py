@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from nbmlops.errors import InvalidValue
+from nbmlops.notebook.installed import canonical
 from nbmlops.runs.environment.form import facts
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -204,7 +205,7 @@ def _take(line: str, known: dict[str, Any]) -> str:
     pinned = _PINNED.match(line)
     if pinned is None:
         return ""
-    name = re.sub(r"[-_.]+", "-", pinned["name"]).lower()
+    name = canonical(pinned["name"])
     known["packages"][name] = pinned["version"]
     if source:
         known["sources"][name] = source
