@@ -67,7 +67,7 @@ def test_what_is_noted_of_this_process() -> None:
 def test_nothing_is_imported_to_be_noted() -> None:
     code = (
         "import sys, json\nfrom nbmlops.runs import environment\nknown = environment.here()\n"
-        "print(json.dumps([known['imported'], known['libraries'], sorted({'numpy', 'threadpoolctl'} & set(sys.modules))]))"
+        "print(json.dumps([known['imported'], known['libraries'], sorted({'numpy', 'threadpoolctl'} & {*sys.modules})]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     imported, libraries, loaded = json.loads(done.stdout)
@@ -245,7 +245,7 @@ def test_hashes_are_given_when_all_are_known() -> None:
 def test_no_line_of_a_lock_is_anything_but_a_requirement_or_a_comment(packages: dict, source: dict) -> None:
     from packaging.requirements import Requirement
 
-    known = facts(packages=packages, imported=list(packages)[:1], sources={name: source for name in packages})
+    known = facts(packages=packages, imported=list(packages)[:1], sources=dict.fromkeys(packages, source))
     known["machine"] = "x86\n--index-url=evil"
     for line in environment.lock(known).split("\n"):
         if line and not line.startswith("#"):
@@ -269,7 +269,7 @@ def test_pip_takes_the_lock(tmp_path: Path) -> None:
     assert hashed.read_text().count("--hash=sha256:") == 2
     assert would_install(hashed, wheels) == packages
     hashed.write_text(hashed.read_text().replace(sums["first"]["hashes"]["sha256"], SHA))
-    with pytest.raises(AssertionError, match="HASHES|hash"):
+    with pytest.raises(AssertionError, match="HASHES"):
         would_install(hashed, wheels)
 
 
