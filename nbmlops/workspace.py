@@ -14,6 +14,7 @@ from nbmlops.store import Store, open_store, schema
 from nbmlops.store import ledger as chain
 
 if TYPE_CHECKING:
+    from nbmlops.cells import Cells
     from nbmlops.datasets import Datasets
     from nbmlops.deployments import Deployments
     from nbmlops.lineage import Lineages
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Workspace:
-    """``Workspace("folder")``: ``.runs .datasets .models .promotion .deployments .pipelines .monitors .lineage``.
+    """``Workspace("folder")``: ``.runs .cells .datasets .models .promotion .deployments .pipelines .monitors .lineage``.
 
     Args:
         store: an open store, a folder, an SQLAlchemy URL, or None for the settings' default.
@@ -48,6 +49,12 @@ class Workspace:
         from nbmlops.runs import Runs
 
         return Runs(self.store, self.context)
+
+    @cached_property
+    def cells(self) -> Cells:
+        from nbmlops.cells import Cells
+
+        return Cells(self.store)
 
     @cached_property
     def datasets(self) -> Datasets:

@@ -221,6 +221,7 @@ class Runs(Uses):
         values = {"run_seq": row["seq"], **artifact.to_dict()}
         with self.store.write() as db:
             self.store.upsert(db, schema.artifacts, [values], ["run_seq", "path"])
+        self.context().touch("artifact", row["id"], path, "write")
         return artifact
 
     def artifacts(self, ref: str) -> list[Artifact]:

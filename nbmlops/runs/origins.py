@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbmlops import settings
+from nbmlops.notebook import place
 from nbmlops.runs import environment, origin
 from nbmlops.store import Store, schema
 
@@ -49,7 +50,7 @@ class Origins:
                 values["environment"] = sa.func.coalesce(schema.runs.c.environment, found)
             if "git" not in known:
                 values["git"] = self._git(*origin.git(here["cwd"]))
-            if nameless and (path := origin.ask_servers(here["kernel_id"])):
+            if nameless and (path := place.ask_servers(here["kernel_id"])):
                 values["source"] = {**here, "path": path}
             with self._store.write() as db:
                 db.execute(schema.runs.update().where(schema.runs.c.id == run_id).values(**values))

@@ -67,7 +67,8 @@ def test_what_is_noted_of_this_process() -> None:
 def test_nothing_is_imported_to_be_noted() -> None:
     code = (
         "import sys, json\nfrom nbmlops.runs import environment\nknown = environment.here()\n"
-        "print(json.dumps([known['imported'], known['libraries'], sorted({'numpy', 'threadpoolctl'} & {*sys.modules})]))"
+        "loaded = sorted({'numpy', 'threadpoolctl'} & set(sys.modules))\n"
+        "print(json.dumps([known['imported'], known['libraries'], loaded]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     imported, libraries, loaded = json.loads(done.stdout)
