@@ -110,6 +110,7 @@ def test_who_did_the_work_notes_where_and_the_owner_does_not_overwrite_it(
     ws: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner = ws.runs.start("e")
+    ws.runs.origins._threads[owner.run_id].join()
     worker = ws.runs.resume(owner.run_id, owned=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     worker.end()
