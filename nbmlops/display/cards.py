@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbmlops import clock
-from nbmlops.display import data, environments, pipelines, quality, stages
+from nbmlops.display import data, environments, history, pipelines, quality, stages
 from nbmlops.display.plain import tree
 from nbmlops.display.sections import (
     drift_grid,
@@ -244,6 +244,8 @@ BUILDERS: dict[str, Callable[[Any], Card]] = {
     "LabelReport": quality.label_report,
     "GcReport": _gc,
     "StoreCheck": _check,
+    "CellHistory": history.history,
+    "CellVersion": history.version,
     "Environment": environments.environment,
     "EnvironmentCheck": environments.check,
 }

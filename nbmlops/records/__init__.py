@@ -21,6 +21,7 @@ from nbmlops.records.cells import (
 )
 from nbmlops.records.datasets import DatasetDiff, DatasetProfile, DatasetUse, DatasetVersion
 from nbmlops.records.environments import Environment, EnvironmentCheck
+from nbmlops.records.history import CellHistory, CellVersion
 from nbmlops.records.quality import ContractReport, Duplicates, LabelReport, Leakage, Violation
 from nbmlops.records.record import Finding, Record, plain
 from nbmlops.records.record import Timed as _Timed
@@ -31,8 +32,10 @@ __all__ = [
     "Artifact",
     "CellExecution",
     "CellFinding",
+    "CellHistory",
     "CellSession",
     "CellTouch",
+    "CellVersion",
     "Certificate",
     "ContractReport",
     "DatasetDiff",
