@@ -26,6 +26,7 @@ _HELP = """nbmlops in a notebook
   %mlops history [NAME | CELL] [-n N]      earlier versions of a cell or variable, and what they gave
   %mlops restore CELL@N                    put an earlier version into a new cell below
   %mlops dashboard                         runs, data sets, models and approvals in tabs
+  %mlops check                             would a clean run of this notebook differ, and why
   %mlops why prediction:ID                 back to the cells and data that made it
 
   %%mlops run baseline --tag team=vision   the cell is a tracked run: its literals are parameters, its numbers
@@ -294,9 +295,21 @@ def _status() -> Any:
         {"": "store", "value": info.url},
         {"": "experiment", "value": session.experiment_name() or _default_experiment()},
         {"": "active run", "value": f"{active.name} ({active.run_id})" if active else "none"},
+        {"": "this notebook", "value": _truth()},
         *({"": name, "value": count} for name, count in info.counts.items() if count),
     ]
     return Listing(rows, "nbmlops")
+
+
+def _truth() -> str:
+    """Would a clean run of this notebook differ, in one line."""
+    from nbmlops import session
+    from nbmlops.display.cells import quiet
+
+    try:
+        return quiet(session.workspace().cells.check().to_dict())
+    except UsageFault as fault:
+        return fault.message
 
 
 def _default_experiment() -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Workspace:
-    """``Workspace("folder")``: ``.runs .cells .datasets .models .promotion .deployments .pipelines .monitors .lineage``.
+    """``Workspace("folder")``, with its desks: runs, cells, datasets, models, promotion, deployments and so on.
 
     Args:
         store: an open store, a folder, an SQLAlchemy URL, or None for the settings' default.

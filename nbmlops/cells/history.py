@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from nbmlops.cells.brief import first_line
 from nbmlops.errors import InvalidValue, NotFound, UsageFault
 from nbmlops.notebook import recorder
 from nbmlops.notebook.assignments import HIDDEN
@@ -207,6 +208,7 @@ def _versions(name: str, executions: Sequence[CellExecution]) -> list[CellVersio
                 seconds=last.seconds,
                 runs=_each(same, lambda e: e.runs),
                 metrics=_each(same, lambda e: (t.name for t in e.touched if t.kind == "metric")),
+                line=first_line(last.source),
                 change=changed(found[-1].source, last.source) if found else "",
                 masked=_MASK.search(last.source) is not None,
                 earlier=last.session_id != now,

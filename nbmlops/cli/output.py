@@ -22,6 +22,7 @@ from nbmlops.records import (
     Record,
     StageRun,
     StoreCheck,
+    Verdict,
     plain,
 )
 
@@ -100,6 +101,8 @@ def exit_code(value: Any) -> int:
         return 1 if value.status == "alert" else 0
     if isinstance(value, Promotion):
         return 0
+    if isinstance(value, Verdict):
+        return 1 if value.verdict == "invalid" else 0
     if isinstance(value, ContractReport):
         return 1 if value.status == "block" else 0
     if isinstance(value, Leakage | EnvironmentCheck):

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from nbmlops.cli.options import complete_run, json_option, listing, workspace
+from nbmlops.errors import UsageFault
 
 
 @click.group()
@@ -55,6 +56,20 @@ def show(ref: str, html: str | None, artifact: str | None, out: str | None) -> A
         target.write_bytes(runs.artifact(record.run_id, artifact))
         return f"wrote {target}"
     return record
+
+
+@run.command("export-notebook")
+@click.argument("ref", shell_complete=complete_run)
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--force", is_flag=True, help="Write over a file that exists.")
+def export_notebook(ref: str, file: str, force: bool) -> Any:
+    """Write the cells behind a run as an executed notebook, in the order in which they really ran."""
+    ws = workspace()
+    record = ws.runs.get(ref)
+    if Path(file).exists() and not force:
+        raise UsageFault(f"{file} exists already", "choose another name, or give --force")
+    Path(file).write_bytes(ws.cells.export(record.run_id))
+    return f"wrote {file}"
 
 
 @run.command()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbmlops import clock
-from nbmlops.display import data, environments, history, pipelines, quality, stages
+from nbmlops.display import cells, data, environments, history, pipelines, quality, stages
 from nbmlops.display.plain import tree
 from nbmlops.display.sections import (
     drift_grid,
@@ -65,6 +65,7 @@ def _run(x: Any) -> Card:
         ("commit", _commit(x.git), "code"),
         ("data", x.datasets, "code"),
         ("description", x.description, "text"),
+        ("clean run", cells.quiet(x.verdict), "text"),
         ("id", x.run_id, "code"),
     )
     files = [(a.path, a.bytes, a.media_type) for a in x.artifacts]
@@ -73,8 +74,9 @@ def _run(x: Any) -> Card:
         *error_block(x.error),
         *pairs("metrics", x.metrics, "number"),
         *pairs("params", x.params),
-        *pairs("tags", x.tags),
+        *pairs("tags", {k: v for k, v in x.tags.items() if k != "nbmlops.verdict"}),
         *grid("artifacts", columns, files),
+        *cells.of_run(x.cells),
     )
     return Card("run", x.name or x.run_id, x.status, facts, sections)
 
@@ -215,6 +217,9 @@ def _check(x: Any) -> Card:
 
 
 BUILDERS: dict[str, Callable[[Any], Card]] = {
+    "CellExecution": cells.execution,
+    "CellSession": cells.session,
+    "Verdict": cells.verdict,
     "Experiment": _experiment,
     "Artifact": _artifact,
     "Run": _run,

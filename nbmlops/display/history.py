@@ -7,7 +7,6 @@ from typing import Any
 from nbmlops.display.sections import grid, told
 from nbmlops.display.shape import Block, Card, Column
 
-_FIRST = 60
 _LINES = 12  # of a change that is shown
 
 _COLUMNS = (
@@ -15,7 +14,7 @@ _COLUMNS = (
     Column("started_at", "last run", "time"),
     Column("status", "status", "status"),
     Column("times", "times", "count"),
-    Column("source", "source", "code"),
+    Column("line", "source", "code"),
     Column("result", "result"),
     Column("metrics", "metrics"),
     Column("runs", "runs", "code"),
@@ -32,7 +31,7 @@ def history(x: Any) -> Card:
             v.started_at or None,
             v.status,
             v.times,
-            _first(v.source),
+            v.line,
             v.result,
             ", ".join(v.metrics),
             ", ".join(run[-6:] for run in v.runs),
@@ -62,12 +61,6 @@ def version(x: Any) -> Card:
         ("secrets", "masked" if x.masked else "", "text"),
     )
     return Card("cell", x.ref, x.status, facts, (Block("", x.source),))
-
-
-def _first(source: str) -> str:
-    lines = [line for line in source.strip().splitlines() if line.strip()] or [""]
-    text = lines[0] + (f"  (+{len(lines) - 1} lines)" if len(lines) > 1 else "")
-    return text if len(text) <= _FIRST else text[: _FIRST - 1] + "…"
 
 
 def _cut(text: str) -> str:

@@ -20,7 +20,10 @@ TONES = {
     "bad": "FAILED block BLOCKED alert rejected error TIMEOUT DIED down",
     "busy": "RUNNING waits",
 }
-_TONE = {word: tone for tone, words in TONES.items() for word in words.split()}
+_TONE = {word: tone for tone, words in TONES.items() for word in words.split()} | {
+    "strongly valid": "good", "weakly valid": "warn", "unknown": "warn", "invalid": "bad",
+    "reproduced": "good", "drifted": "warn", "not reproducible": "bad", "interrupted": "warn", "lost": "bad",
+}  # fmt: skip
 
 
 def tone(status: str) -> str:

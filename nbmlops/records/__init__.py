@@ -98,7 +98,11 @@ class Artifact(Record):
 
 @dataclass(frozen=True)
 class Run(_Timed):
-    """One tracked execution. Metrics are the latest values; NaN and infinities are kept as they are."""
+    """One tracked execution. Metrics are the latest values; NaN and infinities are kept as they are.
+
+    ``verdict`` says whether a clean run of its notebook would give the same: :class:`Verdict` as a dictionary.
+    ``cells`` are those of the run in a few words each, see :func:`nbmlops.cells.brief.brief`.
+    """
 
     run_id: str
     name: str
@@ -121,6 +125,7 @@ class Run(_Timed):
     environment: str | None = None
     error: dict[str, Any] | None = None
     verdict: dict[str, Any] | None = None
+    cells: tuple[dict[str, Any], ...] = ()
     experiment_id: str = field(default="", repr=False)
     artifact_uri: str = field(default="", repr=False)
 

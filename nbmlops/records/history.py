@@ -12,10 +12,11 @@ class CellVersion(Record):
     """A cell's text as it was executed, the same text once however often it ran in a row.
 
     ``name`` is how the cell, or the variable, is called here, ``version`` counts its texts from 1. ``times`` is how
-    often this one ran; what follows is of the last time: ``label`` (``[3]``), ``status``, ``result`` (a short text of
-    what it showed), ``started_at``, ``seconds``, and the ids of the runs it was part of. ``metrics`` are the keys that
-    it logged. ``change`` has the lines that differ from the version before, marked ``-`` and ``+``. ``masked``: a
-    secret stood in it, which was not kept.
+    often this one ran in a row; what follows is of the last time: ``label`` (``[3]``), ``status``, ``result`` (a short
+    text of what it showed), ``started_at``, ``seconds``. ``runs`` are the ids of the runs it was part of, ``metrics``
+    the keys that it logged. ``line`` is its first line of code; ``change`` has the lines that differ from the version
+    before, marked ``-`` and ``+``. ``masked``: a secret stood in it, which was not kept. ``earlier``: of an earlier
+    session.
     """
 
     name: str
@@ -30,6 +31,7 @@ class CellVersion(Record):
     runs: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     change: str = ""
+    line: str = ""
     masked: bool = False
     earlier: bool = False
     execution_id: str = ""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from nbmlops import clock, secrets, settings
+from nbmlops.cells import Cells
+from nbmlops.cells.brief import brief
 from nbmlops.context import ContextSource
 from nbmlops.errors import InvalidValue, NotFound, StoreReadOnly, UsageFault
 from nbmlops.records import Artifact, Experiment, Run
@@ -47,6 +49,7 @@ class Runs(Uses):
         self.context = context
         self._experiments: dict[str, str] = {}
         self.origins = Origins(store)
+        self._cells = Cells(store)
 
     # -- experiments -----------------------------------------------------------------------------------------------
     def experiment(self, name: str, *, tags: dict[str, str] | None = None) -> Experiment:
@@ -405,6 +408,7 @@ class Runs(Uses):
                 tags=tags.get(row["seq"], {}),
                 artifacts=tuple(self.artifacts(row["id"])) if artifacts else (),
                 datasets=tuple(self.datasets(row["id"])) if artifacts else (),
+                cells=brief(self._cells.of_run(row["id"]), row["id"]) if artifacts else (),
                 artifact_uri=self.store.blobs.shown_root,
                 **{
                     k: row[k]

@@ -19,7 +19,7 @@ from nbmlops.runs import origin
 def space(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The namespace of a shell that seems to be there."""
     names: dict[str, Any] = {}
-    monkeypatch.setattr(origin, "_shell", lambda: SimpleNamespace(user_ns=names))
+    monkeypatch.setattr(place, "shell", lambda: SimpleNamespace(user_ns=names))
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     return names
 
