@@ -23,6 +23,8 @@ _HELP = """nbmlops in a notebook
   %mlops snapshot df --name sales          keep a version of a data set
   %mlops register model --name churn       register a model
   %mlops runs | datasets | models | flows  tables to sort and filter
+  %mlops history [NAME | CELL] [-n N]      earlier versions of a cell or variable, and what they gave
+  %mlops restore CELL@N                    put an earlier version into a new cell below
   %mlops dashboard                         runs, data sets, models and approvals in tabs
   %mlops check                             would a clean run of this notebook differ, and why
   %mlops why prediction:ID                 back to the cells and data that made it
@@ -45,7 +47,10 @@ NOUNS = {
     "diff": "dataset",
 }
 # Verbs that exist only here; everything else is the command line's.
-VERBS = ("experiment", "start", "end", "param", "metric", "log", "snapshot", "register", "dashboard", "flows")
+VERBS = (
+    "experiment", "start", "end", "param", "metric", "log", "snapshot", "register", "history", "restore", "dashboard",
+    "flows",
+)  # fmt: skip
 
 
 def short_errors(method: Any) -> Any:
@@ -188,6 +193,26 @@ class MlopsMagics(Magics):
         description = words_of.first(options, "--description")
         thing = names[0] if ":" in names[0] else self._variable(names[0])
         return fluent.register_model(thing, given, alias, description)
+
+    def _history(self, words: list[str], _rest: str) -> Any:
+        from nbmlops import session
+        from nbmlops.cells import history
+
+        options, names = words_of.options(words, {"-n": True})
+        most = words_of.first(options, "-n") or str(history.SHOWN)
+        if len(names) > 1 or not most.isdecimal() or not int(most):
+            raise UsageFault("%mlops history takes one cell or variable, and a number", "%mlops history [3] -n 5")
+        return history.shown(history.here(session.workspace().cells), next(iter(names), None), int(most))
+
+    def _restore(self, words: list[str], _rest: str) -> None:
+        from nbmlops import session
+        from nbmlops.cells import history
+
+        if len(words) != 1:
+            raise UsageFault("%mlops restore takes one version of a cell", "%mlops restore 3@2; see %mlops history")
+        version = history.pick(history.here(session.workspace().cells), words[0])
+        self.shell.set_next_input(version.source, replace=False)  # type: ignore[union-attr]
+        print(history.restored(version))
 
     def _dashboard(self, _words: list[str], _rest: str) -> Any:
         from nbmlops import session

@@ -6,9 +6,10 @@ import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from nbmlops import settings
+from nbmlops import clock, settings
 from nbmlops.context import Context, ContextSource, hostname, who
-from nbmlops.records import Event, StoreInfo
+from nbmlops.errors import NotFound
+from nbmlops.records import Environment, EnvironmentCheck, Event, StoreInfo
 from nbmlops.store import Store, open_store, schema
 from nbmlops.store import ledger as chain
 
@@ -96,6 +97,44 @@ class Workspace:
         from nbmlops.lineage import Lineages
 
         return Lineages(self.store, self.runs, self.datasets, self.models, self.deployments)
+
+    def environment(self, ref: str) -> Environment:
+        """What surrounded a run, or the run that a model version came from; or what a lock file holds.
+
+        A model version of no run has a little of it in its package: Python, and the libraries that it needs.
+
+        Raises:
+            NotFound: no such run, model version or file; or nothing was noted.
+            InvalidValue: the file is no lock.
+        """
+        from nbmlops.runs import environment as room
+
+        if not ref.startswith(("run:", "runs:", "model:", "models:")) and os.path.isfile(ref):
+            return room.of(room.read_lock_file(ref))
+        if ref.startswith(("model:", "models:")) or "@" in ref:
+            version = self.models.get(ref)
+            if version.run_id is None:
+                return room.of(room.of_package(self.models.manifest(version)))
+            ref = version.run_id
+        run = self.runs.get(ref)
+        if run.environment is None:
+            raise NotFound(f"nothing was noted of the environment of run {run.name!r}", "name another run")
+        return room.read(self.store, run.environment)
+
+    def check_environment(self, ref: str) -> EnvironmentCheck:
+        """How this process differs from a run's, a model version's or a lock's environment.
+
+        What brings BLAS is imported where that environment had it, for its library and threads to be compared.
+
+        Raises:
+            NotFound, InvalidValue: as :meth:`environment` does.
+        """
+        from nbmlops.runs import environment as room
+
+        before = self.environment(ref)
+        room.load(before.facts)
+        found = room.differences(before.facts, room.here())
+        return EnvironmentCheck(ref, found, len(before.packages), clock.now())
 
     def events(self, subject: str | None = None, limit: int | None = None) -> list[Event]:
         """The ledger's events, newest first."""

@@ -12,6 +12,7 @@ import click
 from nbmlops.records import (
     ContractReport,
     Diagnosis,
+    EnvironmentCheck,
     Finding,
     Flow,
     Leakage,
@@ -104,7 +105,7 @@ def exit_code(value: Any) -> int:
         return 1 if value.verdict == "invalid" else 0
     if isinstance(value, ContractReport):
         return 1 if value.status == "block" else 0
-    if isinstance(value, Leakage):
+    if isinstance(value, Leakage | EnvironmentCheck):
         return 0 if value.ok else 1
     findings = value.findings if isinstance(value, Diagnosis | StoreCheck) else value
     if isinstance(findings, list | tuple) and any(isinstance(f, Finding) and f.level == "block" for f in findings):

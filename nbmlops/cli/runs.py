@@ -89,6 +89,27 @@ def compare(refs: tuple[str, ...], all_: bool) -> Any:
     return listing([dict(zip(("what", *titles), row, strict=True)) for row in shown], "Differences")
 
 
+@run.command("env")
+@click.argument("ref", shell_complete=complete_run)
+@click.option("-o", "--out", type=click.Path(dir_okay=False), help="Write it to this file.")
+@click.option("--format", "format_", type=click.Choice(["pip", "json"]), default="pip", show_default=True)
+def env(ref: str, out: str | None, format_: str) -> Any:
+    """The environment of a run or model version as a lock for pip: every distribution exactly; or all its facts.
+
+    \b
+    nbmlops run env 4KX2Q1 -o requirements.lock
+    pip install --no-deps -r requirements.lock
+    """
+    from nbmlops.runs import environment
+
+    found = workspace().environment(ref)
+    text = environment.lock(found.facts) if format_ == "pip" else environment.as_json(found.facts)
+    if out is None:
+        return text.removesuffix("\n")
+    Path(out).write_text(text, encoding="utf-8")
+    return f"wrote {len(found.packages)} distributions to {out}"
+
+
 @run.command()
 @click.argument("ref", shell_complete=complete_run)
 def delete(ref: str) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbmlops import clock
-from nbmlops.display import cells, data, pipelines, quality, stages
+from nbmlops.display import cells, data, environments, history, pipelines, quality, stages
 from nbmlops.display.plain import tree
 from nbmlops.display.sections import (
     drift_grid,
@@ -249,4 +249,8 @@ BUILDERS: dict[str, Callable[[Any], Card]] = {
     "LabelReport": quality.label_report,
     "GcReport": _gc,
     "StoreCheck": _check,
+    "CellHistory": history.history,
+    "CellVersion": history.version,
+    "Environment": environments.environment,
+    "EnvironmentCheck": environments.check,
 }

@@ -84,6 +84,11 @@ def normalised(tree: ast.Module) -> str | None:
         return None
 
 
+def syntax(source: str) -> ast.Module | None:
+    """The syntax tree of a cell, its magics as calls; None for what is not Python."""
+    return _read(source)[1]
+
+
 @functools.lru_cache(512)
 def names_loaded(source: str) -> frozenset[str] | None:
     """The names that the code uses, in its functions too; None for what is not Python."""

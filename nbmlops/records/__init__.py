@@ -20,6 +20,8 @@ from nbmlops.records.cells import (
     Verdict,
 )
 from nbmlops.records.datasets import DatasetDiff, DatasetProfile, DatasetUse, DatasetVersion
+from nbmlops.records.environments import Environment, EnvironmentCheck
+from nbmlops.records.history import CellHistory, CellVersion
 from nbmlops.records.quality import ContractReport, Duplicates, LabelReport, Leakage, Violation
 from nbmlops.records.record import Finding, Record, plain
 from nbmlops.records.record import Timed as _Timed
@@ -30,8 +32,10 @@ __all__ = [
     "Artifact",
     "CellExecution",
     "CellFinding",
+    "CellHistory",
     "CellSession",
     "CellTouch",
+    "CellVersion",
     "Certificate",
     "ContractReport",
     "DatasetDiff",
@@ -41,6 +45,8 @@ __all__ = [
     "Diagnosis",
     "Difference",
     "Duplicates",
+    "Environment",
+    "EnvironmentCheck",
     "Event",
     "Experiment",
     "Finding",

@@ -48,7 +48,7 @@ class Runs(Uses):
         self.store = store
         self.context = context
         self._experiments: dict[str, str] = {}
-        self._origins = Origins(store)
+        self.origins = Origins(store)
         self._cells = Cells(store)
 
     # -- experiments -----------------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ class Runs(Uses):
         run_id, at = clock.new_id(), clock.now()
         context = self.context()
         here = source if source is not None else {**origin.source(context.notebook), "cell_id": context.cell_id}
-        known = self._origins.known(here)
+        known = self.origins.known(here)
         row: dict[str, Any] = {
             "id": run_id,
             "experiment_id": experiment_id,
@@ -122,7 +122,7 @@ class Runs(Uses):
         with self.store.write() as db:
             seq = db.execute(_INSERT, row).inserted_primary_key[0]  # type: ignore[index]
         live = LiveRun(self, run_id, seq, row["name"])
-        self._origins.note(run_id, here, known)
+        self.origins.note(run_id, here, known)
         if params:
             live.log_params(params)
         if tags:
@@ -149,7 +149,7 @@ class Runs(Uses):
         """End a run on behalf of its handle: fold, compress, record the status, all in one durable transaction."""
         if status not in _ENDINGS:
             raise InvalidValue(f"a run cannot end with status {status!r}", f"use one of {', '.join(sorted(_ENDINGS))}")
-        self._origins.wait(live.run_id)
+        self.origins.wait(live.run_id)
         at = clock.now()
         end = {"run": live.run_id, "status": status, "ended_at": at, "heartbeat_at": at, "error": error}
         with self.store.write(durable=True) as db:
