@@ -24,7 +24,7 @@ from nbmlops.records.quality import ContractReport, Duplicates, LabelReport, Lea
 from nbmlops.records.record import Finding, Record, plain
 from nbmlops.records.record import Timed as _Timed
 from nbmlops.records.stages import StageContract
-from nbmlops.records.upkeep import GcReport, StoreCheck
+from nbmlops.records.upkeep import GcReport, Merged, Renumbered, StoreCheck
 
 __all__ = [
     "Artifact",
@@ -50,6 +50,7 @@ __all__ = [
     "Leakage",
     "Lineage",
     "LineageNode",
+    "Merged",
     "ModelVersion",
     "MonitorReport",
     "Plan",
@@ -57,6 +58,7 @@ __all__ = [
     "Predictions",
     "Promotion",
     "Record",
+    "Renumbered",
     "Run",
     "StageContract",
     "StageRun",
