@@ -336,7 +336,7 @@ class MonitorReport(Record):
 
 @dataclass(frozen=True)
 class Event(Record):
-    """One link of the ledger's hash chain."""
+    """One link of a ledger's hash chain; of our own, or of the one of a ``store`` whose content was taken over."""
 
     seq: int
     id: str
@@ -347,10 +347,11 @@ class Event(Record):
     data: dict[str, Any]
     previous: str
     hash: str
+    store: str | None = None  # the id of the store that it was written in, if another
 
     @property
     def ref(self) -> str:
-        return f"event:{self.seq}"
+        return f"event:{self.seq}" if self.store is None else f"event:{self.seq} of store {self.store}"
 
 
 @dataclass(frozen=True)

@@ -71,3 +71,4 @@ class Merged(Record):
     events: int = 0
     left_out: tuple[str, ...] = ()
     event: int | None = None
+    at: float = 0.0
