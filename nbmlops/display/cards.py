@@ -156,6 +156,7 @@ def _event(x: Any) -> Card:
         ("subject", x.subject, "code"),
         ("by", x.user, "text"),
         ("at", x.at, "time"),
+        ("store", x.store, "code"),
         ("hash", x.hash, "code"),
         ("previous", x.previous, "code"),
     )
@@ -225,6 +226,7 @@ def _merged(x: Any) -> Card:
     )
     moved = [(r.there, r.here, "the same content" if r.same else "the number was taken") for r in x.renumbered]
     facts = told(
+        ("came", None if rows else "nothing new", "text"),
         ("store", x.store_id, "code"),
         ("event", x.event, "count"),
         ("were there", sum(x.there.values()), "count"),
@@ -238,9 +240,11 @@ def _merged(x: Any) -> Card:
         f"{x.origin} (dry run: nothing was written)" if x.dry_run else x.origin,
         "warn" if x.left_out else "pass",
         facts,
-        grid("what came" if rows else "nothing new", columns, rows),
-        grid("numbers", numbers, moved),
-        grid("left out", (Column("what", ""),), [(text,) for text in x.left_out]),
+        (
+            *grid("what came", columns, rows),
+            *grid("numbers", numbers, moved),
+            *grid("left out", (Column("what", ""),), [(text,) for text in x.left_out]),
+        ),
     )
 
 

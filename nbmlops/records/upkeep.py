@@ -55,8 +55,8 @@ class Renumbered(Record):
 class Merged(Record):
     """What was taken over from another store, or, if ``dry_run``, would be.
 
-    ``added``, ``updated`` and ``there`` count rows by kind ("runs", "data set versions", ...). ``left_out`` says in words
-    what did not come, and why. ``event`` is the number of the event that tells of it.
+    ``added``, ``updated`` and ``there`` count rows by kind ("runs", "data set versions", …). ``left_out`` says in words
+    what did not come, and why. ``events`` counts those of the other ledgers; ``event`` is the one of ours about it.
     """
 
     origin: str

@@ -87,7 +87,7 @@ def verify(store: Store) -> int:
         Tampered: names the first event that was changed, removed, inserted or moved.
     """
     with store.read() as db:
-        return check(db.execute(sa.select(ledger).order_by(ledger.c.seq)).mappings())
+        return check(map(dict, db.execute(sa.select(ledger).order_by(ledger.c.seq)).mappings()))
 
 
 def verify_merged(store: Store) -> dict[str, int]:

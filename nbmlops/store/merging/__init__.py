@@ -1,12 +1,12 @@
 """Taking over the content of another store, any number of times, without duplicates.
 
-Rows are the same if their ids are, or, where they have none, all that tells them apart. Versions whose number is taken here
-get the next free one, and everything that speaks of them follows (``columns`` lists every column there is, ``numbers``
-does it). Blobs come first, then all rows and the event that tells of them in one transaction: a merge that is killed
-leaves nothing but blobs that nobody uses, and the next one goes on. Ledgers are kept side by side (``chains``).
+Rows are the same if their ids are, or, where they have none, all that tells them apart. Versions whose number is taken
+here get the next free one, and everything that speaks of them follows (``columns`` lists every column there is,
+``numbers`` does it). Blobs come first, then all rows and the event that tells of them in one transaction: a merge that
+is killed leaves nothing but blobs that nobody uses, and the next one goes on. Ledgers stay beside ours (``chains``).
 
-What cannot be known from the rows is not guessed: what people wrote (descriptions, messages, reasons) and what is evidence
-(sources and outputs of cells, executed notebooks, other stores' ledgers) stays to the letter, old numbers included.
+What people wrote (descriptions, messages, reasons) and what is evidence (sources and outputs of cells, executed
+notebooks, other stores' ledgers) stays to the letter, old numbers included.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ _SNIFFED = 64
 class Needed:
     """What rows need.
 
-    ``surely`` maps digests to what needs them. Those ``perhaps`` needed stand in somebody's text or file, and may as well
-    be of something else: they come if they are there.
+    ``surely`` maps digests to what needs them. Those ``perhaps`` needed stand in somebody's text or file, and may as
+    well be of something else: they come if they are there.
     """
 
     surely: dict[str, str] = field(default_factory=dict)

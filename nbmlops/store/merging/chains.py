@@ -1,8 +1,8 @@
 """Ledgers side by side: each other store's chain is kept as it is, beside ours, and only ever grows.
 
-A chain is kept under the id of its store. A folder that was copied has the id of the store it was copied from: as long as
-one of the two ledgers has only what the other has too, they are one store; where both went on, the copy's chain is kept
-under ``ID~EVENT``, the first event of its own. It is found by that event again.
+A chain is kept under the id of its store. A folder that was copied has the id of the store it was copied from. While
+the copy's ledger has nothing of its own, there is nothing to keep; once it has, its chain is kept under ``ID~EVENT``,
+by the first event that is not ours, and found by that again.
 """
 
 from __future__ import annotations

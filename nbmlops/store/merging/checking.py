@@ -1,4 +1,4 @@
-"""Rows of another store are hostile until looked at: types, names, ids, digests and metric chunks, one row at a time."""
+"""Rows of another store are hostile until looked at: types, names, ids, digests, metric chunks, row by row."""
 
 from __future__ import annotations
 
@@ -138,8 +138,9 @@ def _named(check: Callable[[Any, str], str], what: str) -> Callable[[str], str]:
 
 
 _CHECKS: Mapping[str, Callable[[Any], str]] = {
-    c.ID: _id, c.EXPERIMENT: _id, c.RUN: _id, c.LINK: _label, c.LABEL: _label, c.DIGEST: _digest, c.MANIFEST: _digest, c.PATH: _path,
-    c.DATASET: _version, c.MODEL: _version, c.NAME: _named(refs.check_name, "data set or model"),
+    c.ID: _id, c.EXPERIMENT: _id, c.RUN: _id, c.LINK: _label, c.LABEL: _label, c.PATH: _path,
+    c.DIGEST: _digest, c.MANIFEST: _digest, c.DATASET: _version, c.MODEL: _version,
+    c.NAME: _named(refs.check_name, "data set or model"),
     c.KEY: _named(refs.check_key, "param, metric or tag"), c.ALIAS: _named(refs.check_name, "label"),
 }  # fmt: skip
 

@@ -84,7 +84,8 @@ class Numbers:
         if found is None:
             return text
         numbers = [
-            str(self.of(found["kind"], found["name"], int(n))) if n.isdecimal() else n for n in found.group("old", "new")
+            str(self.of(found["kind"], found["name"], int(n))) if n.isdecimal() else n
+            for n in found.group("old", "new")
         ]
         return f"{found['thing']} {numbers[0]} -> {numbers[1]}"
 

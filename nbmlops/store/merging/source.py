@@ -92,7 +92,9 @@ def _look_over(database: Path, where: str) -> None:
         if kind not in {"table", "index"} or "VIRTUAL TABLE" in text.upper() or "GENERATED ALWAYS" in text.upper()
     ]
     if acting:
-        raise InvalidValue.of(f"{where} cannot be taken over", acting[:20], "a store has no triggers, views and the like")
+        raise InvalidValue.of(
+            f"{where} cannot be taken over", acting[:20], "a store has no triggers, views and the like"
+        )
 
 
 def _check_tables(store: Store, where: str) -> None:
@@ -152,7 +154,9 @@ class _TableRows:
         except (sa.exc.DBAPIError, sqlite3.Error, ValueError) as error:
             said = getattr(error, "orig", None) or error
             raise InvalidValue.of(
-                "the other store cannot be taken over", [f"its {self._title} cannot be read: {said}"], "nothing was written"
+                "the other store cannot be taken over",
+                [f"its {self._title} cannot be read: {said}"],
+                "nothing was written",
             ) from error
 
     @property
@@ -161,9 +165,12 @@ class _TableRows:
 
 
 def _json(text: object) -> object:
-    """What a text says; what is no JSON comes back as a set, which no check lets pass."""
-    if text is None:
-        return None
+    """What a text says; what is no JSON comes back as a set, which no check lets pass.
+
+    SQLite keeps a JSON number as a number: its columns have no types, only a liking for some.
+    """
+    if text is None or isinstance(text, int | float):
+        return text
     try:
         return json.loads(text) if isinstance(text, str) else set()
     except (ValueError, RecursionError):

@@ -64,7 +64,9 @@ class Taking:
         query = sa.select(r.c.id, r.c.seq, r.c.status, r.c.heartbeat_at)
         here = {row.id: row for row in of_many(self.db, query, r.c.id, list(by_id))}
         count = sa.select(m.c.run_seq, sa.func.sum(m.c.points).label("points")).group_by(m.c.run_seq)
-        points = {p.run_seq: int(p.points) for p in of_many(self.db, count, m.c.run_seq, [h.seq for h in here.values()])}
+        points = {
+            p.run_seq: int(p.points) for p in of_many(self.db, count, m.c.run_seq, [h.seq for h in here.values()])
+        }
         found = {}
         for seq, run in self.met.runs.items():
             held = here.get(run.id)
@@ -212,7 +214,7 @@ class Taking:
 
     def _placed(self, name: str, row: dict[str, Any]) -> dict[str, Any]:
         """A row with the integers of this store."""
-        made = {}
+        made: dict[str, Any] = {}
         for column, kind in TABLES[name].columns.items():
             if kind == c.OWN:
                 if column == "event_seq":
@@ -257,7 +259,9 @@ class Taking:
                 meant = self.numbers.of(kind, thing, row["version"])
                 if (stands := ours.get((thing, alias))) != meant:
                     now = f"stays at {kind}:{thing}@{stands}" if stands is not None else "is not set: promote it"
-                    self.left_out.append(f"{alias} {now} here; there it is {kind}:{thing}@{row['version']} ({meant} here)")
+                    self.left_out.append(
+                        f"{alias} {now} here; there it is {kind}:{thing}@{row['version']} ({meant} here)"
+                    )
 
 
 def _by_id(name: str) -> bool:

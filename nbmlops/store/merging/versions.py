@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -24,7 +23,7 @@ KINDS = {"dataset": (schema.dataset_versions, "digest"), "model": (schema.model_
 
 @dataclass
 class Settled:
-    """What became of the incoming versions: ``numbers`` here, ids that are ``new``, and which are told as renumbered."""
+    """What became of the incoming versions: their ``numbers`` here, ids that are ``new``, which have another number."""
 
     changed: dict[Version, int] = field(default_factory=dict)
     new: set[str] = field(default_factory=set)
