@@ -282,5 +282,14 @@ ALL: dict[str, r.Record] = {
         ),
         r.GcReport(False, 86400.0, 2, 3_000_000, T, ({"digest": EVIL, "bytes": 3, "touched": T},), 1, 10, 4, 20, 1),
         r.StoreCheck(12, 3_000_000, FINDINGS),
+        r.Merged(
+            EVIL,
+            "01STORE",
+            added={"runs": 2},
+            there={"runs": 1},
+            renumbered=(r.Renumbered(f"model:{EVIL}@1", f"model:{EVIL}@2", "01VERSION"),),
+            left_out=(EVIL,),
+        ),
+        r.Renumbered(f"model:{EVIL}@1", f"model:{EVIL}@2", "01VERSION", same=True),
     )
 }

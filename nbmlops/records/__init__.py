@@ -26,7 +26,7 @@ from nbmlops.records.quality import ContractReport, Duplicates, LabelReport, Lea
 from nbmlops.records.record import Finding, Record, plain
 from nbmlops.records.record import Timed as _Timed
 from nbmlops.records.stages import StageContract
-from nbmlops.records.upkeep import GcReport, StoreCheck
+from nbmlops.records.upkeep import GcReport, Merged, Renumbered, StoreCheck
 
 __all__ = [
     "Artifact",
@@ -56,6 +56,7 @@ __all__ = [
     "Leakage",
     "Lineage",
     "LineageNode",
+    "Merged",
     "ModelVersion",
     "MonitorReport",
     "Plan",
@@ -63,6 +64,7 @@ __all__ = [
     "Predictions",
     "Promotion",
     "Record",
+    "Renumbered",
     "Run",
     "StageContract",
     "StageRun",
@@ -345,7 +347,7 @@ class MonitorReport(Record):
 
 @dataclass(frozen=True)
 class Event(Record):
-    """One link of the ledger's hash chain."""
+    """One link of a ledger's hash chain; of our own, or of the one of a ``store`` whose content was taken over."""
 
     seq: int
     id: str
@@ -356,10 +358,11 @@ class Event(Record):
     data: dict[str, Any]
     previous: str
     hash: str
+    store: str | None = None  # the id of the store that it was written in, if another
 
     @property
     def ref(self) -> str:
-        return f"event:{self.seq}"
+        return f"event:{self.seq}" if self.store is None else f"event:{self.seq} of store {self.store}"
 
 
 @dataclass(frozen=True)
