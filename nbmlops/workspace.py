@@ -96,7 +96,9 @@ class Workspace:
     def reproduction(self) -> Reproduction:
         from nbmlops.reproduction import Reproduction
 
-        return Reproduction(self.store, self.context, self.runs, self.models)
+        # The cells desk comes with the recorder; without it only stages can be reproduced.
+        cells = getattr(self, "cells", None)
+        return Reproduction(self.store, self.context, self.runs, self.models, cells=cells)
 
     def events(self, subject: str | None = None, limit: int | None = None) -> list[Event]:
         """The ledger's events, newest first."""
