@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -93,7 +94,7 @@ class Clean:
         from nbmlops.notebook import engine
 
         interrupted = Stop()  # the engine's own: it is set by Ctrl-C too
-        data = engine.to_bytes(engine.prepare(document, Job(cwd=wish.folder)))
+        data = json.dumps(document).encode()
         with secrets.child() as child:
             job = Job(
                 cwd=wish.folder,

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import nbformat
-
 from nbmlops.notebook import parameters
 from nbmlops.records import CellExecution
 
@@ -44,15 +42,16 @@ class Steps:
             tags = ["raises-exception"] if step.execution.status == "error" else []
             cells.append(_cell(step.execution.source, step.cell_id, tags))
         kept = {k: v for k, v in (metadata or {}).items() if k in {"kernelspec", "language_info"}}
-        return dict(nbformat.v4.new_notebook(cells=cells, metadata=kept))
+        return {"cells": cells, "metadata": kept, "nbformat": 4, "nbformat_minor": 5}
 
     def of(self, cell_id: str) -> Step | None:
         """The step that a cell of the executed notebook is."""
         return next((step for step in self.steps if step.cell_id == cell_id), None)
 
 
-def _cell(source: str, cell_id: str, tags: Sequence[str] = ()) -> Any:
-    return nbformat.v4.new_code_cell(source, id=cell_id, metadata={"tags": list(tags)} if tags else {})
+def _cell(source: str, cell_id: str, tags: Sequence[str] = ()) -> dict[str, Any]:
+    empty = {"execution_count": None, "outputs": [], "metadata": {"tags": list(tags)} if tags else {}}
+    return {"cell_type": "code", "id": cell_id, "source": source, **empty}
 
 
 def in_order(executions: Sequence[CellExecution]) -> Steps:
