@@ -50,7 +50,7 @@ class Steps:
 
 
 def _cell(source: str, cell_id: str, tags: Sequence[str] = ()) -> dict[str, Any]:
-    empty = {"execution_count": None, "outputs": [], "metadata": {"tags": list(tags)} if tags else {}}
+    empty: dict[str, Any] = {"execution_count": None, "outputs": [], "metadata": {"tags": list(tags)} if tags else {}}
     return {"cell_type": "code", "id": cell_id, "source": source, **empty}
 
 
