@@ -13,6 +13,7 @@ from nbmlops.store import Store, open_store, schema
 from nbmlops.store import ledger as chain
 
 if TYPE_CHECKING:
+    from nbmlops.cells import Cells
     from nbmlops.datasets import Datasets
     from nbmlops.deployments import Deployments
     from nbmlops.lineage import Lineages
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Workspace:
-    """``Workspace("folder")``: ``.runs .datasets .models .promotion .deployments .pipelines .monitors .lineage
+    """``Workspace("folder")``: ``.runs .cells .datasets .models .promotion .deployments .pipelines .monitors .lineage
     .reproduction``.
 
     Args:
@@ -49,6 +50,12 @@ class Workspace:
         from nbmlops.runs import Runs
 
         return Runs(self.store, self.context)
+
+    @cached_property
+    def cells(self) -> Cells:
+        from nbmlops.cells import Cells
+
+        return Cells(self.store)
 
     @cached_property
     def datasets(self) -> Datasets:
@@ -96,9 +103,7 @@ class Workspace:
     def reproduction(self) -> Reproduction:
         from nbmlops.reproduction import Reproduction
 
-        # The cells desk comes with the recorder; without it only stages can be reproduced.
-        cells = getattr(self, "cells", None)
-        return Reproduction(self.store, self.context, self.runs, self.models, cells=cells)
+        return Reproduction(self.store, self.context, self.runs, self.models, cells=self.cells)
 
     def events(self, subject: str | None = None, limit: int | None = None) -> list[Event]:
         """The ledger's events, newest first."""

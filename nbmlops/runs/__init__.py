@@ -222,6 +222,7 @@ class Runs(Uses, Certificates):
         values = {"run_seq": row["seq"], **artifact.to_dict()}
         with self.store.write() as db:
             self.store.upsert(db, schema.artifacts, [values], ["run_seq", "path"])
+        self.context().touch("artifact", row["id"], path, "write")
         return artifact
 
     def artifacts(self, ref: str) -> list[Artifact]:
