@@ -91,7 +91,7 @@ def complete(shell: Any, event: Any) -> list[str]:
     if done[0] in {"snapshot", "register", "log", "param", "metric"}:
         options = {
             "snapshot": ["--name", "--message", "--contract", "--labels", "--tag"],
-            "register": ["--name", "--alias"],
+            "register": ["--name", "--alias", "--certify"],
             "log": ["--as"],
             "metric": ["--step"],
         }

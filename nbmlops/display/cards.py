@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbmlops import clock
-from nbmlops.display import data, pipelines, quality, stages
+from nbmlops.display import certificates, data, pipelines, quality, stages
 from nbmlops.display.plain import tree
 from nbmlops.display.sections import (
     drift_grid,
@@ -64,6 +64,7 @@ def _run(x: Any) -> Card:
         ("source", source, "text"),
         ("commit", _commit(x.git), "code"),
         ("data", x.datasets, "code"),
+        ("certificate", certificates.line(x.certificate), "text"),
         ("description", x.description, "text"),
         ("id", x.run_id, "code"),
     )
@@ -88,6 +89,7 @@ def _model(x: Any) -> Card:
         ("created", x.created_at or None, "time"),
         ("run", x.run_id, "code"),
         ("data", x.datasets, "code"),
+        ("certificate", certificates.line(x.certificate), "text"),
         ("description", x.description, "text"),
         ("package", x.package, "code"),
     )
@@ -225,6 +227,8 @@ BUILDERS: dict[str, Callable[[Any], Card]] = {
     "ModelVersion": _model,
     "Finding": _finding,
     "Promotion": _promotion,
+    "Certificate": certificates.certificate,
+    "Difference": certificates.difference,
     "StageRun": pipelines.stage,
     "StageContract": stages.contract,
     "Flow": pipelines.flow,
