@@ -93,7 +93,7 @@ def _fitting(widths: list[int], room: int) -> int:
 
 
 def exit_code(value: Any) -> int:
-    """0, or 1 where the answer is no: a failed stage, a blocked flow, an alert, a run that drifted, a blocking finding."""
+    """0, or 1 where the answer is no: a failed stage, a blocked flow, an alert, a drifted run, a blocking finding."""
     if isinstance(value, Flow | StageRun):
         return 0 if value.status == "FINISHED" else 1
     if isinstance(value, MonitorReport):
