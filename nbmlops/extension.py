@@ -92,7 +92,7 @@ def complete(shell: Any, event: Any) -> list[str]:
     if done[0] in {"snapshot", "register", "log", "param", "metric", "history", "restore"}:
         options = {
             "snapshot": ["--name", "--message", "--contract", "--labels", "--tag"],
-            "register": ["--name", "--alias"],
+            "register": ["--name", "--alias", "--certify"],
             "log": ["--as"],
             "metric": ["--step"],
             "history": ["-n"],

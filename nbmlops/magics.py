@@ -27,6 +27,7 @@ _HELP = """nbmlops in a notebook
   %mlops restore CELL@N                    put an earlier version into a new cell below
   %mlops dashboard                         runs, data sets, models and approvals in tabs
   %mlops check                             would a clean run of this notebook differ, and why
+  %mlops reproduce RUN                     the same again in a fresh kernel? a certificate
   %mlops why prediction:ID                 back to the cells and data that made it
 
   %%mlops run baseline --tag team=vision   the cell is a tracked run: its literals are parameters, its numbers
@@ -44,6 +45,7 @@ NOUNS = {
     "reject": "model",
     "rollback": "model",
     "compare": "run",
+    "reproduce": "run",
     "diff": "dataset",
 }
 # Verbs that exist only here; everything else is the command line's.
@@ -185,14 +187,16 @@ class MlopsMagics(Magics):
     def _register(self, words: list[str], _rest: str) -> Any:
         from nbmlops import fluent
 
-        options, names = words_of.options(words, {"--name": True, "-n": True, "--alias": True, "--description": True})
+        options, names = words_of.options(
+            words, {"--name": True, "-n": True, "--alias": True, "--description": True, "--certify": False}
+        )
         given = words_of.first(options, "--name", "-n")
         if len(names) != 1 or not given:
             raise UsageFault("%mlops register takes one variable and --name", "%mlops register model --name churn")
         alias = words_of.first(options, "--alias")
         description = words_of.first(options, "--description")
         thing = names[0] if ":" in names[0] else self._variable(names[0])
-        return fluent.register_model(thing, given, alias, description)
+        return fluent.register_model(thing, given, alias, description, certify="--certify" in options)
 
     def _history(self, words: list[str], _rest: str) -> Any:
         from nbmlops import session

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nbmlops.monitors import Monitors
     from nbmlops.pipelines import Pipelines
     from nbmlops.promotion import Promotion
+    from nbmlops.reproduction import Reproduction
     from nbmlops.runs import Runs
 
 
@@ -169,6 +170,12 @@ class Workspace:
         return merge_store(
             self.store, other, artifacts=artifacts, user=user, partial=partial, dry_run=dry_run, settle=fold_all
         )
+
+    @cached_property
+    def reproduction(self) -> Reproduction:
+        from nbmlops.reproduction import Reproduction
+
+        return Reproduction(self.store, self.context, self.runs, self.models, cells=self.cells)
 
     def verify_ledger(self) -> int:
         """The number of events of an intact ledger that agrees with the models and aliases it tells of.

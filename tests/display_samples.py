@@ -33,6 +33,24 @@ FINDINGS = (
     r.Finding(EVIL, "warn", "a < b", QUOTES, "look at it"),
 )
 PROMOTION = r.Promotion("churn", 3, "production", "waiting", "better recall", "ada", 2, FINDINGS, "01APPROVAL", 17, T)
+CERTIFICATE = r.Certificate(
+    "01CERT",
+    "01RUN",
+    "drifted",
+    "stage",
+    {"metrics": 2, "models": 1},
+    (
+        r.Difference("metric", EVIL, 0.1, float("nan"), 0.2, ("[3]", QUOTES)),
+        r.Difference("missing", "dataset " + EVIL, "3 rows", "nothing"),
+    ),
+    {"cell": "[4]", "name": "NameError", "message": EVIL, "why": QUOTES},
+    (f"[3]: {EVIL}",),
+    {"same": False, "python": ["3.11.1", "3.12.0"], "packages": {EVIL: ["1.0", None]}},
+    1e-6,
+    2.5,
+    "ada",
+    T,
+)
 STAGE = r.StageRun(
     "01STAGE",
     "train",
@@ -170,6 +188,8 @@ ALL: dict[str, r.Record] = {
     x.__class__.__name__: x
     for x in (
         r.Experiment("01E", EVIL, T, {"a": QUOTES}, 4),
+        CERTIFICATE,
+        CERTIFICATE.differences[0],
         r.Artifact("plots/" + EVIL, "sha256:1", 4321, "image/png", T),
         run(
             5,

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from nbmlops.records import (
+    Certificate,
     ContractReport,
     Diagnosis,
     EnvironmentCheck,
@@ -94,11 +95,13 @@ def _fitting(widths: list[int], room: int) -> int:
 
 
 def exit_code(value: Any) -> int:
-    """0, or 1 where the answer is no: a failed stage, a blocked flow, an alert, a finding that blocks."""
+    """0, or 1 where the answer is no: a failed stage, a blocked flow, an alert, a drifted run, a blocking finding."""
     if isinstance(value, Flow | StageRun):
         return 0 if value.status == "FINISHED" else 1
     if isinstance(value, MonitorReport):
         return 1 if value.status == "alert" else 0
+    if isinstance(value, Certificate):
+        return 0 if value.status == "reproduced" else 1
     if isinstance(value, Promotion):
         return 0
     if isinstance(value, Verdict):

@@ -13,7 +13,7 @@ from nbmlops.errors import UsageFault
 
 @click.group()
 def run() -> None:
-    """Tracked runs: find, show, compare, delete."""
+    """Tracked runs: find, show, compare, reproduce, delete."""
 
 
 @run.command("list")
@@ -116,6 +116,28 @@ def delete(ref: str) -> Any:
     """Hide a run from every list; its rows and files stay in the store."""
     record = workspace().runs.delete(ref)
     return f"deleted run {record.name} ({record.run_id})"
+
+
+@run.command()
+@click.argument("ref", shell_complete=complete_run)
+@click.option("--tolerance", type=float, default=0.0, show_default=True, help="Relative; 0 is equal to the last bit.")
+@click.option(
+    "--how",
+    type=click.Choice(["notebook", "journal"]),
+    help="Of a live session: its notebook from top to bottom (default), or all cells in the order in which they ran.",
+)
+@json_option
+def reproduce(ref: str, tolerance: float, how: str | None) -> Any:
+    """Execute a run, or a model's run, in a fresh kernel, compare, and keep a certificate; exit 1 if it differs.
+
+    \b
+    nbmlops run reproduce 01J8…
+    nbmlops run reproduce model:churn@3 --tolerance 1e-9
+    """
+    here = workspace()
+    if here.context().reproducing:
+        return "left out: this is a clean run already"
+    return here.reproduction.reproduce(ref, tolerance=tolerance, how=how)
 
 
 runs = click.Command("runs", params=list_.params, callback=list_.callback, help="Short for `run list`.")

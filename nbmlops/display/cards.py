@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbmlops import clock
-from nbmlops.display import cells, data, environments, history, pipelines, quality, stages
+from nbmlops.display import cells, certificates, data, environments, history, pipelines, quality, stages
 from nbmlops.display.plain import tree
 from nbmlops.display.sections import (
     drift_grid,
@@ -64,6 +64,7 @@ def _run(x: Any) -> Card:
         ("source", source, "text"),
         ("commit", _commit(x.git), "code"),
         ("data", x.datasets, "code"),
+        ("certificate", certificates.line(x.certificate), "text"),
         ("description", x.description, "text"),
         ("clean run", cells.quiet(x.verdict), "text"),
         ("id", x.run_id, "code"),
@@ -90,6 +91,7 @@ def _model(x: Any) -> Card:
         ("created", x.created_at or None, "time"),
         ("run", x.run_id, "code"),
         ("data", x.datasets, "code"),
+        ("certificate", certificates.line(x.certificate), "text"),
         ("description", x.description, "text"),
         ("package", x.package, "code"),
     )
@@ -269,6 +271,8 @@ BUILDERS: dict[str, Callable[[Any], Card]] = {
     "ModelVersion": _model,
     "Finding": _finding,
     "Promotion": _promotion,
+    "Certificate": certificates.certificate,
+    "Difference": certificates.difference,
     "StageRun": pipelines.stage,
     "StageContract": stages.contract,
     "Flow": pipelines.flow,

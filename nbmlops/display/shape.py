@@ -15,8 +15,8 @@ RIGHT = frozenset({"number", "count", "bytes", "duration"})
 
 # The tone of a status: one of "good", "warn", "bad", "busy", "calm".
 TONES = {
-    "good": "FINISHED pass ok promoted approved production closed done up fresh reused",
-    "warn": "warn waiting staging open retraining pending KILLED stale",
+    "good": "FINISHED pass ok promoted approved production closed done up fresh reused reproduced",
+    "warn": "warn waiting staging open retraining pending KILLED stale drifted",
     "bad": "FAILED block BLOCKED alert rejected error TIMEOUT DIED down",
     "busy": "RUNNING waits",
 }
