@@ -17,9 +17,9 @@ from nbmlops import fluent, lazy, session
 from nbmlops import words as words_of
 from nbmlops.errors import InvalidValue
 from nbmlops.records import Run
+from nbmlops.secrets.naming import sounds_secret
 
 _LITERALS = (str, int, float, bool, type(None))
-_SECRET = re.compile(r"passw|secret|token|api_?key|credential", re.IGNORECASE)
 _HIDDEN = "(hidden)"
 _PRINTED = 1_000_000  # characters of printed output that are kept
 
@@ -99,7 +99,7 @@ def _capture(space: dict[str, Any], computed: list[str], options: CellOptions) -
 def secrets(source: str) -> list[str]:
     """Text that the cell assigns to names such as ``password`` or ``api_key``: it must not be kept."""
     literals, _ = assigned(source)
-    return [v for n, v in literals.items() if isinstance(v, str) and len(v) > 2 and _SECRET.search(n)]
+    return [v for n, v in literals.items() if isinstance(v, str) and len(v) > 2 and sounds_secret(n)]
 
 
 def _without(text: str, hidden: list[str]) -> str:

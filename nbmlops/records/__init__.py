@@ -20,6 +20,7 @@ from nbmlops.records.cells import (
     Verdict,
 )
 from nbmlops.records.datasets import DatasetDiff, DatasetProfile, DatasetUse, DatasetVersion
+from nbmlops.records.extraction import Extracted, LiftedParameter, ReadTurned
 from nbmlops.records.quality import ContractReport, Duplicates, LabelReport, Leakage, Violation
 from nbmlops.records.record import Finding, Record, plain
 from nbmlops.records.record import Timed as _Timed
@@ -43,12 +44,14 @@ __all__ = [
     "Duplicates",
     "Event",
     "Experiment",
+    "Extracted",
     "Finding",
     "Flow",
     "GcReport",
     "LabelReport",
     "Leakage",
     "Lineage",
+    "LiftedParameter",
     "LineageNode",
     "ModelVersion",
     "MonitorReport",
@@ -56,6 +59,7 @@ __all__ = [
     "PlannedStage",
     "Predictions",
     "Promotion",
+    "ReadTurned",
     "Record",
     "Run",
     "StageContract",
