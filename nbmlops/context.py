@@ -25,7 +25,8 @@ class Context:
     """Who acts, in which run, notebook and cell, and which data set and model versions are pinned.
 
     ``pins`` maps ``dataset:NAME`` and ``model:NAME`` to the version meant when a reference names none.
-    ``candidate`` is true inside a sweep that selects: a registered model is then only proposed.
+    ``candidate`` is true inside a sweep that selects: a registered model is then only proposed. ``reproducing`` is the
+    folder of the scratch store inside a clean run, and empty elsewhere.
     """
 
     user: str
@@ -37,6 +38,7 @@ class Context:
     stage: str | None = None
     pins: dict[str, int] = field(default_factory=dict)
     candidate: bool = False
+    reproducing: str = ""
 
     def to_environment(self) -> dict[str, str]:
         """The variables that make a child process act in this context."""
@@ -45,6 +47,12 @@ class Context:
 
 
 ContextSource = Callable[[], Context]
+
+
+def reproducing() -> str:
+    """The folder of the scratch store, where this process belongs to a clean run; else the empty string."""
+    raw = os.environ.get(VARIABLE)
+    return from_environment().reproducing if raw and '"reproducing"' in raw else ""
 
 
 def who() -> str:

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from nbmlops.monitors import Monitors
     from nbmlops.pipelines import Pipelines
     from nbmlops.promotion import Promotion
+    from nbmlops.reproduction import Reproduction
     from nbmlops.runs import Runs
 
 
 class Workspace:
-    """``Workspace("folder")``: ``.runs .datasets .models .promotion .deployments .pipelines .monitors .lineage``.
+    """``Workspace("folder")``: ``.runs .datasets .models .promotion .deployments .pipelines .monitors .lineage
+    .reproduction``.
 
     Args:
         store: an open store, a folder, an SQLAlchemy URL, or None for the settings' default.
@@ -89,6 +91,12 @@ class Workspace:
         from nbmlops.lineage import Lineages
 
         return Lineages(self.store, self.runs, self.datasets, self.models, self.deployments)
+
+    @cached_property
+    def reproduction(self) -> Reproduction:
+        from nbmlops.reproduction import Reproduction
+
+        return Reproduction(self.store, self.context, self.runs, self.models)
 
     def events(self, subject: str | None = None, limit: int | None = None) -> list[Event]:
         """The ledger's events, newest first."""
