@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import io
 import numbers
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout

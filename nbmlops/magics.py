@@ -23,6 +23,7 @@ _HELP = """nbmlops in a notebook
   %mlops log fig --as plots/roc.png        a figure, frame, dictionary, text or file
   %mlops snapshot df --name sales          keep a version of a data set
   %mlops register model --name churn       register a model
+  %mlops extract auc -o stage.ipynb        the minimal cells behind a variable, run, model or figure, as a stage
   %mlops runs | datasets | models | flows  tables to sort and filter
   %mlops dashboard                         runs, data sets, models and approvals in tabs
   %mlops why prediction:ID                 back to the cells and data that made it
@@ -45,7 +46,19 @@ _NOUNS = {
     "diff": "dataset",
 }
 # Verbs that exist only here; everything else is the command line's.
-VERBS = ("experiment", "start", "end", "param", "metric", "log", "snapshot", "register", "dashboard", "flows")
+VERBS = (
+    "experiment",
+    "start",
+    "end",
+    "param",
+    "metric",
+    "log",
+    "snapshot",
+    "register",
+    "extract",
+    "dashboard",
+    "flows",
+)
 
 
 def short_errors(method: Any) -> Any:
@@ -189,6 +202,11 @@ class MlopsMagics(Magics):
         thing = names[0] if ":" in names[0] else self._variable(names[0])
         return fluent.register_model(thing, given, alias, description)
 
+    def _extract(self, words: list[str], _rest: str) -> Any:
+        from nbmlops import leaving
+
+        return leaving.extract(words, self._space)
+
     def _dashboard(self, _words: list[str], _rest: str) -> Any:
         from nbmlops import session
         from nbmlops.widgets import Dashboard
@@ -292,12 +310,13 @@ def complete(shell: Any, event: Any) -> list[str]:
         from nbmlops.cli import entry
 
         return sorted(n for n in {*VERBS, *_NOUNS, *entry.commands} if n.startswith(current))
-    if done[0] in {"snapshot", "register", "log", "param", "metric"}:
+    if done[0] in {"snapshot", "register", "log", "param", "metric", "extract"}:
         options = {
             "snapshot": ["--name", "--message", "--contract", "--labels", "--tag"],
             "register": ["--name", "--alias"],
             "log": ["--as"],
             "metric": ["--step"],
+            "extract": ["--run", "--out", "--snapshots", "--snapshot", "--pipeline", "--no-prove", "--force"],
         }
         names = [n for n in shell.user_ns if not n.startswith("_")] + options.get(done[0], [])
         return sorted(n for n in names if n.startswith(current))

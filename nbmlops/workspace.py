@@ -15,6 +15,7 @@ from nbmlops.store import ledger as chain
 if TYPE_CHECKING:
     from nbmlops.datasets import Datasets
     from nbmlops.deployments import Deployments
+    from nbmlops.extraction import Extraction
     from nbmlops.lineage import Lineages
     from nbmlops.models import Fitted, Models
     from nbmlops.monitors import Monitors
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 class Workspace:
     """``Workspace("folder")``: ``.runs .datasets .models .promotion .deployments .pipelines .monitors .lineage
-    .reproduction``.
+    .reproduction .extraction``.
 
     Args:
         store: an open store, a folder, an SQLAlchemy URL, or None for the settings' default.
@@ -97,6 +98,14 @@ class Workspace:
         from nbmlops.reproduction import Reproduction
 
         return Reproduction(self.store, self.context, self.runs, self.models)
+
+    @cached_property
+    def extraction(self) -> Extraction:
+        from nbmlops.extraction import Extraction
+
+        return Extraction(
+            self.runs, self.datasets, self.models, self.pipelines, self.cells, reproduction=self.reproduction
+        )
 
     def events(self, subject: str | None = None, limit: int | None = None) -> list[Event]:
         """The ledger's events, newest first."""

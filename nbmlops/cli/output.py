@@ -12,6 +12,7 @@ import click
 from nbmlops.records import (
     ContractReport,
     Diagnosis,
+    Extracted,
     Finding,
     Flow,
     Leakage,
@@ -101,6 +102,8 @@ def exit_code(value: Any) -> int:
         return 0
     if isinstance(value, ContractReport):
         return 1 if value.status == "block" else 0
+    if isinstance(value, Extracted):
+        return 1 if value.proof in {"differs", "failed"} else 0
     if isinstance(value, Leakage):
         return 0 if value.ok else 1
     findings = value.findings if isinstance(value, Diagnosis | StoreCheck) else value

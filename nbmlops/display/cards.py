@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbmlops import clock
-from nbmlops.display import data, pipelines, quality, stages
+from nbmlops.display import data, extraction, pipelines, quality, stages
 from nbmlops.display.plain import tree
 from nbmlops.display.sections import (
     drift_grid,
@@ -244,4 +244,7 @@ BUILDERS: dict[str, Callable[[Any], Card]] = {
     "LabelReport": quality.label_report,
     "GcReport": _gc,
     "StoreCheck": _check,
+    "Extracted": extraction.extracted,
+    "LiftedParameter": extraction.parameter,
+    "ReadTurned": extraction.read,
 }

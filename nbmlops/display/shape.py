@@ -15,9 +15,9 @@ RIGHT = frozenset({"number", "count", "bytes", "duration"})
 
 # The tone of a status: one of "good", "warn", "bad", "busy", "calm".
 TONES = {
-    "good": "FINISHED pass ok promoted approved production closed done up fresh reused",
-    "warn": "warn waiting staging open retraining pending KILLED stale",
-    "bad": "FAILED block BLOCKED alert rejected error TIMEOUT DIED down",
+    "good": "FINISHED pass ok promoted approved production closed done up fresh reused proved",
+    "warn": "warn waiting staging open retraining pending KILLED stale differs",
+    "bad": "FAILED block BLOCKED alert rejected error TIMEOUT DIED down failed",
     "busy": "RUNNING waits",
 }
 _TONE = {word: tone for tone, words in TONES.items() for word in words.split()}

@@ -51,11 +51,16 @@ def lift(cells: Sequence[Cell], *, declared: Parameters | None = None, more: Seq
         _take(drafts, one)
     secret = any(one.parameter.type == "nbmlops.Secret" for one in lifts)
     imports = gather(drafts, names, [*more, *(["import nbmlops"] if secret and "import nbmlops" not in more else [])])
-    kept = [Cell(_with_params(draft, number, lifts), draft.cell.label, draft.cell.heading) for number, draft in enumerate(drafts)]
+    kept = [
+        Cell(_with_params(draft, number, lifts), draft.cell.label, draft.cell.heading)
+        for number, draft in enumerate(drafts)
+    ]
     parameters: dict[str, LiftedParameter] = {}
     for one in lifts:  # several calls may share one: the first tells where it came from
         parameters.setdefault(one.parameter.name, one.parameter)
-    return Lifted(imports, tuple(parameters.values()), tuple(c for c in kept if c.source.strip()), _needs_extension(kept))
+    return Lifted(
+        imports, tuple(parameters.values()), tuple(c for c in kept if c.source.strip()), _needs_extension(kept)
+    )
 
 
 def known_names(drafts: Sequence[Draft]) -> Scope:

@@ -176,7 +176,9 @@ def _last(node: ast.expr) -> str:
 
 
 def _words(call: ast.Call) -> set[str]:
-    texts = [n.value for a in call.args for n in ast.walk(a) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    texts = [
+        n.value for a in call.args for n in ast.walk(a) if isinstance(n, ast.Constant) and isinstance(n.value, str)
+    ]
     return {word for text in texts for word in _WORD.findall(text)}
 
 

@@ -131,14 +131,17 @@ def _words_beside(drafts: Sequence[Draft], imports: set[tuple[int, int]]) -> set
     return found
 
 
-def _is_used(
-    statement: Import, alias: ast.alias, rest: set[str], chosen: Sequence[tuple[int, int, Import]]
-) -> bool:
+def _is_used(statement: Import, alias: ast.alias, rest: set[str], chosen: Sequence[tuple[int, int, Import]]) -> bool:
     """Whether the name occurs anywhere, or importing it may be its purpose."""
     module = alias.name if isinstance(statement, ast.Import) else statement.module or ""
     root = module.partition(".")[0]
     name = (alias.asname or alias.name).partition(".")[0]
-    if name in rest or alias.name == "*" or module == "__future__" or (isinstance(statement, ast.ImportFrom) and statement.level):
+    if (
+        name in rest
+        or alias.name == "*"
+        or module == "__future__"
+        or (isinstance(statement, ast.ImportFrom) and statement.level)
+    ):
         return True
     if "." in module and root in rest and any(root in bindings(other) for _, _, other in chosen):
         return True  # `import matplotlib.pyplot as plt` makes `matplotlib.pyplot` known to all

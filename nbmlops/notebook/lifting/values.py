@@ -336,7 +336,9 @@ def _calls(statement: ast.stmt) -> Iterator[tuple[str, ast.Call]]:
     targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
     owner = targets[0].id if len(targets) == 1 and isinstance(targets[0], ast.Name) else ""
     outer = statement.value
-    while isinstance(outer, ast.Call) and isinstance(outer.func, ast.Attribute) and isinstance(outer.func.value, ast.Call):
+    while (
+        isinstance(outer, ast.Call) and isinstance(outer.func, ast.Attribute) and isinstance(outer.func.value, ast.Call)
+    ):
         outer = outer.func.value  # `forest = RandomForestClassifier(…).fit(X, y)`
     for node in _once(statement):
         if isinstance(node, ast.Call):

@@ -1,0 +1,79 @@
+"""``%mlops extract``: from the live notebook to a stage."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nbmlops import session, words
+from nbmlops.context import hostname
+from nbmlops.errors import InvalidValue, NbmlopsError, NotFound, UsageFault
+
+if TYPE_CHECKING:
+    from nbmlops.records import CellSession, Extracted
+
+_OPTIONS = {
+    "--run": True, "--out": True, "-o": True, "--snapshot": True, "--snapshots": False, "--pipeline": False,
+    "--no-prove": False, "--force": False,
+}  # fmt: skip
+
+
+def extract(given: list[str], namespace: Mapping[str, Any]) -> Extracted:
+    """What the words after ``%mlops extract`` ask for; without a name, the run that ended last here.
+
+    Raises:
+        UsageFault: the words make no sense.
+        NotFound: there is no such thing, or nothing is recorded of it.
+    """
+    from nbmlops.extraction import Live, Wish
+
+    options, names = words.options(given, _OPTIONS)
+    names += options.get("--run", [])
+    out = words.first(options, "--out", "-o")
+    if len(names) > 1 or not out:
+        raise UsageFault("%mlops extract takes one name or reference, and -o", "%mlops extract auc -o stage.ipynb")
+    wish = Wish(
+        snapshots="--snapshots" in options,
+        variables=tuple(options.get("--snapshot", [])),
+        pipeline="--pipeline" in options,
+        prove="--no-prove" not in options,
+        force="--force" in options,
+    )
+    what = f"run:{_last_run()}" if not names else names[0] if "--run" not in options else _as_run(names[0])
+    here = current()
+    executions = session.workspace().cells.executions(here.session_id) if here else []
+    live = Live(namespace, executions, _document(here))
+    return session.workspace().extraction.extract(what, out=out, wish=wish, live=live)
+
+
+def _as_run(text: str) -> str:
+    return text if text.startswith(("run:", "runs:/")) else f"run:{text}"
+
+
+def _last_run() -> str:
+    last = session.last_active_run()
+    if last is None:
+        raise NotFound("no run was made in this notebook yet", "name a run or a variable: %mlops extract NAME -o FILE")
+    return last.run_id
+
+
+def current() -> CellSession | None:
+    """The session of cells that this process records, or None."""
+    own = [
+        found
+        for found in session.workspace().cells.sessions()
+        if found.pid == os.getpid() and found.host == hostname() and found.ended_at is None
+    ]
+    return max(own, key=lambda found: found.started_at, default=None)
+
+
+def _document(here: CellSession | None) -> dict[str, Any] | None:
+    """The notebook as it is on disk now, for its headings and parameters."""
+    from nbmlops.notebook import parameters
+
+    if here is not None and here.notebook:
+        with contextlib.suppress(NbmlopsError, InvalidValue):  # not saved yet, or just being written
+            return parameters.parse_document(parameters.read_file(here.notebook), here.notebook)
+    return None
