@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbmlops import secrets
 from nbmlops.errors import InvalidValue, UsageFault
-from nbmlops.extraction import proof, slicing, snapshots, writing
+from nbmlops.extraction import proof, several, slicing, snapshots, writing
 from nbmlops.extraction.asking import Asked, Asking, Journal, Live
 from nbmlops.extraction.proof import Proof
 from nbmlops.extraction.slicing import Slice
@@ -100,9 +100,7 @@ class Extraction:
         asked, given = snapshots.of_variables(self.datasets, asked, wish.variables, namespace)
         cut = slicing.needed(asked)
         if wish.pipeline:
-            from nbmlops.extraction import cutting
-
-            found = cutting.pipeline(self, asked, cut, cutting.Place(target, wish, namespace))
+            found = several.pipeline(self, asked, cut, target, wish, namespace)
         else:
             found = self._stage(asked, cut, target, wish, namespace)
         labels = [e.label for e in asked.program]
@@ -132,9 +130,9 @@ class Extraction:
         document = self.document(made, asked, f"{len(cut.kept)} of {len(asked.program)} executions")
         result = Proof()
         if wish.prove:
-            result = proof.prove(self.reproduction, document, target.absolute().parent, asked, wanted)
+            result = proof.prove(self.reproduction, [document], target.absolute().parent, asked, wanted)
         document["metadata"]["nbmlops"]["extracted"]["proof"] = result.to_dict()
-        writing.write(target, to_bytes(document), wish.force)
+        writing.write(target, self.to_bytes(document), wish.force)
         return {
             "path": str(target), "parameters": made.lifted.parameters, "reads": made.reads, "proof": result.status,
             "compared": result.compared, "differences": result.differences, "error": result.error,
@@ -163,6 +161,11 @@ class Extraction:
         found = stages.document(made.lifted, title, told)
         return secrets.scrub(found) if secrets.is_active() else found
 
+    @staticmethod
+    def to_bytes(document: Mapping[str, Any]) -> bytes:
+        """A notebook as its file holds it."""
+        return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
+
 
 def _declared(asked: Asked) -> parameters.Parameters | None:
     """The parameters that the notebook declares, whose help texts are kept."""
@@ -172,8 +175,3 @@ def _declared(asked: Asked) -> parameters.Parameters | None:
         return parameters.read(asked.document, asked.what)
     except InvalidValue:  # the cell is no Python now; it was when it ran
         return None
-
-
-def to_bytes(document: Mapping[str, Any]) -> bytes:
-    """A notebook as its file holds it."""
-    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from nbmlops.errors import InvalidValue, NotFound
@@ -86,9 +86,8 @@ class Asking:
             NotFound: there is no such thing, or nothing was recorded of how it came about.
         """
         text = what.strip()
-        if live is not None and text.isidentifier() and (text in live.namespace or ":" not in text):
-            if text in live.namespace or not self._is_run(text):
-                return self._variable(text, live)
+        if live is not None and text.isidentifier() and (text in live.namespace or not self._is_run(text)):
+            return self._variable(text, live)
         head, slash, path = text.partition("/")
         if text.startswith(("model:", "models:/")):
             return self._model(text)
@@ -130,10 +129,9 @@ class Asking:
         steps = _place_of(made, program) or _steps_of(run.run_id, program)
         steps = tuple(sorted({*steps, *_around(run.run_id, program, steps)}))
         document, _ = self._journal.document(run.run_id)
-        return Asked(
-            f"{run.ref}/{path}", f"{run.name}: {path}", program, steps, run_id=run.run_id, document=document, notes=notes,
-            **{kind: path},
-        )  # fmt: skip
+        asked = Asked(f"{run.ref}/{path}", f"{run.name}: {path}", program, steps, "", run.run_id)
+        asked = replace(asked, document=document, notes=notes)
+        return replace(asked, artifact=path) if kind == "artifact" else replace(asked, metric=path)
 
     def _behind(self, run_id: str) -> tuple[tuple[CellExecution, ...], tuple[str, ...]]:
         program, notes = without_failures(self._journal.behind(run_id))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,14 @@ from typing import Any
 from nbmlops.errors import NbmlopsError
 from nbmlops.extraction import fingerprints
 from nbmlops.extraction.asking import Asked
+from nbmlops.notebook.job import Stop
 from nbmlops.records import Difference
 from nbmlops.reproduction import Logged, Reproduction, Rerun
 from nbmlops.reproduction.logged import of_runs
+from nbmlops.reproduction.past import Past
 from nbmlops.reproduction.past import of_runs as past_of
+from nbmlops.reproduction.rerun import Wish as Task
+from nbmlops.reproduction.rerun import clean
 
 _CHECK = "nbmlops-extraction"
 _ASK = """import nbmlops as _nbmlops
@@ -30,6 +36,7 @@ class Expected:
     """What the stage must give: metrics, data sets, artifacts and models by name, or the value of a variable."""
 
     metrics: Mapping[str, float] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
     datasets: Mapping[str, str] = field(default_factory=dict)
     artifacts: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
@@ -40,7 +47,7 @@ class Expected:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to hold against."""
-        return not (self.metrics or self.datasets or self.artifacts or self.models or self.name)
+        return not (self.metrics or self.params or self.datasets or self.artifacts or self.models or self.name)
 
 
 @dataclass(frozen=True)
@@ -74,47 +81,50 @@ def expected(desk: Reproduction, asked: Asked, namespace: Mapping[str, Any]) -> 
     run = found[0]
     if asked.artifact:
         return Expected(artifacts={asked.artifact: run.artifacts.get(asked.artifact, "")})
-    metrics = {k: m.value for k, m in run.metrics.items() if not asked.metric or k == asked.metric}
+    metrics = {k: m.value for k, m in run.metrics.items() if (k == asked.metric if asked.metric else not _is_clock(k))}
     models = {k: m.package for k, m in run.models.items()}
     if asked.model:
         name = desk.models.get(asked.model).name
-        return Expected(
-            models={name: models[name]} if name in models else {}, metrics={} if name in models else metrics
-        )
-    return Expected(metrics, {} if asked.metric else {k: d.digest for k, d in run.datasets.items()})
+        return Expected(models={name: models[name]}) if name in models else Expected(metrics)
+    if asked.metric:
+        return Expected(metrics)
+    params = dict(run.params) if run.kind == "run" else {}  # a stage's are those it was given
+    return Expected(metrics, params, {k: d.digest for k, d in run.datasets.items()})
+
+
+def _is_clock(metric: str) -> bool:
+    """Whether a metric is what nbmlops itself measures while a run lasts: no two runs have the same."""
+    return metric.startswith("system/") or metric.rpartition("/")[2].endswith("fit_seconds")
 
 
 def prove(
-    desk: Reproduction,
-    document: Mapping[str, Any],
-    folder: Path,
-    asked: Asked,
-    wanted: Expected,
-    *,
-    pinned: bool = True,
+    desk: Reproduction, documents: Sequence[Mapping[str, Any]], folder: Path, asked: Asked, wanted: Expected
 ) -> Proof:
-    """Execute the stage, and compare.
+    """Execute the stages one after the other in clean kernels, and compare.
 
     Args:
-        desk: what executes it.
-        document: the stage.
-        folder: where it runs.
-        asked: what was extracted.
-        wanted: what it must give.
-        pinned: whether it sees the versions that the run found, as far as it reads them without a number.
+        desk: what executes them.
+        documents: the stages; all see one scratch store.
+        folder: where they run.
+        asked: what was extracted: versions without a number are those that its run found.
+        wanted: what they must give together.
     """
     if wanted.is_empty:
         return Proof(notes=("it logged nothing that could be compared",))
     if wanted.fingerprint.startswith("?"):
         return Proof(notes=(f"no way is known to compare {wanted.name}: {wanted.fingerprint[2:]}",))
-    pins = past_of(desk.store, [asked.run_id], None).pins if asked.run_id and pinned else {}
+    past = Past(pins=past_of(desk.store, [asked.run_id], None).pins if asked.run_id else {})
+    runs: tuple[Logged, ...] = ()
     try:
-        run = desk.rerun(_with_check(document, wanted), folder=folder, pins=pins)
+        with clean(desk.store, desk.context(), past, json.dumps(list(documents))) as here:
+            for document in documents:
+                done = here.execute(_with_check(document, wanted), Task(str(folder)), None, Stop())
+                if not done.ok:
+                    return Proof("failed", error=failure(done))
+                runs = done.runs
     except NbmlopsError as error:  # a secret that is not set, say: told with the stage, which is written all the same
         return Proof("failed", error=error.message)
-    if not run.ok:
-        return Proof("failed", error=failure(run))
-    return judge(wanted, run.runs)
+    return judge(wanted, runs)
 
 
 def _with_check(document: Mapping[str, Any], wanted: Expected) -> dict[str, Any]:
@@ -152,14 +162,16 @@ def judge(wanted: Expected, runs: Iterable[Logged]) -> Proof:
     runs = list(runs)
     if wanted.name:
         return _of_value(wanted, runs)
-    found: dict[str, dict[str, Any]] = {"metric": {}, "dataset": {}, "artifact": {}, "model": {}}
+    found: dict[str, dict[str, Any]] = {"metric": {}, "param": {}, "dataset": {}, "artifact": {}, "model": {}}
     for run in runs:
         found["metric"] |= {k: m.value for k, m in run.metrics.items()}
+        found["param"] |= dict(run.params)
         found["dataset"] |= {k: d.digest for k, d in run.datasets.items()}
         found["artifact"] |= dict(run.artifacts)
         found["model"] |= {k: m.package for k, m in run.models.items()}
-    asked = {
-        "metric": wanted.metrics, "dataset": wanted.datasets, "artifact": wanted.artifacts, "model": wanted.models
+    asked: dict[str, Mapping[str, Any]] = {
+        "metric": wanted.metrics, "param": wanted.params, "dataset": wanted.datasets,
+        "artifact": wanted.artifacts, "model": wanted.models,
     }  # fmt: skip
     differences = [
         difference
@@ -190,10 +202,8 @@ def _of_value(wanted: Expected, runs: list[Logged]) -> Proof:
         return Proof("proved", {"value": 1})
     after: Any = last.params.get("shown", "")
     if isinstance(wanted.shown, float):
-        try:
+        with contextlib.suppress(ValueError):
             after = float(after)
-        except ValueError:
-            pass
     same = wanted.shown == after or repr(wanted.shown) == after
     told = (wanted.fingerprint, last.params.get("fingerprint")) if same else (wanted.shown, after)
     difference = compare("value", wanted.name, *told) or Difference("value", wanted.name, *told)

@@ -27,11 +27,10 @@ def needed(asked: Asked) -> Slice:
     """The cells that the asked result needs, in the order in which they ran, in-place changes included."""
     sources = [execution.source for execution in asked.program]
     if asked.name:  # a cell behind the last one that only looks at the variable
-        flow, wanted = Dataflow.of([*sources, asked.name]), (len(sources),)
+        found, unknown = behind(Dataflow.of([*sources, asked.name]), [len(sources)])
     else:
-        flow, wanted = Dataflow.of(sources), asked.steps
-    kept, unknown = behind(flow, wanted)
-    kept = tuple(step for step in kept if step < len(sources))
+        found, unknown = behind(Dataflow.of(sources), asked.steps)
+    kept = tuple(step for step in found if step < len(sources))
     labels = [e.label for e in asked.program]
     told = tuple(f"{labels[step]}: {why}" for step, why in unknown if step < len(sources))
     return Slice(kept, tuple(i for i in range(len(sources)) if i not in kept), told[:MOST_TOLD])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nbmlops.notebook.lifting.cell import Cell, Draft
 from nbmlops.notebook.lifting.gathering import gather
@@ -50,17 +50,13 @@ def lift(cells: Sequence[Cell], *, declared: Parameters | None = None, more: Seq
     for one in lifts:
         _take(drafts, one)
     secret = any(one.parameter.type == "nbmlops.Secret" for one in lifts)
-    imports = gather(drafts, names, [*more, *(["import nbmlops"] if secret and "import nbmlops" not in more else [])])
-    kept = [
-        Cell(_with_params(draft, number, lifts), draft.cell.label, draft.cell.heading)
-        for number, draft in enumerate(drafts)
-    ]
+    imports = gather(drafts, names, ["import nbmlops", *more] if secret else more)
+    kept = [replace(draft.cell, source=_with_params(draft, number, lifts)) for number, draft in enumerate(drafts)]
     parameters: dict[str, LiftedParameter] = {}
     for one in lifts:  # several calls may share one: the first tells where it came from
         parameters.setdefault(one.parameter.name, one.parameter)
-    return Lifted(
-        imports, tuple(parameters.values()), tuple(c for c in kept if c.source.strip()), _needs_extension(kept)
-    )
+    full = tuple(cell for cell in kept if cell.source.strip())
+    return Lifted(imports, tuple(parameters.values()), full, _needs_extension(full))
 
 
 def known_names(drafts: Sequence[Draft]) -> Scope:

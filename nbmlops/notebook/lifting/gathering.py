@@ -43,7 +43,7 @@ def gather(drafts: Sequence[Draft], names: Scope, more: Sequence[str] = ()) -> s
         kept.update(dict.fromkeys((_key(statement, alias) for alias in fresh), ""))
         kept[_key(statement, fresh[0])] = text
     lines = [text for text in kept.values() if text]
-    lines += [line for line in more if line not in lines]
+    lines += [line for line in dict.fromkeys(more) if line not in lines]
     return "\n".join(sorted(lines, key=lambda line: not line.startswith("from __future__")))
 
 

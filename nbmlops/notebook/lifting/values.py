@@ -30,11 +30,13 @@ _BINDING_MAGICS = {"run", "pylab", "store", "reset", "xdel", "rerun", "recall", 
 _LIBRARIES = {"sklearn", "xgboost", "lightgbm", "catboost", "imblearn", "statsmodels", "torch", "keras", "tensorflow"}
 _SPLITTERS = {"train_test_split", "cross_val_score", "cross_val_predict", "cross_validate", "learning_curve",
               "permutation_importance", "validation_curve", "GridSearchCV"}  # fmt: skip
-_NO_CHOICE = {"n_jobs", "verbose", "copy", "unknown_value", "fill_value", "missing_values", "pos_label", "zero_division",
-              "encoded_missing_value", "cache_size", "verbosity", "nthread", "num_threads", "axis", "ddof"}  # fmt: skip
+_NO_CHOICE = {"n_jobs", "verbose", "copy", "unknown_value", "fill_value", "missing_values", "pos_label",
+              "zero_division", "encoded_missing_value", "cache_size", "verbosity", "nthread", "num_threads",
+              "axis", "ddof"}  # fmt: skip
 _CHOICES = {"criterion", "solver", "penalty", "kernel", "loss", "max_features", "class_weight", "weights", "shuffle",
-            "bootstrap", "fit_intercept", "early_stopping", "activation", "learning_rate", "strategy", "scoring", "metric",
-            "algorithm", "booster", "objective", "gamma", "probability", "multi_class", "selection"}  # fmt: skip
+            "bootstrap", "fit_intercept", "early_stopping", "activation", "learning_rate", "strategy", "scoring",
+            "metric", "algorithm", "booster", "objective", "gamma", "probability", "multi_class",
+            "selection"}  # fmt: skip
 _READER_CHOICES = {"nrows", "n_rows", "skiprows", "sheet_name"}
 _SHARED = {"random_state", "seed", "random_seed"}
 
@@ -107,7 +109,7 @@ def literal(node: ast.expr, names: Scope) -> Any:
         plain = not node.keywords and all(isinstance(a, ast.Constant) for a in node.args)
         if not plain or origin not in {"datetime.date", "datetime.datetime", "pathlib.Path"}:
             return None
-        arguments = [a.value for a in node.args if isinstance(a, ast.Constant)]
+        arguments: list[Any] = [a.value for a in node.args if isinstance(a, ast.Constant)]
         maker = {"datetime.date": date, "datetime.datetime": datetime}.get(origin)
         try:
             return maker(*arguments) if maker else node if len(arguments) == 1 else None
