@@ -20,13 +20,21 @@ from nbmlops.errors import InvalidValue
 VARIABLE = "NBMLOPS_CONTEXT"
 
 
+Touch = Callable[[str, str, str, str], None]
+
+
+def _unnoticed(kind: str, subject: str, name: str = "", mode: str = "write") -> None:
+    """Outside a notebook nobody asks which cell it was."""
+
+
 @dataclass(frozen=True)
 class Context:
     """Who acts, in which run, notebook and cell, and which data set and model versions are pinned.
 
     ``pins`` maps ``dataset:NAME`` and ``model:NAME`` to the version meant when a reference names none.
-    ``candidate`` is true inside a sweep that selects: a registered model is then only proposed. ``reproducing`` is the
-    folder of the scratch store inside a clean run, and empty elsewhere.
+    ``candidate`` is true inside a sweep that selects: a registered model is then only proposed. ``touch`` notes what
+    the running cell logs, reads or makes: see :class:`nbmlops.records.CellTouch`. ``reproducing`` is the folder of the
+    scratch store inside a clean run, and empty elsewhere.
     """
 
     user: str
@@ -39,10 +47,11 @@ class Context:
     pins: dict[str, int] = field(default_factory=dict)
     candidate: bool = False
     reproducing: str = ""
+    touch: Touch = field(default=_unnoticed, compare=False, repr=False)
 
     def to_environment(self) -> dict[str, str]:
         """The variables that make a child process act in this context."""
-        kept = {k: v for k, v in self.__dict__.items() if k not in {"host", "cell_id"} and v}
+        kept = {k: v for k, v in self.__dict__.items() if k not in {"host", "cell_id", "touch"} and v}
         return {VARIABLE: json.dumps(kept)}
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nbmlops import session, words
-from nbmlops.context import hostname
-from nbmlops.errors import InvalidValue, NbmlopsError, NotFound, UsageFault
+from nbmlops.errors import NbmlopsError, NotFound, UsageFault
+from nbmlops.notebook import place, recorder
 
 if TYPE_CHECKING:
-    from nbmlops.records import CellSession, Extracted
+    from nbmlops.records import Extracted
 
 _OPTIONS = {
     "--run": True, "--out": True, "-o": True, "--snapshot": True, "--snapshots": False, "--pipeline": False,
@@ -29,6 +28,8 @@ def extract(given: list[str], namespace: Mapping[str, Any]) -> Extracted:
     """
     from nbmlops.extraction import Live, Wish
 
+    if session.current_context().reproducing:
+        raise UsageFault("this is a clean run: nothing is extracted in it", "leave the cell out of the notebook")
     options, names = words.options(given, _OPTIONS)
     names += options.get("--run", [])
     out = words.first(options, "--out", "-o")
@@ -42,9 +43,9 @@ def extract(given: list[str], namespace: Mapping[str, Any]) -> Extracted:
         force="--force" in options,
     )
     what = f"run:{_last_run()}" if not names else names[0] if "--run" not in options else _as_run(names[0])
-    here = current()
-    executions = session.workspace().cells.executions(here.session_id) if here else []
-    live = Live(namespace, executions, _document(here))
+    here = recorder.current()
+    executions = session.workspace().cells.executions(here.session_id) if here is not None else []
+    live = Live(namespace, executions, _document())
     return session.workspace().extraction.extract(what, out=out, wish=wish, live=live)
 
 
@@ -59,21 +60,12 @@ def _last_run() -> str:
     return last.run_id
 
 
-def current() -> CellSession | None:
-    """The session of cells that this process records, or None."""
-    own = [
-        found
-        for found in session.workspace().cells.sessions()
-        if found.pid == os.getpid() and found.host == hostname() and found.ended_at is None
-    ]
-    return max(own, key=lambda found: found.started_at, default=None)
-
-
-def _document(here: CellSession | None) -> dict[str, Any] | None:
+def _document() -> dict[str, Any] | None:
     """The notebook as it is on disk now, for its headings and parameters."""
     from nbmlops.notebook import parameters
 
-    if here is not None and here.notebook:
-        with contextlib.suppress(NbmlopsError, InvalidValue):  # not saved yet, or just being written
-            return parameters.parse_document(parameters.read_file(here.notebook), here.notebook)
+    path = place.notebook_path(session.current_context().notebook)
+    if path:
+        with contextlib.suppress(NbmlopsError):  # not saved yet, or just being written
+            return parameters.parse_document(parameters.read_file(path), path)
     return None

@@ -5,7 +5,6 @@ Python objects or a cell's body are written here. Loading this module imports no
 from __future__ import annotations
 
 import functools
-import sys
 from typing import Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
@@ -37,7 +36,7 @@ Any command of `nbmlops` works as %mlops COMMAND; %mlops COMMAND --help explains
 """
 
 # A verb has the same name everywhere: `%mlops promote …` is `nbmlops model promote …`.
-_NOUNS = {
+NOUNS = {
     "promote": "model",
     "approve": "model",
     "reject": "model",
@@ -223,7 +222,7 @@ class MlopsMagics(Magics):
         from nbmlops.cli import entry
         from nbmlops.display import Listing
 
-        words = [_NOUNS[words[0]], *words] if words[0] in _NOUNS else words
+        words = [NOUNS[words[0]], *words] if words[0] in NOUNS else words
         as_json = "--json" in words
         try:
             value = entry.main(words, prog_name="%mlops", standalone_mode=False, obj={"print": as_json})
@@ -297,74 +296,3 @@ def _default_experiment() -> str:
     from nbmlops import settings
 
     return str(settings.value("experiment"))
-
-
-# --- completion ---------------------------------------------------------------------------------------------------
-def complete(shell: Any, event: Any) -> list[str]:
-    """What may follow on a ``%mlops`` line: verbs, commands, options, variables, references."""
-    line = event.text_until_cursor
-    words = line.lstrip("%").split()
-    done = words[1:] if line.endswith(" ") else words[1:-1]
-    current = "" if line.endswith(" ") else (words[-1] if len(words) > 1 else "")
-    if not done:
-        from nbmlops.cli import entry
-
-        return sorted(n for n in {*VERBS, *_NOUNS, *entry.commands} if n.startswith(current))
-    if done[0] in {"snapshot", "register", "log", "param", "metric", "extract"}:
-        options = {
-            "snapshot": ["--name", "--message", "--contract", "--labels", "--tag"],
-            "register": ["--name", "--alias"],
-            "log": ["--as"],
-            "metric": ["--step"],
-            "extract": ["--run", "--out", "--snapshots", "--snapshot", "--pipeline", "--no-prove", "--force"],
-        }
-        names = [n for n in shell.user_ns if not n.startswith("_")] + options.get(done[0], [])
-        return sorted(n for n in names if n.startswith(current))
-    return _complete_command(done, current)
-
-
-def _complete_command(done: list[str], current: str) -> list[str]:
-    from click.shell_completion import ShellComplete
-
-    from nbmlops.cli import entry
-
-    found = ShellComplete(entry, {}, "nbmlops", "_NBMLOPS_COMPLETE").get_completions(done, current)
-    return [item.value for item in found]
-
-
-def load(shell: Any) -> None:
-    """Register magics, completion, displays and the hook that tells which cell runs. Loading again is fine."""
-    held = shell.magics_manager.magics
-    for kind in ("line", "cell"):
-        taken = held[kind].get("mlops")
-        if taken is not None and not isinstance(getattr(taken, "__self__", None), MlopsMagics):
-            print(f"nbmlops: replaces a {kind} magic named mlops that was there already", file=sys.stderr)
-    shell.register_magics(MlopsMagics)
-    for name in ("%mlops", "%%mlops"):
-        shell.set_hook("complete_command", complete, str_key=name)
-    from nbmlops import display
-
-    display.register(shell)
-    _unhook(shell)
-    shell.events.register("pre_run_cell", _note_cell)
-
-
-def unload(shell: Any) -> None:
-    """Take back what :func:`load` did."""
-    for kind in ("line", "cell"):
-        shell.magics_manager.magics[kind].pop("mlops", None)
-    from nbmlops import display
-
-    display.unregister(shell)
-    _unhook(shell)
-
-
-def _unhook(shell: Any) -> None:
-    if _note_cell in shell.events.callbacks["pre_run_cell"]:
-        shell.events.unregister("pre_run_cell", _note_cell)
-
-
-def _note_cell(info: Any) -> None:
-    session = sys.modules.get("nbmlops.session")
-    if session is not None:  # nobody has used nbmlops in this kernel yet
-        session.note_cell(getattr(info, "cell_id", None))

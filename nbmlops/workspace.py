@@ -13,6 +13,7 @@ from nbmlops.store import Store, open_store, schema
 from nbmlops.store import ledger as chain
 
 if TYPE_CHECKING:
+    from nbmlops.cells import Cells
     from nbmlops.datasets import Datasets
     from nbmlops.deployments import Deployments
     from nbmlops.extraction import Extraction
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Workspace:
-    """``Workspace("folder")``: ``.runs .datasets .models .promotion .deployments .pipelines .monitors .lineage
+    """``Workspace("folder")``: ``.runs .cells .datasets .models .promotion .deployments .pipelines .monitors .lineage
     .reproduction .extraction``.
 
     Args:
@@ -50,6 +51,12 @@ class Workspace:
         from nbmlops.runs import Runs
 
         return Runs(self.store, self.context)
+
+    @cached_property
+    def cells(self) -> Cells:
+        from nbmlops.cells import Cells
+
+        return Cells(self.store)
 
     @cached_property
     def datasets(self) -> Datasets:
@@ -97,7 +104,7 @@ class Workspace:
     def reproduction(self) -> Reproduction:
         from nbmlops.reproduction import Reproduction
 
-        return Reproduction(self.store, self.context, self.runs, self.models)
+        return Reproduction(self.store, self.context, self.runs, self.models, cells=self.cells)
 
     @cached_property
     def extraction(self) -> Extraction:

@@ -198,7 +198,7 @@ def _around(run_id: str, program: Sequence[CellExecution], steps: Sequence[int])
     if not steps:
         return set()
     own = [i for i, e in enumerate(program) if run_id in e.runs]
-    found = set(own[:1])
+    found = {i for i in own[:1] if _LOGS.search(program[i].source)}
     found |= {i for i in own if _ENDS.search(program[i].source)}
     found |= {i for i, e in enumerate(program[: max(steps)]) if _AROUND.search(e.source)}
     return found

@@ -178,9 +178,7 @@ def _trained(program: Program, begin: int, notes: list[str]) -> list[Part]:
             flow = Dataflow.of(program.sources)
             makes = {i for i, e in enumerate(flow.effects[: place + 1]) if name in e.stores or name in e.mutates}
             if place + 1 in kept and makes.isdisjoint(kept) and place not in kept:
-                notes.append(
-                    f"what comes after {ref} is evaluation: the line that loads it was written in"
-                )
+                notes.append(f"what comes after {ref} is evaluation: the line that loads it was written in")
                 first, _ = program.part(TRAIN, [step for step in steps if step <= place])
                 return [first, part]
     return [program.part(TRAIN, steps)[0]]

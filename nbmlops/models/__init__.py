@@ -113,6 +113,7 @@ class Models:
         }
         with self.store.write() as db:
             self.store.upsert(db, schema.logged_models, [row], ["run_id", "name"])
+        self.context().touch("artifact", run_id, f"models/{name}", "write")
         return self._candidate(row)
 
     def set_alias(self, name: str, alias: str, version: int) -> ModelVersion:
@@ -151,6 +152,7 @@ class Models:
             )
             if alias:
                 self._move(db, name, alias, row["version"], "label given at registration")
+        here.touch("model", f"model:{name}@{row['version']}", "", "write")
         return self._record(row, (alias,) if alias else ())
 
     def _move(self, db: sa.Connection, name: str, alias: str, version: int, reason: str) -> None:
@@ -311,8 +313,11 @@ class Models:
         return flavors.load(version.flavor, files, trusted)
 
     def _used(self, version: ModelVersion) -> None:
-        if version.version and (run_id := self.context().run_id):
-            self.runs.use_model(run_id, version.name, version.version)
+        here = self.context()
+        if version.version:
+            here.touch("model", version.ref, "", "read")
+            if here.run_id:
+                self.runs.use_model(here.run_id, version.name, version.version)
 
     def predict_frame(self, ref: str, frame: object, trusted: Iterable[str | type] = ()) -> pd.DataFrame:
         """Predictions for rows that fit the signature, row by row: ``prediction``, ``probability_<class>`` …

@@ -111,6 +111,17 @@ def normalised(tree: ast.Module) -> str | None:
 
 
 @functools.lru_cache(512)
+def names_loaded(source: str) -> frozenset[str] | None:
+    """The names that the code uses, in its functions too; None for what is not Python."""
+    tree = _tree(source)
+    if tree is None:
+        return None
+    changed = (node.target for node in ast.walk(tree) if isinstance(node, ast.AugAssign))
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    return frozenset(used | {target.id for target in changed if isinstance(target, ast.Name)})
+
+
+@functools.lru_cache(512)
 def _read(source: str) -> tuple[str, ast.Module | None]:
     """The text that stands for a cell, and its tree."""
     tree = _tree(source)

@@ -119,6 +119,7 @@ class Run(_Timed):
     environment: str | None = None
     error: dict[str, Any] | None = None
     verdict: dict[str, Any] | None = None
+    certificate: Certificate | None = None
     experiment_id: str = field(default="", repr=False)
     artifact_uri: str = field(default="", repr=False)
 
@@ -171,6 +172,7 @@ class ModelVersion(Record):
     bytes: int = 0
     created_at: float = 0.0
     profile: str | None = field(default=None, repr=False)
+    certificate: Certificate | None = None
     _desk: Any = field(default=None, repr=False, compare=False)
 
     @property

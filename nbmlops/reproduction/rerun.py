@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -38,10 +39,10 @@ class Rerun:
     """What became of a notebook that was executed against a scratch store.
 
     ``status``: FINISHED, SKIPPED, FAILED, TIMEOUT, DIED or KILLED (stopped by its caller). ``runs`` are all runs it
-    started, in that order; for one that logged nothing the mappings are empty. ``errors`` are the cells that raised, in order; ``error`` is what ended
-    it (``name``, ``message``, ``traceback`` and, where a cell was to blame, ``cell``, its index). ``notebook`` is the
-    executed notebook as plain JSON. Digests of data sets are of their content and may be compared with those of the
-    user's store; packages of models likewise, as long as they were made by the same versions of all libraries.
+    started, in that order; for one that logged nothing the mappings are empty. ``errors`` are the cells that raised, in
+    order; ``error`` is what ended it (``name``, ``message``, ``traceback`` and, where a cell was to blame, ``cell``,
+    its index). ``notebook`` is the executed notebook as plain JSON. Digests of data sets are of their content and may
+    be compared with those of the user's store; packages of models likewise, if all libraries are the same.
     """
 
     status: str
@@ -93,7 +94,7 @@ class Clean:
         from nbmlops.notebook import engine
 
         interrupted = Stop()  # the engine's own: it is set by Ctrl-C too
-        data = engine.to_bytes(engine.prepare(document, Job(cwd=wish.folder)))
+        data = json.dumps(document).encode()
         with secrets.child() as child:
             job = Job(
                 cwd=wish.folder,

@@ -18,6 +18,7 @@ from nbmlops.errors import InvalidValue, NotFound, StoreReadOnly, UsageFault
 from nbmlops.records import Artifact, Experiment, Run
 from nbmlops.refs import check_key, parse
 from nbmlops.runs import origin, search
+from nbmlops.runs.certificates import Certificates
 from nbmlops.runs.live import LiveRun, check_params, check_tags, keeper
 from nbmlops.runs.origins import Origins
 from nbmlops.runs.uses import Uses
@@ -39,7 +40,7 @@ _END = (
 )
 
 
-class Runs(Uses):
+class Runs(Uses, Certificates):
     """Every verb about runs. Records come back frozen; the handle to log with is :class:`LiveRun`."""
 
     def __init__(self, store: Store, context: ContextSource) -> None:
@@ -221,6 +222,7 @@ class Runs(Uses):
         values = {"run_seq": row["seq"], **artifact.to_dict()}
         with self.store.write() as db:
             self.store.upsert(db, schema.artifacts, [values], ["run_seq", "path"])
+        self.context().touch("artifact", row["id"], path, "write")
         return artifact
 
     def artifacts(self, ref: str) -> list[Artifact]:
@@ -405,6 +407,7 @@ class Runs(Uses):
                 artifacts=tuple(self.artifacts(row["id"])) if artifacts else (),
                 datasets=tuple(self.datasets(row["id"])) if artifacts else (),
                 artifact_uri=self.store.blobs.shown_root,
+                certificate=self.certificate(row["id"]) if artifacts else None,
                 **{
                     k: row[k]
                     for k in (

@@ -40,6 +40,7 @@ class LiveRun:
         self.failed: dict[str, Any] | None = None
         self._journal: Journal | None = None
         self._lock = threading.RLock()
+        self._touched: set[tuple[str, str]] = set()  # kinds and keys that were logged since somebody asked
         keeper.add(self)
 
     # -- logging ---------------------------------------------------------------------------------------------------
@@ -48,6 +49,7 @@ class LiveRun:
         if type(value) is not float or (step is not None and type(step) is not int):
             value, step = _number(key, value), _step(step)
         (self._journal or self._open()).point(key, value, step or 0, timestamp or _time())
+        self._touched.add(("metric", key))
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Append one point to each of several metrics; nothing is logged if one of them is wrong."""
@@ -79,6 +81,13 @@ class LiveRun:
 
     def _texts(self, kind: int, entries: dict[str, dict[str, str]]) -> None:
         (self._journal or self._open()).texts(kind, [{"k": key, **entry} for key, entry in entries.items()])
+        what = "param" if kind == journal.PARAM else "tag"
+        self._touched.update((what, key) for key in entries)
+
+    def take_touched(self) -> set[tuple[str, str]]:
+        """What was logged since the last call: kind (metric, param, tag) and key."""
+        taken, self._touched = self._touched, set()
+        return taken
 
     def _open(self) -> Journal:
         with self._lock:
@@ -121,6 +130,9 @@ class LiveRun:
                 self.failed = error
             self.ended = True
         keeper.drop(self)
+        touch = self._desk.context().touch
+        for kind, key in self.take_touched():
+            touch(kind, self.run_id, key, "write")
 
     def after_fork(self) -> None:
         """In a forked child: log to a journal of our own, and leave the run's life to the parent."""

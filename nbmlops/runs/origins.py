@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 from nbmlops import settings
+from nbmlops.notebook import place
 from nbmlops.runs import origin
 from nbmlops.store import Store, schema
 
@@ -42,7 +43,7 @@ class Origins:
                 values["environment"] = self._environment
             if "git" not in known:
                 values["git"] = self._git(*origin.git(here["cwd"]))
-            if nameless and (path := origin.ask_servers(here["kernel_id"])):
+            if nameless and (path := place.ask_servers(here["kernel_id"])):
                 values["source"] = {**here, "path": path}
             with self._store.write() as db:
                 db.execute(schema.runs.update().where(schema.runs.c.id == run_id).values(**values))
