@@ -77,11 +77,13 @@ def _movable(drafts: Sequence[Draft], names: Scope) -> Iterator[tuple[int, int, 
 
 def _bound_once(drafts: Sequence[Draft], bound: set[str], keys: set[tuple[object, ...]]) -> bool:
     """Whether nothing but these very imports sets the names, so that a repeated import does nothing."""
-    for draft in drafts:
-        for statement in draft.statements:
-            same = isinstance(statement, Import) and all(_key(statement, a) in keys for a in statement.names)
-            if not same and not bound.isdisjoint(bindings(statement)):
-                return False
+    for statement in (statement for draft in drafts for statement in draft.statements):
+        if isinstance(statement, Import):
+            names = {(a.asname or a.name).partition(".")[0] for a in statement.names if _key(statement, a) not in keys}
+        else:
+            names = set(bindings(statement))
+        if not bound.isdisjoint(names):
+            return False
     return True
 
 
