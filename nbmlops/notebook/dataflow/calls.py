@@ -33,7 +33,9 @@ def _named(m: Machine, node: ast.Call, name: str) -> Value:
         if name == "super":
             return _super(m)
         return builtin.call_builtin(m, name, Given.of(m, node))
-    found = m.load(name)
+    found = place(m, node.func)
+    if not found.things or any(thing.code is None for thing in found.things):
+        found = m.load(name)
     return _of_value(m, found, name, Given.of(m, node))
 
 

@@ -35,7 +35,7 @@ def function(m: Machine, node: AnyFunction) -> Value:
     given = [value.version for value in code.defaults.values()]
     thing = Thing("function", m.versions.of("function", digest(node), *given), m.bit, code=code)
     thing.held = [held for value in code.defaults.values() for held in value.things]
-    return Value(m.of_thing(thing), (thing,), "function")
+    return Value(thing.version, (thing,), "function")  # what it takes from outside is read when it is called
 
 
 def decorated(m: Machine, value: Value, decorators: Sequence[ast.expr]) -> Value:
@@ -71,10 +71,12 @@ def call_function(m: Machine, thing: Thing, given: Sequence[Value], named: Mappi
     """Follow the body of a function of the notebook with these arguments."""
     code = thing.code
     assert code is not None  # noqa: S101 - told by the caller
-    m.read(m.of_thing(thing))
+    m.step.needs |= thing.steps
+    m.read(thing.version)
     if isinstance(code.node, ast.ClassDef):
         return new_object(m, thing, given, named or {})
     if code.node in m.active or len(m.active) >= _DEEPEST:
+        m.read(m.of_thing(thing))
         things = tuple(dict.fromkeys(t for v in (*given, *(named or {}).values()) for t in v.things))
         return Value(m.versions.of("again", digest(code.node), *m.reads[-8:]), things, part=bool(things))
     frame = Frame(outer=code.frame)

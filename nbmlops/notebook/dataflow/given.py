@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from nbmlops.notebook.dataflow.machine import Machine
@@ -22,10 +22,10 @@ class Given:
     def of(cls, m: Machine, node: ast.Call) -> Given:
         given = cls(node)
         for argument in node.args:
-            value = m.value(argument)
+            value = _as_given(m, argument)
             given.values.append(replace(value, origin="*") if isinstance(argument, ast.Starred) else value)
         for number, keyword in enumerate(node.keywords):
-            given.named[keyword.arg or f"*{number}"] = m.value(keyword.value)
+            given.named[keyword.arg or f"*{number}"] = _as_given(m, keyword.value)
         return given
 
     def all(self) -> Iterator[Value]:
@@ -67,8 +67,13 @@ class Given:
         return value.constant if value is not None and isinstance(value.constant, str) else None
 
 
+def _as_given(m: Machine, node: ast.expr) -> Value:
+    value = m.value(node)
+    if value.things and value.sort in {"function", "class"}:  # it may be called
+        return replace(value, version=m.read(m.whole(value)))
+    return value
+
+
 def _is_constant(node: ast.Call, name: str) -> bool:
     return any(k.arg == name and isinstance(k.value, ast.Constant) for k in node.keywords)
 
-
-Follower = Callable[[Machine, Thing, list[Value]], Value]

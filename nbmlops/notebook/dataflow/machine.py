@@ -13,7 +13,7 @@ from nbmlops.notebook.dataflow.things import FIXED, KEYED, Bound, Thing, Value, 
 
 UNSEEDED = "unseeded"
 _SHOWN = re.compile(r"_{1,3}|_\d+")
-_MOST_NODES = 60_000  # of one cell, functions that it calls included
+_MOST_NODES = 20_000  # of one cell, functions that it calls included
 
 
 class TooMuch(Exception):

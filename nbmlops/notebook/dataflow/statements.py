@@ -24,9 +24,21 @@ def _assign(m: Machine, node: ast.Assign) -> None:
             for inner, value in zip(target.elts, values):
                 bind_target(m, inner, value)
             return
-    value = m.value(node.value)
+    value = passed_on(m, node.value)
     for target in node.targets:
         bind_target(m, target, value)
+
+
+def passed_on(m: Machine, node: ast.expr) -> Value:
+    """The value of an expression that is given a name: a function is not called by that."""
+    if isinstance(node, ast.Name) and (found := m.frame.find(node.id)) is not None:
+        things = found[0].things
+        if things and all(thing.kind == "function" for thing in things):
+            value = place(m, node)
+            for thing in things:
+                m.step.needs |= thing.steps
+            return replace(value, version=m.read(m.versions.of("function", *(t.version for t in things))))
+    return m.value(node)
 
 
 def _pairs(target: ast.Tuple, value: ast.Tuple) -> bool:
@@ -140,7 +152,7 @@ def _expression(m: Machine, node: ast.Expr) -> None:
 
 
 def _return(m: Machine, node: ast.Return) -> None:
-    m.frame.returns.append(m.value(node.value) if node.value else Value(0, (), "plain"))
+    m.frame.returns.append(passed_on(m, node.value) if node.value else Value(0, (), "plain"))
 
 
 def _elsewhere(m: Machine, node: ast.Global | ast.Nonlocal) -> None:
@@ -238,7 +250,7 @@ def _try(m: Machine, node: ast.Try) -> None:
         m.follow(node.body)
         m.follow(node.orelse)
         after = _copies(m)
-        others = []
+        others = [before]
         for handler in node.handlers:
             if handler.type is not None:
                 m.value(handler.type)
@@ -347,7 +359,7 @@ def _joined(m: Machine, seal: Seal, *, name: str, old: Bound | None, found: list
     for bound in parts:
         steps |= bound.steps
     kinds = {bound.kind for bound in parts}
-    origins = {bound.origin for bound in parts}
+    origins = {bound.origin for bound in parts if bound.origin or bound.kind != "plain"}
     return Bound(
         choice, things, steps, kinds.pop() if len(kinds) == 1 else "", origins.pop() if len(origins) == 1 else ""
     )
