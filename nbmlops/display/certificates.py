@@ -75,16 +75,13 @@ def compared(counts: Mapping[str, int]) -> str:
 
 
 def environment(found: Mapping[str, Any]) -> str:
-    """``the same``, or what differs: ``numpy 2.1 -> 2.2``."""
+    """``the same``, or what differs: ``numpy: 2.2.1 (was 2.1.0)``."""
     if found.get("same") is None:
         return ""
-    if found["same"]:
-        return "the same"
-    pairs = [(k, v) for k, v in found.items() if isinstance(v, list)]
-    packages = list((found.get("packages") or {}).items())
-    listed = [f"{name} {was} -> {now or 'not installed'}" for name, (was, now) in [*pairs, *packages][:_LISTED]]
-    left = len(pairs) + len(packages) - len(listed)
-    return "; ".join(listed) + (f"; and {left} more" if left > 0 else "")
+    differing = found.get("differences") or ()
+    listed = [f"{f['check']}: {f['seen']} (was {f['asked']})" for f in differing[:_LISTED]]
+    more = f"; and {len(differing) - len(listed)} more" if len(differing) > len(listed) else ""
+    return "the same" if found["same"] else "; ".join(listed) + more
 
 
 _HOW = {

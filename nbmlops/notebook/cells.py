@@ -53,7 +53,7 @@ def code_digests(document: Mapping[str, Any]) -> list[CodeCell]:
         source = cell_source(cell)
         if cell.get("cell_type") != "code" or not source.strip() or SKIPPED in tags or INJECTED in tags:
             continue
-        text, tree = _read(source)
+        text, tree = syntax_of(source)
         if text:  # a cell of comments alone does nothing
             found.append(CodeCell(index + 1, digest_of(text), tree))
     return found
@@ -110,9 +110,9 @@ def normalised(tree: ast.Module) -> str | None:
         return None
 
 
-def syntax(source: str) -> ast.Module | None:
-    """The syntax tree of a cell, its magics as calls; None for what is not Python."""
-    return _read(source)[1]
+def tree_of(source: str) -> ast.Module | None:
+    """The cell as Python, its magics and shell lines as the calls that IPython makes of them; None where it is none."""
+    return syntax_of(source)[1]
 
 
 @functools.lru_cache(512)
@@ -127,9 +127,9 @@ def names_loaded(source: str) -> frozenset[str] | None:
 
 
 @functools.lru_cache(512)
-def _read(source: str) -> tuple[str, ast.Module | None]:
-    """The text that stands for a cell, and its tree."""
-    tree = tree_of(source)
+def syntax_of(source: str) -> tuple[str, ast.Module | None]:
+    """The text that stands for a cell, equal for equal code, and its tree; None where it is not Python."""
+    tree = _tree(source)
     text = None if tree is None else normalised(tree)
     if text is None:
         return "\n".join(line.rstrip() for line in source.strip().splitlines()), tree
@@ -150,13 +150,12 @@ def _ends_silently(source: str) -> bool:
     return last == ";"
 
 
-def tree_of(source: str) -> ast.Module | None:
-    """The cell as Python, its magics and shell lines as the calls that IPython makes of them; None where it is none."""
+def _tree(source: str) -> ast.Module | None:
     if (tree := parse_python(source)) is not None:
         return tree
     if magic := _CELL_MAGIC.match(source):
         name, line, body = magic[1], magic[2].strip(), source[magic.end() :]
-        inner = tree_of(body) if name in _PYTHON_BODIES else None
+        inner = _tree(body) if name in _PYTHON_BODIES else None
         arguments = (name, line) if inner is not None else (name, line, body)
         tree = parse_python(f"get_ipython().run_cell_magic{_call(*arguments)}")
         if tree is not None and inner is not None:
