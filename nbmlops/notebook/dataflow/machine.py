@@ -120,7 +120,7 @@ class Machine:
     def _source(self, name: str, bound: Bound) -> None:
         steps = bound.steps
         for thing in bound.things:
-            steps |= thing.steps
+            steps |= thing.steps if not thing.held and not thing.keys else self.steps_of((thing,))
         self.step.sources[name] = self.step.sources.get(name, 0) | (steps & ~self.bit)
 
     def load(self, name: str) -> Value:
@@ -172,6 +172,8 @@ class Machine:
         steps = 0
         for thing in reachable(things):
             steps |= thing.steps
+            for bound in thing.keys.values():
+                steps |= bound.steps
         return steps
 
     # Versions

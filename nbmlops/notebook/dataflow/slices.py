@@ -11,6 +11,7 @@ from nbmlops.notebook.dataflow import expressions, ipython, statements
 from nbmlops.notebook.dataflow.builtin import KNOWN, everything
 from nbmlops.notebook.dataflow.library import SETTINGS
 from nbmlops.notebook.dataflow.machine import Machine, Step, TooMuch
+from nbmlops.notebook.dataflow.sealing import Seal
 from nbmlops.notebook.dataflow.things import Thing, Value, Versions, reachable
 
 RULES = {**expressions.RULES, **statements.RULES}
@@ -187,3 +188,14 @@ def _names_of(m: Machine, changed: dict[Thing, None]) -> tuple[str, ...]:
         if any(thing in changed for thing in reachable(bound.things)):
             found.append(name)
     return tuple(found)
+
+
+def attempt_cell(m: Machine, source: str, number: int) -> Step:
+    """A cell that stopped before its end: all that it does may have been done, or not."""
+    before = dict(m.top.names)
+    if m.hopeful or syntax_of(source)[1] is None:
+        m.step = Step(number)
+        return m.step
+    step = run_cell(m, source, number)
+    statements.merge(m, Seal(step.sign), before=[before], others=[])
+    return step
