@@ -151,6 +151,7 @@ def unknown(m: Machine, base: Value | None, name: str, given: Given) -> Value:
     m.step.guessed = before or m.step.guessed
     things = tuple(dict.fromkeys((*own, *given.things)))
     version = m.read(m.versions.of("unknown", *versions))
+    m.outcomes.append(version)
     return Value(version, things, part=bool(things), choice=version if things else 0)
 
 

@@ -148,7 +148,9 @@ def _class(m: Machine, node: ast.ClassDef) -> None:
 
 
 def _expression(m: Machine, node: ast.Expr) -> None:
-    m.value(node.value)
+    value = m.value(node.value)
+    if not isinstance(node.value, ast.Constant):
+        m.outcomes.append(m.whole(value))
 
 
 def _return(m: Machine, node: ast.Return) -> None:
@@ -170,7 +172,7 @@ def _parts(m: Machine, node: ast.stmt) -> None:
     """``assert``, ``raise``: their expressions are read."""
     for inner in ast.iter_child_nodes(node):
         if isinstance(inner, ast.expr):
-            m.value(inner)
+            m.outcomes.append(m.value(inner).version)
 
 
 def _nothing(m: Machine, node: ast.stmt) -> None:

@@ -91,7 +91,7 @@ def _distinct(history: History, found: Comparison, mask: int) -> list[Ran]:
     kept: dict[tuple[int, int], Ran] = {}
     for number, one in enumerate(history.ran):
         if mask >> number & 1:
-            kept.setdefault((id(one.cell) if one.cell else -number, found.ran.steps[number].sign), one)
+            kept.setdefault((id(one.cell) if one.cell else -number, found.ran.steps[number].made), one)
     return list(kept.values())
 
 

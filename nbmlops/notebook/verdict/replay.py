@@ -29,7 +29,7 @@ class Followed:
 
 @dataclass
 class Comparison:
-    """Where the history and a clean run part. ``cells`` had other inputs, ``names`` end as something else."""
+    """Where the history and a clean run part. ``cells`` made something else, ``names`` end as something else."""
 
     ran: Followed
     clean: Followed
@@ -47,17 +47,20 @@ def compare(history: History, *, hopeful: bool) -> Comparison:
     ran = follow_history(history, versions, hopeful=hopeful)
     clean = follow_clean(history, versions, hopeful=hopeful)
     place = {id(one): number for number, one in enumerate(history.ran)}
-    different, names = [], {}
+    different, names, shown = [], {}, False
     for number, cell in enumerate(history.cells):
         last = cell.last
         if last is None or not last.current:
             continue
         step = ran.steps[place[id(last)]]
-        if step.sign != clean.steps[number].sign:
+        if step.made != clean.steps[number].made:
             different.append(cell)
+        shown = shown or step.shown != clean.steps[number].shown
         names.update(dict.fromkeys(n for n in step.stored if not n.startswith("<")))
     ended = [name for name in names if ran.final(name)[0] != clean.final(name)[0]]
-    return Comparison(ran, clean, different, [n for n in ended if ran.final(n)[0] is not None or clean.final(n)[0]])
+    if not ended and not shown:
+        different = []  # what was made otherwise on the way is gone
+    return Comparison(ran, clean, different, ended)
 
 
 def follow_history(history: History, versions: Versions, *, hopeful: bool = False) -> Followed:
