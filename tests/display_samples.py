@@ -27,6 +27,9 @@ def run(i: int = 1, **more: Any) -> r.Run:
     return r.Run(**{**given, **more})
 
 
+CELL_VERSION = r.CellVersion(
+    EVIL, 2, f"{EVIL}\n{QUOTES}", "[3]", 4, "error", QUOTES, T, 0.1, ("01J1",), (EVIL,), f"-{EVIL}", EVIL, True
+)
 FINDINGS = (
     r.Finding("metrics.auc", "pass", "metrics.auc >= 0.65", "0.71"),
     r.Finding("certificate", "block", "a clean run", "cells 3 and 5 differ", "re-run the notebook from the top"),
@@ -282,5 +285,19 @@ ALL: dict[str, r.Record] = {
         ),
         r.GcReport(False, 86400.0, 2, 3_000_000, T, ({"digest": EVIL, "bytes": 3, "touched": T},), 1, 10, 4, 20, 1),
         r.StoreCheck(12, 3_000_000, FINDINGS),
+        r.Environment(
+            "sha256:ab",
+            "3.11.7",
+            "CPython",
+            EVIL,
+            "x86_64",
+            {EVIL: "1", "numpy": QUOTES},
+            ("numpy",),
+            {EVIL: {"editable": True, "commit": EVIL, "dirty": True}},
+            {"libraries": [{"library": EVIL, "threads": 2}], "variables": {"TZ": EVIL}, "gpus": [{"name": QUOTES}]},
+        ),
+        r.EnvironmentCheck(EVIL, FINDINGS, 12, T),
+        r.CellHistory("variable", EVIL, (CELL_VERSION, CELL_VERSION), 3),
+        CELL_VERSION,
     )
 }
