@@ -45,7 +45,7 @@ CERTIFICATE = r.Certificate(
     ),
     {"cell": "[4]", "name": "NameError", "message": EVIL, "why": QUOTES},
     (f"[3]: {EVIL}",),
-    {"same": False, "python": ["3.11.1", "3.12.0"], "packages": {EVIL: ["1.0", None]}},
+    {"same": False, "findings": [{"check": EVIL, "level": "warn", "asked": "1.0", "seen": QUOTES, "hint": ""}]},
     1e-6,
     2.5,
     "ada",
@@ -302,5 +302,14 @@ ALL: dict[str, r.Record] = {
         ),
         r.GcReport(False, 86400.0, 2, 3_000_000, T, ({"digest": EVIL, "bytes": 3, "touched": T},), 1, 10, 4, 20, 1),
         r.StoreCheck(12, 3_000_000, FINDINGS),
+        r.Merged(
+            EVIL,
+            "01STORE",
+            added={"runs": 2},
+            there={"runs": 1},
+            renumbered=(r.Renumbered(f"model:{EVIL}@1", f"model:{EVIL}@2", "01VERSION"),),
+            left_out=(EVIL,),
+        ),
+        r.Renumbered(f"model:{EVIL}@1", f"model:{EVIL}@2", "01VERSION", same=True),
     )
 }

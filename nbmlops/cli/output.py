@@ -13,6 +13,7 @@ from nbmlops.records import (
     Certificate,
     ContractReport,
     Diagnosis,
+    EnvironmentCheck,
     Finding,
     Flow,
     Leakage,
@@ -22,6 +23,7 @@ from nbmlops.records import (
     Record,
     StageRun,
     StoreCheck,
+    Verdict,
     plain,
 )
 
@@ -102,9 +104,11 @@ def exit_code(value: Any) -> int:
         return 0 if value.status == "reproduced" else 1
     if isinstance(value, Promotion):
         return 0
+    if isinstance(value, Verdict):
+        return 1 if value.verdict == "invalid" else 0
     if isinstance(value, ContractReport):
         return 1 if value.status == "block" else 0
-    if isinstance(value, Leakage):
+    if isinstance(value, Leakage | EnvironmentCheck):
         return 0 if value.ok else 1
     findings = value.findings if isinstance(value, Diagnosis | StoreCheck) else value
     if isinstance(findings, list | tuple) and any(isinstance(f, Finding) and f.level == "block" for f in findings):

@@ -17,7 +17,7 @@ _COLUMNS = (
     Column("size", "size", "number"),
     Column("cells", "made in", "code"),
 )
-_LISTED = 10  # packages that differ and are named
+_LISTED = 6  # differences of the environments that are told
 
 
 def certificate(x: Any) -> Card:
@@ -80,11 +80,11 @@ def environment(found: Mapping[str, Any]) -> str:
         return ""
     if found["same"]:
         return "the same"
-    pairs = [(k, v) for k, v in found.items() if isinstance(v, list)]
-    packages = list((found.get("packages") or {}).items())
-    listed = [f"{name} {was} -> {now or 'not installed'}" for name, (was, now) in [*pairs, *packages][:_LISTED]]
-    left = len(pairs) + len(packages) - len(listed)
-    return "; ".join(listed) + (f"; and {left} more" if left > 0 else "")
+    told = [
+        " ".join(filter(None, (f["check"], f["asked"] and f"{f['asked']} ->", f["seen"]))) for f in found["findings"]
+    ]
+    left = len(told) - _LISTED
+    return "; ".join(told[:_LISTED]) + (f"; and {left} more" if left > 0 else "")
 
 
 _HOW = {

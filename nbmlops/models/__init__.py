@@ -146,7 +146,7 @@ class Models:
             new = {"id": clock.new_id(), "name": name, "created_at": row["created_at"], "description": description}
             db.execute(self.store.insert(schema.models).on_conflict_do_nothing(), new)
             db.execute(v.insert(), row)
-            facts = {k: row[k] for k in ("flavor", "package", "run_id", "metrics", "datasets")}
+            facts = {k: row[k] for k in ("id", "flavor", "package", "run_id", "metrics", "datasets")}
             ledger.append(
                 db, type="model.registered", subject=f"model:{name}@{row['version']}", user=here.user, data=facts
             )

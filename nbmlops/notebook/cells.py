@@ -84,10 +84,15 @@ def normalised(tree: ast.Module) -> str | None:
         return None
 
 
+def syntax(source: str) -> ast.Module | None:
+    """The syntax tree of a cell, its magics as calls; None for what is not Python."""
+    return _read(source)[1]
+
+
 @functools.lru_cache(512)
 def names_loaded(source: str) -> frozenset[str] | None:
     """The names that the code uses, in its functions too; None for what is not Python."""
-    tree = _tree(source)
+    tree = tree_of(source)
     if tree is None:
         return None
     changed = (node.target for node in ast.walk(tree) if isinstance(node, ast.AugAssign))
@@ -98,7 +103,7 @@ def names_loaded(source: str) -> frozenset[str] | None:
 @functools.lru_cache(512)
 def _read(source: str) -> tuple[str, ast.Module | None]:
     """The text that stands for a cell, and its tree."""
-    tree = _tree(source)
+    tree = tree_of(source)
     text = None if tree is None else normalised(tree)
     if text is None:
         return "\n".join(line.rstrip() for line in source.strip().splitlines()), tree
@@ -119,12 +124,13 @@ def _ends_silently(source: str) -> bool:
     return last == ";"
 
 
-def _tree(source: str) -> ast.Module | None:
+def tree_of(source: str) -> ast.Module | None:
+    """The cell as Python, its magics and shell lines as the calls that IPython makes of them; None where it is none."""
     if (tree := parse_python(source)) is not None:
         return tree
     if magic := _CELL_MAGIC.match(source):
         name, line, body = magic[1], magic[2].strip(), source[magic.end() :]
-        inner = _tree(body) if name in _PYTHON_BODIES else None
+        inner = tree_of(body) if name in _PYTHON_BODIES else None
         arguments = (name, line) if inner is not None else (name, line, body)
         tree = parse_python(f"get_ipython().run_cell_magic{_call(*arguments)}")
         if tree is not None and inner is not None:

@@ -313,10 +313,19 @@ class Promotion:
         )
 
     def _stood(self, db: sa.Connection, name: str, environment: str) -> list[int]:
-        """The versions a rollback can go through, the current one last: each rollback takes one away."""
-        h, e = schema.alias_history, schema.ledger
+        """The versions a rollback can go through, the current one last: each rollback takes one away.
+
+        Moves in another store, which came with the model, have no event in our ledger, but one of that time in theirs.
+        """
+        h, e, m = schema.alias_history, schema.ledger, schema.merged_ledger
+        theirs = sa.select(m.c.type).where(
+            h.c.event_seq.is_(None),
+            m.c.at == h.c.at,
+            m.c.type == ROLLED_BACK,
+            m.c.subject.startswith(f"model:{name}@", autoescape=True),
+        )
         query = (
-            sa.select(h.c.version, e.c.type)
+            sa.select(h.c.version, sa.func.coalesce(e.c.type, theirs.limit(1).scalar_subquery()))
             .select_from(h.outerjoin(e, h.c.event_seq == e.c.seq))
             .where(h.c.name == name, h.c.alias == environment)
             .order_by(h.c.seq)

@@ -26,6 +26,7 @@ from nbmlops.reproduction.sessions import SessionAgain
 from nbmlops.reproduction.stages import StageAgain, row_of
 from nbmlops.reproduction.watching import watched
 from nbmlops.store import Store, ledger, schema
+from nbmlops.store.told import CERTIFIED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from nbmlops.runs import Runs
 
 __all__ = ["CellError", "Kept", "Logged", "Metric", "Reproduction", "Rerun", "Written"]
-CERTIFIED = "run.certified"
 
 
 _COLUMNS = ("certificate_id", "run_id", "status", "user", "at")
@@ -183,7 +183,7 @@ class Reproduction:
             differences=differences,
             error=dict(error) if error else None,
             suspects=(*(attempt.suspects() if status != "reproduced" else ()), *attempt.notes),
-            environment=environments.differences(self.store, run.environment),
+            environment=environments.compared(self.store, before.environment, attempt.after),
             tolerance=tolerance,
             seconds=attempt.seconds,
             user=self.context().user,

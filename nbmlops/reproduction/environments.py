@@ -1,26 +1,31 @@
-"""Whether a run's Python and packages are those that are here."""
+"""Whether a run and its clean run had the same Python, packages and machine."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from nbmlops.runs import origin
+from nbmlops.errors import NbmlopsError
+from nbmlops.records import plain
+from nbmlops.reproduction.logged import Logged
+from nbmlops.runs import environment
 from nbmlops.store import Store
 
-_FACTS = ("python", "implementation", "platform", "machine")
 
+def compared(store: Store, noted: str | None, after: Logged | None) -> dict[str, Any]:
+    """``same``, and ``findings``: what differs, the worst first, as plain findings. ``same`` is None if nobody knows.
 
-def differences(store: Store, noted: str | None) -> dict[str, Any]:
-    """``same`` (None where nothing was noted), and what differs: ``{"python": [before, now], "packages": {name: …}}``.
-
-    What was installed since counts for nothing: the run did not have it.
+    Args:
+        store: where the blobs are.
+        noted: the digest of what surrounded the run.
+        after: the clean run; without one this process's surroundings are taken.
     """
     if noted is None:
         return {"same": None}
-    before, now = json.loads(store.blobs.get(noted)), json.loads(origin.environment())
-    found: dict[str, Any] = {k: [before.get(k), now.get(k)] for k in _FACTS if before.get(k) != now.get(k)}
-    was, has = before.get("packages", {}), now.get("packages", {})
-    if packages := {name: [was[name], has.get(name)] for name in was if was[name] != has.get(name)}:
-        found["packages"] = packages
-    return {"same": not found, **found}
+    if after is not None and after.environment == noted:
+        return {"same": True, "findings": []}
+    try:
+        before = environment.read(store, noted).facts
+        now = environment.read(store, after.environment).facts if after and after.environment else environment.here()
+    except NbmlopsError:  # damaged, or gone: told by `nbmlops store verify`
+        return {"same": None}
+    return {"same": not (found := environment.differences(before, now)), "findings": plain(found)}

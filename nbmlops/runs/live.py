@@ -127,6 +127,7 @@ class LiveRun:
                 self._desk.finish(self, status, error)
             else:
                 self.folder.fold()
+                self._desk.origins.renew(self.run_id)  # the work was done here, and another process ends the run
                 self.failed = error
             self.ended = True
         keeper.drop(self)

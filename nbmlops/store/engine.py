@@ -115,6 +115,20 @@ class Store:
                     connection.connection.driver_connection.execute("PRAGMA synchronous=NORMAL")  # type: ignore[union-attr]
 
     @contextmanager
+    def snapshot(self) -> Iterator[sa.Connection]:
+        """A connection that sees the store as it is now, whatever others write; ``read()`` on this thread uses it."""
+        with self._faults(), self.engine.connect() as connection:
+            if self.dialect == "postgresql":
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            before = getattr(self._local, "connection", None)
+            try:
+                with connection.begin():
+                    self._local.connection = connection
+                    yield connection
+            finally:
+                self._local.connection = before
+
+    @contextmanager
     def _faults(self) -> Iterator[None]:
         try:
             yield
@@ -218,6 +232,21 @@ def lock_tables(db: sa.Connection, tables: Iterable[sa.Table]) -> None:
     """Keeps every other writer out until this transaction ends (SQLite's writers are alone anyway)."""
     if db.dialect.name == "postgresql":
         db.execute(sa.text(f"LOCK TABLE {', '.join(t.name for t in tables)} IN SHARE MODE"))
+
+
+def lock_versions(db: sa.Connection) -> None:
+    """Keeps others from numbering versions until this transaction ends (SQLite's writers are alone anyway).
+
+    Whoever registers a model takes the ledger's lock first, whoever keeps data writes to ``datasets`` first: so do we.
+    """
+    lock_ledger(db)
+    if db.dialect.name == "postgresql":
+        db.execute(sa.text("LOCK TABLE datasets, dataset_versions IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def open_elsewhere(url: str, artifacts: str | None = None) -> Store:
+    """A store in a database server, as it is: its schema is not brought up to date."""
+    return _open_server(url, artifacts)
 
 
 def _open_folder(folder: Path, artifacts: str | None) -> Store:
