@@ -99,12 +99,6 @@ class Workspace:
 
         return Lineages(self.store, self.runs, self.datasets, self.models, self.deployments)
 
-    @cached_property
-    def reproduction(self) -> Reproduction:
-        from nbmlops.reproduction import Reproduction
-
-        return Reproduction(self.store, self.context, self.runs, self.models, cells=self.cells)
-
     def environment(self, ref: str) -> Environment:
         """What surrounded a run, or the run that a model version came from; or what a lock file holds.
 
@@ -176,6 +170,12 @@ class Workspace:
         return merge_store(
             self.store, other, artifacts=artifacts, user=user, partial=partial, dry_run=dry_run, settle=fold_all
         )
+
+    @cached_property
+    def reproduction(self) -> Reproduction:
+        from nbmlops.reproduction import Reproduction
+
+        return Reproduction(self.store, self.context, self.runs, self.models, cells=self.cells)
 
     def verify_ledger(self) -> int:
         """The number of events of an intact ledger that agrees with the models and aliases it tells of.

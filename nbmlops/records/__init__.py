@@ -127,8 +127,8 @@ class Run(_Timed):
     environment: str | None = None
     error: dict[str, Any] | None = None
     verdict: dict[str, Any] | None = None
-    certificate: Certificate | None = None
     cells: tuple[dict[str, Any], ...] = ()
+    certificate: Certificate | None = None
     experiment_id: str = field(default="", repr=False)
     artifact_uri: str = field(default="", repr=False)
 

@@ -26,7 +26,6 @@ from nbmlops.reproduction.sessions import SessionAgain
 from nbmlops.reproduction.stages import StageAgain, row_of
 from nbmlops.reproduction.watching import watched
 from nbmlops.store import Store, ledger, schema
-from nbmlops.store.told import CERTIFIED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["CellError", "Kept", "Logged", "Metric", "Reproduction", "Rerun", "Written"]
 
 
+CERTIFIED = "run.certified"
 _COLUMNS = ("certificate_id", "run_id", "status", "user", "at")
 
 

@@ -1,4 +1,4 @@
-"""What ledgers tell of versions, aliases and certificates, our own and those of stores whose content was taken over."""
+"""What ledgers tell of versions and aliases, our own and those of stores whose content was taken over."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from nbmlops.store.engine import Store
 from nbmlops.store.ledger import MERGED
 
 OURS = ""
-CERTIFIED = "run.certified"
 
 
 @dataclass
@@ -41,8 +40,8 @@ class Told:
 
     def __init__(self, db: sa.Connection, own_id: str) -> None:
         self.events: dict[int, tuple[str, str]] = {}
+        self.certified: set[tuple[str, str, str]] = set()  # ids, runs and statuses of certificates
         self._own_id = own_id
-        self.certified: set[tuple[str | None, str, str | None]] = set()  # id, run and status of certificates
         self._chains: dict[str, Chain] = defaultdict(Chain)
         for row in db.execute(sa.select(s.ledger).order_by(s.ledger.c.seq)):
             self.events[row.seq] = row.type, row.subject
@@ -53,8 +52,10 @@ class Told:
     def _note(self, store: str, row: Any) -> None:
         data = json.loads(row.data)
         self._chains[store].note(row.type, row.subject, data)
-        if row.type == CERTIFIED and isinstance(data, dict):
-            self.certified.add((data.get("certificate"), row.subject, data.get("status")))
+        if row.type == "run.certified" and isinstance(data, dict):
+            self.certified.add((str(data.get("certificate")), row.subject, str(data.get("status"))))
+        elif row.type == MERGED and isinstance(data, dict) and data.get("store") is None:  # an archive has no ledger
+            self.certified.update((id_, *facts) for id_, facts in data.get("certificates", {}).items())
 
     def registered(self, version_id: str, ref: str) -> bool:
         """Whether an event tells where this version, under this number, comes from."""
@@ -89,10 +90,16 @@ def disagreements(store: Store) -> list[str]:
         told = Told(db, own_id)
         versions = [(row.id, f"model:{row.name}@{row.version}") for row in db.execute(sa.select(s.model_versions))]
         aliases = {(row.name, row.alias): row.version for row in db.execute(sa.select(s.model_aliases))}
-        certificates = [(row.id, f"run:{row.run_id}", row.status) for row in db.execute(sa.select(s.certificates))]
+        certificates = list(
+            db.execute(sa.select(s.certificates.c.id, s.certificates.c.run_id, s.certificates.c.status))
+        )
         moves = db.execute(sa.select(s.alias_history).order_by(s.alias_history.c.seq)).mappings().all()
     wrong = [f"no event tells of the registration of {ref}" for id_, ref in versions if not told.registered(id_, ref)]
-    wrong += [f"no event tells of a certificate of {c[1]}, {c[2]}" for c in certificates if c not in told.certified]
+    wrong += [
+        f"no event tells of the certificate of run:{run_id} ({status})"
+        for id_, run_id, status in certificates
+        if (id_, f"run:{run_id}", status) not in told.certified
+    ]
     last = {(move["name"], move["alias"]): move for move in moves}
     for (name, alias), version in aliases.items():
         move = last.get((name, alias))

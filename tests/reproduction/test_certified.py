@@ -74,7 +74,7 @@ def test_what_drifts_is_refused_by_a_gate_and_names_its_cell(
     with ws.store.write() as db:
         c = schema.certificates
         db.execute(c.update().values(status="reproduced"))
-    with pytest.raises(Tampered, match="no event tells of a certificate"):
+    with pytest.raises(Tampered, match="no event tells of the certificate"):
         ws.verify_ledger()
 
 
