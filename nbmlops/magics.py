@@ -22,6 +22,7 @@ _HELP = """nbmlops in a notebook
   %mlops log fig --as plots/roc.png        a figure, frame, dictionary, text or file
   %mlops snapshot df --name sales          keep a version of a data set
   %mlops register model --name churn       register a model
+  %mlops extract auc -o stage.ipynb        the minimal cells behind a variable, run, model or figure, as a stage
   %mlops runs | datasets | models | flows  tables to sort and filter
   %mlops history [NAME | CELL] [-n N]      earlier versions of a cell or variable, and what they gave
   %mlops restore CELL@N                    put an earlier version into a new cell below
@@ -50,8 +51,8 @@ NOUNS = {
 }
 # Verbs that exist only here; everything else is the command line's.
 VERBS = (
-    "experiment", "start", "end", "param", "metric", "log", "snapshot", "register", "history", "restore", "dashboard",
-    "flows",
+    "experiment", "start", "end", "param", "metric", "log", "snapshot", "register", "extract", "history", "restore",
+    "dashboard", "flows",
 )  # fmt: skip
 
 
@@ -217,6 +218,11 @@ class MlopsMagics(Magics):
         version = history.pick(history.here(session.workspace().cells), words[0])
         self.shell.set_next_input(version.source, replace=False)  # type: ignore[union-attr]
         print(history.restored(version))
+
+    def _extract(self, words: list[str], _rest: str) -> Any:
+        from nbmlops import leaving
+
+        return leaving.extract(words, self._space)
 
     def _dashboard(self, _words: list[str], _rest: str) -> Any:
         from nbmlops import session

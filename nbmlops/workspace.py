@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nbmlops.cells import Cells
     from nbmlops.datasets import Datasets
     from nbmlops.deployments import Deployments
+    from nbmlops.extraction import Extraction
     from nbmlops.lineage import Lineages
     from nbmlops.models import Fitted, Models
     from nbmlops.monitors import Monitors
@@ -176,6 +177,14 @@ class Workspace:
         from nbmlops.reproduction import Reproduction
 
         return Reproduction(self.store, self.context, self.runs, self.models, cells=self.cells)
+
+    @cached_property
+    def extraction(self) -> Extraction:
+        from nbmlops.extraction import Extraction
+
+        return Extraction(
+            self.runs, self.datasets, self.models, self.pipelines, self.cells, reproduction=self.reproduction
+        )
 
     def verify_ledger(self) -> int:
         """The number of events of an intact ledger that agrees with the models and aliases it tells of.

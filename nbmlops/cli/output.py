@@ -14,6 +14,7 @@ from nbmlops.records import (
     ContractReport,
     Diagnosis,
     EnvironmentCheck,
+    Extracted,
     Finding,
     Flow,
     Leakage,
@@ -108,6 +109,8 @@ def exit_code(value: Any) -> int:
         return 1 if value.verdict == "invalid" else 0
     if isinstance(value, ContractReport):
         return 1 if value.status == "block" else 0
+    if isinstance(value, Extracted):
+        return 1 if value.proof in {"differs", "failed"} else 0
     if isinstance(value, Leakage | EnvironmentCheck):
         return 0 if value.ok else 1
     findings = value.findings if isinstance(value, Diagnosis | StoreCheck) else value

@@ -112,6 +112,32 @@ def env(ref: str, out: str | None, format_: str) -> Any:
 
 @run.command()
 @click.argument("ref", shell_complete=complete_run)
+@click.option(
+    "-o", "--out", required=True, type=click.Path(dir_okay=False), help="The notebook, or pipeline file, to write."
+)
+@click.option("--snapshots", is_flag=True, help="Turn reads of files into snapshots.")
+@click.option("--pipeline", is_flag=True, help="Cut it into stages; --out is then the pipeline file.")
+@click.option("--no-prove", is_flag=True, help="Do not run it.")
+@click.option("--force", is_flag=True, help="Write over what is there.")
+@json_option
+def extract(ref: str, out: str, snapshots: bool, pipeline: bool, no_prove: bool, force: bool) -> Any:
+    """The minimal cells behind a run, model, figure or metric, as a stage notebook that is proved by running it.
+
+    \b
+    nbmlops run extract run:01J… -o stage.ipynb
+    nbmlops run extract run:01J…/figures/1.png -o figure.ipynb
+    nbmlops run extract model:churn@3 -o pipeline.yaml --pipeline
+
+    Exit code 1 if a clean run gives something else, or fails; the notebook is written all the same.
+    """
+    from nbmlops.extraction import Wish
+
+    wish = Wish(snapshots=snapshots, pipeline=pipeline, prove=not no_prove, force=force)
+    return workspace().extraction.extract(ref, out=out, wish=wish)
+
+
+@run.command()
+@click.argument("ref", shell_complete=complete_run)
 def delete(ref: str) -> Any:
     """Hide a run from every list; its rows and files stay in the store."""
     record = workspace().runs.delete(ref)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbmlops import clock
-from nbmlops.display import cells, certificates, data, environments, history, pipelines, quality, stages
+from nbmlops.display import cells, certificates, data, environments, extraction, history, pipelines, quality, stages
 from nbmlops.display.plain import tree
 from nbmlops.display.sections import (
     drift_grid,
@@ -298,4 +298,7 @@ BUILDERS: dict[str, Callable[[Any], Card]] = {
     "EnvironmentCheck": environments.check,
     "Merged": _merged,
     "Renumbered": _renumbered,
+    "Extracted": extraction.extracted,
+    "LiftedParameter": extraction.parameter,
+    "ReadTurned": extraction.read,
 }

@@ -17,7 +17,7 @@ _COLUMNS = (
     Column("size", "size", "number"),
     Column("cells", "made in", "code"),
 )
-_LISTED = 6  # differences of the environments that are told
+_LISTED = 10  # packages that differ and are named
 
 
 def certificate(x: Any) -> Card:
@@ -75,16 +75,13 @@ def compared(counts: Mapping[str, int]) -> str:
 
 
 def environment(found: Mapping[str, Any]) -> str:
-    """``the same``, or what differs: ``numpy 2.1 -> 2.2``."""
+    """``the same``, or what differs: ``numpy: 2.2.1 (was 2.1.0)``."""
     if found.get("same") is None:
         return ""
-    if found["same"]:
-        return "the same"
-    told = [
-        " ".join(filter(None, (f["check"], f["asked"] and f"{f['asked']} ->", f["seen"]))) for f in found["findings"]
-    ]
-    left = len(told) - _LISTED
-    return "; ".join(told[:_LISTED]) + (f"; and {left} more" if left > 0 else "")
+    differing = found.get("differences") or ()
+    listed = [f"{f['check']}: {f['seen']} (was {f['asked']})" for f in differing[:_LISTED]]
+    more = f"; and {len(differing) - len(listed)} more" if len(differing) > len(listed) else ""
+    return "the same" if found["same"] else "; ".join(listed) + more
 
 
 _HOW = {

@@ -21,6 +21,7 @@ from nbmlops.records.cells import (
 )
 from nbmlops.records.datasets import DatasetDiff, DatasetProfile, DatasetUse, DatasetVersion
 from nbmlops.records.environments import Environment, EnvironmentCheck
+from nbmlops.records.extraction import Extracted, LiftedParameter, ReadTurned
 from nbmlops.records.history import CellHistory, CellVersion
 from nbmlops.records.quality import ContractReport, Duplicates, LabelReport, Leakage, Violation
 from nbmlops.records.record import Finding, Record, plain
@@ -49,11 +50,13 @@ __all__ = [
     "EnvironmentCheck",
     "Event",
     "Experiment",
+    "Extracted",
     "Finding",
     "Flow",
     "GcReport",
     "LabelReport",
     "Leakage",
+    "LiftedParameter",
     "Lineage",
     "LineageNode",
     "Merged",
@@ -63,6 +66,7 @@ __all__ = [
     "PlannedStage",
     "Predictions",
     "Promotion",
+    "ReadTurned",
     "Record",
     "Renumbered",
     "Run",

@@ -1,31 +1,29 @@
-"""Whether a run and its clean run had the same Python, packages and machine."""
+"""Whether what surrounded a run surrounded its clean run too."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from nbmlops.errors import NbmlopsError
-from nbmlops.records import plain
 from nbmlops.reproduction.logged import Logged
-from nbmlops.runs import environment
+from nbmlops.runs import environment as room
 from nbmlops.store import Store
 
 
 def compared(store: Store, noted: str | None, after: Logged | None) -> dict[str, Any]:
-    """``same``, and ``findings``: what differs, the worst first, as plain findings. ``same`` is None if nobody knows.
+    """``same`` (None where nobody knows), and the findings on what matters, the worst first.
 
     Args:
         store: where the blobs are.
         noted: the digest of what surrounded the run.
-        after: the clean run; without one this process's surroundings are taken.
+        after: the clean run; where there is none, what surrounds this process is taken.
     """
     if noted is None:
         return {"same": None}
-    if after is not None and after.environment == noted:
-        return {"same": True, "findings": []}
     try:
-        before = environment.read(store, noted).facts
-        now = environment.read(store, after.environment).facts if after and after.environment else environment.here()
+        before = room.read(store, noted).facts
+        now = room.read(store, after.environment).facts if after and after.environment else room.here()
     except NbmlopsError:  # damaged, or gone: told by `nbmlops store verify`
         return {"same": None}
-    return {"same": not (found := environment.differences(before, now)), "findings": plain(found)}
+    found = room.differences(before, now)
+    return {"same": all(f.ok for f in found), "differences": [f.to_dict() for f in found if not f.ok]}
