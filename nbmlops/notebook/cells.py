@@ -53,7 +53,7 @@ def code_digests(document: Mapping[str, Any]) -> list[CodeCell]:
         source = cell_source(cell)
         if cell.get("cell_type") != "code" or not source.strip() or SKIPPED in tags or INJECTED in tags:
             continue
-        text, tree = _read(source)
+        text, tree = syntax_of(source)
         if text:  # a cell of comments alone does nothing
             found.append(CodeCell(index + 1, digest_of(text), tree))
     return found
@@ -122,8 +122,8 @@ def names_loaded(source: str) -> frozenset[str] | None:
 
 
 @functools.lru_cache(512)
-def _read(source: str) -> tuple[str, ast.Module | None]:
-    """The text that stands for a cell, and its tree."""
+def syntax_of(source: str) -> tuple[str, ast.Module | None]:
+    """The text that stands for a cell, equal for equal code, and its tree; None where it is not Python."""
     tree = _tree(source)
     text = None if tree is None else normalised(tree)
     if text is None:
