@@ -53,9 +53,10 @@ def execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _fresh_shell: Any):
 
 @pytest.fixture(scope="module")
 def _fresh_shell() -> Any:
-    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.terminal.interactiveshell import TerminalInteractiveShell
 
-    shell = InteractiveShell.instance()
+    TerminalInteractiveShell.simple_prompt = True
+    shell = TerminalInteractiveShell.instance()
     shell.history_manager.enabled = False
     yield shell
     shell.run_line_magic("unload_ext", "nbmlops")
