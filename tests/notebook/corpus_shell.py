@@ -7,6 +7,7 @@ no names, random states of its own, the folder of the request; what it leaves in
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -47,6 +48,8 @@ def main() -> None:
     shell.enable_gui = lambda gui=None: None
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what children print past Python is not an answer
+    gc.collect()
+    gc.freeze()  # children would copy what a collection touches
     for line in sys.stdin:
         answers.write(_in_child(shell, json.loads(line)) + "\n")
         answers.flush()
@@ -57,6 +60,7 @@ def _in_child(shell: InteractiveShell, request: dict[str, Any]) -> str:
     child = os.fork()
     if child == 0:
         os.close(ours)
+        gc.disable()
         signal.alarm(_LONGEST)
         try:
             answer = json.dumps(_execute(shell, request))

@@ -18,3 +18,6 @@ class Meter:
     def step(self):
         self.level += RATE
         return self.level
+
+    def read(self):
+        return self.level
