@@ -20,6 +20,7 @@ from nbmlops.context import Context
 from nbmlops.errors import InvalidValue, NotFound, StoreFault, StoreTooNew, Tampered, UsageFault
 from nbmlops.store import Store, ledger, migrations, open_store, schema
 from nbmlops.store.merging.columns import NOT_TAKEN, TABLES
+from nbmlops.store.verify import verify
 from nbmlops.workspace import Workspace
 
 OLD = Path(__file__).parents[1] / "data" / "store-0003"
@@ -156,6 +157,9 @@ def test_an_empty_store_becomes_the_same(old: Workspace, open_: Any) -> None:
     assert new.verify_ledger() == 1
     assert [e.type for e in new.events("model:price@2", merged=True)] == [e.type for e in old.events("model:price@2")]
     assert new.events(merged=True)[-1].store == merged.store_id
+    checked = verify(new.store)
+    assert checked.ok
+    assert checked.blobs == len(set(old.store.blobs.digests()))
     assert [h["version"] for h in new.promotion.history("price", "staging")] == [1, 2, 1]
     with pytest.raises(UsageFault):  # the rollback there has taken the second away
         new.promotion.rollback("price", "staging", "once more")
@@ -215,6 +219,32 @@ def test_versions_get_the_next_number_and_references_follow(open_: Any) -> None:
     assert again.added == {"data set versions": 1}
     assert {r.there: r.here for r in again.renumbered}["dataset:sales@3"] == "dataset:sales@5"
     assert "changed there" not in ours.runs.get(run_id).tags.values()  # it had ended
+
+
+def test_environments_of_a_model_that_is_here_stay_as_they_are(open_: Any, theirs: Workspace) -> None:
+    theirs.promotion.promote("price@1", "staging", "good there")
+    with theirs.store.write() as db:
+        db.execute(schema.dataset_aliases.insert(), {"name": "sales", "alias": "golden", "version": 2})
+    ours, new = open_("ours"), open_("new")
+    run_id = fill(ours, 3.0)
+    merged = ours.merge(folder(theirs))
+    assert merged.left_out == (
+        "best stays at model:price@1 here; there it is model:price@1 (2 here)",
+        "staging is not set: promote it here; there it is model:price@1 (2 here)",
+    )
+    assert ours.datasets.load("sales@golden")["x"].tolist() == [2.0, 4.0, 6.0]
+    with pytest.raises(NotFound):
+        ours.models.get("price@staging")
+    new.merge(folder(theirs))
+    assert new.models.get("price@staging").version == 1
+    register(theirs, run_id, 4.0)
+    theirs.promotion.promote("price@2", "staging", "better there")
+    assert "staging stays at model:price@1 here" in new.merge(folder(theirs)).left_out[-1]
+    assert new.models.get("price@staging").version == 1
+    new.promotion.promote("price@2", "staging", "here too")
+    new.promotion.rollback("price", "staging", "no")
+    assert new.models.get("price@staging").version == 1
+    assert new.verify_ledger() == len(new.events()) == 4
 
 
 def test_every_column_that_names_a_version_follows(open_: Any) -> None:

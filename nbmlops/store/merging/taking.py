@@ -36,7 +36,7 @@ class Taking:
         met: what was found in them.
     """
 
-    def __init__(self, store: Store, db: sa.Connection, rows: Mapping[str, Iterable[Any]], met: Read) -> None:
+    def __init__(self, store: Store, db: sa.Connection, *, rows: Mapping[str, Iterable[Any]], met: Read) -> None:
         self.store, self.db, self.rows, self.met = store, db, rows, met
         self.added: Counter[str] = Counter()
         self.updated: Counter[str] = Counter()
