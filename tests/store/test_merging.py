@@ -230,7 +230,7 @@ def test_environments_of_a_model_that_is_here_stay_as_they_are(open_: Any, their
     merged = ours.merge(folder(theirs))
     assert merged.left_out == (
         "best stays at model:price@1 here; there it is model:price@1 (2 here)",
-        "staging is not set: promote it here; there it is model:price@1 (2 here)",
+        "staging is not set here; there it is model:price@1 (2 here)",
     )
     assert ours.datasets.load("sales@golden")["x"].tolist() == [2.0, 4.0, 6.0]
     with pytest.raises(NotFound):

@@ -258,7 +258,7 @@ class Taking:
             for (thing, alias), row in theirs.items():
                 meant = self.numbers.of(kind, thing, row["version"])
                 if (stands := ours.get((thing, alias))) != meant:
-                    now = f"stays at {kind}:{thing}@{stands}" if stands is not None else "is not set: promote it"
+                    now = f"stays at {kind}:{thing}@{stands}" if stands is not None else "is not set"
                     self.left_out.append(
                         f"{alias} {now} here; there it is {kind}:{thing}@{row['version']} ({meant} here)"
                     )
