@@ -112,12 +112,18 @@ def verify() -> Any:
 
 
 @click.command()
+@click.option(
+    "--against",
+    metavar="REF",
+    help="Instead: how this environment differs from that of a run, a model version or a lock file; exit 1 if a "
+    "difference may change results.",
+)
 @json_option
-def doctor() -> Any:
+def doctor(against: str | None) -> Any:
     """What is wrong here, and how to mend it; exit 1 if something is."""
     from nbmlops.doctor import diagnose
 
-    return diagnose()
+    return workspace().check_environment(against) if against else diagnose()
 
 
 @click.command()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbmlops import clock
-from nbmlops.display import data, pipelines, quality, stages
+from nbmlops.display import cells, certificates, data, environments, extraction, history, pipelines, quality, stages
 from nbmlops.display.plain import tree
 from nbmlops.display.sections import (
     drift_grid,
@@ -64,7 +64,9 @@ def _run(x: Any) -> Card:
         ("source", source, "text"),
         ("commit", _commit(x.git), "code"),
         ("data", x.datasets, "code"),
+        ("certificate", certificates.line(x.certificate), "text"),
         ("description", x.description, "text"),
+        ("clean run", cells.quiet(x.verdict), "text"),
         ("id", x.run_id, "code"),
     )
     files = [(a.path, a.bytes, a.media_type) for a in x.artifacts]
@@ -73,8 +75,9 @@ def _run(x: Any) -> Card:
         *error_block(x.error),
         *pairs("metrics", x.metrics, "number"),
         *pairs("params", x.params),
-        *pairs("tags", x.tags),
+        *pairs("tags", {k: v for k, v in x.tags.items() if k != "nbmlops.verdict"}),
         *grid("artifacts", columns, files),
+        *cells.of_run(x.cells),
     )
     return Card("run", x.name or x.run_id, x.status, facts, sections)
 
@@ -88,6 +91,7 @@ def _model(x: Any) -> Card:
         ("created", x.created_at or None, "time"),
         ("run", x.run_id, "code"),
         ("data", x.datasets, "code"),
+        ("certificate", certificates.line(x.certificate), "text"),
         ("description", x.description, "text"),
         ("package", x.package, "code"),
     )
@@ -254,6 +258,9 @@ def _renumbered(x: Any) -> Card:
 
 
 BUILDERS: dict[str, Callable[[Any], Card]] = {
+    "CellExecution": cells.execution,
+    "CellSession": cells.session,
+    "Verdict": cells.verdict,
     "Experiment": _experiment,
     "Artifact": _artifact,
     "Run": _run,
@@ -264,6 +271,8 @@ BUILDERS: dict[str, Callable[[Any], Card]] = {
     "ModelVersion": _model,
     "Finding": _finding,
     "Promotion": _promotion,
+    "Certificate": certificates.certificate,
+    "Difference": certificates.difference,
     "StageRun": pipelines.stage,
     "StageContract": stages.contract,
     "Flow": pipelines.flow,
@@ -283,6 +292,13 @@ BUILDERS: dict[str, Callable[[Any], Card]] = {
     "LabelReport": quality.label_report,
     "GcReport": _gc,
     "StoreCheck": _check,
+    "CellHistory": history.history,
+    "CellVersion": history.version,
+    "Environment": environments.environment,
+    "EnvironmentCheck": environments.check,
     "Merged": _merged,
     "Renumbered": _renumbered,
+    "Extracted": extraction.extracted,
+    "LiftedParameter": extraction.parameter,
+    "ReadTurned": extraction.read,
 }

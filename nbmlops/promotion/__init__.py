@@ -23,7 +23,6 @@ from nbmlops.runs import Runs
 from nbmlops.store import Store, ledger, schema
 from nbmlops.store.engine import lock_ledger
 
-CERTIFICATE_TAG = "nbmlops.certificate"
 FACTS = ("metrics", "params", "tags", "certificate", "flavor", "version")
 ROLLED_BACK = "model.rolled-back"
 
@@ -181,12 +180,13 @@ class Promotion:
     def facts(self, version: ModelVersion) -> dict[str, Any]:
         """What rules may speak of; an environment where no model stands is None."""
         run = self.runs.find(version.run_id) if version.run_id else None
-        tags = run.tags if run else {}
+        certificate = run.certificate if run else None
         return {
             "metrics": version.metrics,
             "params": run.params if run else {},
-            "tags": tags,
-            "certificate": tags.get(CERTIFICATE_TAG, "none"),
+            "tags": run.tags if run else {},
+            # From the table that only a clean run writes: a tag anybody can set.
+            "certificate": certificate.status if certificate else "none",
             "flavor": version.flavor,
             "version": version.version,
             **{name: self._standing_facts(version.name, name) for name in self.environments},

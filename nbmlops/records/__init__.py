@@ -20,6 +20,9 @@ from nbmlops.records.cells import (
     Verdict,
 )
 from nbmlops.records.datasets import DatasetDiff, DatasetProfile, DatasetUse, DatasetVersion
+from nbmlops.records.environments import Environment, EnvironmentCheck
+from nbmlops.records.extraction import Extracted, LiftedParameter, ReadTurned
+from nbmlops.records.history import CellHistory, CellVersion
 from nbmlops.records.quality import ContractReport, Duplicates, LabelReport, Leakage, Violation
 from nbmlops.records.record import Finding, Record, plain
 from nbmlops.records.record import Timed as _Timed
@@ -30,8 +33,10 @@ __all__ = [
     "Artifact",
     "CellExecution",
     "CellFinding",
+    "CellHistory",
     "CellSession",
     "CellTouch",
+    "CellVersion",
     "Certificate",
     "ContractReport",
     "DatasetDiff",
@@ -41,13 +46,17 @@ __all__ = [
     "Diagnosis",
     "Difference",
     "Duplicates",
+    "Environment",
+    "EnvironmentCheck",
     "Event",
     "Experiment",
+    "Extracted",
     "Finding",
     "Flow",
     "GcReport",
     "LabelReport",
     "Leakage",
+    "LiftedParameter",
     "Lineage",
     "LineageNode",
     "Merged",
@@ -57,6 +66,7 @@ __all__ = [
     "PlannedStage",
     "Predictions",
     "Promotion",
+    "ReadTurned",
     "Record",
     "Renumbered",
     "Run",
@@ -94,7 +104,11 @@ class Artifact(Record):
 
 @dataclass(frozen=True)
 class Run(_Timed):
-    """One tracked execution. Metrics are the latest values; NaN and infinities are kept as they are."""
+    """One tracked execution. Metrics are the latest values; NaN and infinities are kept as they are.
+
+    ``verdict`` says whether a clean run of its notebook would give the same: :class:`Verdict` as a dictionary.
+    ``cells`` are those of the run in a few words each, see :func:`nbmlops.cells.brief.brief`.
+    """
 
     run_id: str
     name: str
@@ -117,6 +131,8 @@ class Run(_Timed):
     environment: str | None = None
     error: dict[str, Any] | None = None
     verdict: dict[str, Any] | None = None
+    cells: tuple[dict[str, Any], ...] = ()
+    certificate: Certificate | None = None
     experiment_id: str = field(default="", repr=False)
     artifact_uri: str = field(default="", repr=False)
 
@@ -169,6 +185,7 @@ class ModelVersion(Record):
     bytes: int = 0
     created_at: float = 0.0
     profile: str | None = field(default=None, repr=False)
+    certificate: Certificate | None = None
     _desk: Any = field(default=None, repr=False, compare=False)
 
     @property

@@ -27,6 +27,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from nbmlops import clock, secrets, settings
+from nbmlops import context as contexts
 from nbmlops.errors import NbmlopsError, StoreFault, StoreReadOnly
 from nbmlops.store.blobs import Blobs
 from nbmlops.store.masking import mask_parameters
@@ -180,6 +181,9 @@ class Store:
 def open_store(url: str | os.PathLike[str] | None = None, artifacts: str | None = None) -> Store:
     """Open a store, making it if it is not there, and bring its schema up to date.
 
+    Inside a clean run (:mod:`nbmlops.reproduction`) the user's own store cannot be opened, however it is named: what is
+    opened in its place is the scratch store that stands for it.
+
     Args:
         url: a folder, or an SQLAlchemy URL; by default the setting ``store``, else ``.nbmlops`` in the project root.
         artifacts: an fsspec URL for the blobs; by default the setting ``artifacts``, else a folder beside the database.
@@ -196,12 +200,24 @@ def open_store(url: str | os.PathLike[str] | None = None, artifacts: str | None 
     store = _open_server(where, artifacts) if "://" in where else _open_folder(Path(where), artifacts)
     try:
         migrations.upgrade(store)
+        if (scratch := contexts.reproducing()) and store.folder != Path(scratch):
+            store = _instead(store, scratch)
     except BaseException:  # the caller gets no store to close, so it is closed here, and raised again
         store.close()
         raise
     if artifacts:  # blobs outside the store's own folder may be shared by mistake: gc must be able to see that
         store.blobs.owner = store_id(store)
     return store
+
+
+def _instead(store: Store, scratch: str) -> Store:
+    """The scratch store of a clean run where ``store`` is the one it stands for, which has the same id."""
+    stand_in = _open_folder(Path(scratch), store.blobs.root)
+    if store_id(stand_in) != store_id(store):
+        stand_in.close()
+        return store
+    store.close()
+    return stand_in
 
 
 def store_id(store: Store) -> str:

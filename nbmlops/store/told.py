@@ -41,13 +41,22 @@ class Told:
 
     def __init__(self, db: sa.Connection, own_id: str) -> None:
         self.events: dict[int, tuple[str, str]] = {}
+        self.certified: set[tuple[str, str, str]] = set()  # ids, runs and statuses of certificates
         self._own_id = own_id
         self._chains: dict[str, Chain] = defaultdict(Chain)
         for row in db.execute(sa.select(s.ledger).order_by(s.ledger.c.seq)):
             self.events[row.seq] = row.type, row.subject
-            self._chains[OURS].note(row.type, row.subject, json.loads(row.data))
+            self._note(OURS, row)
         for row in db.execute(sa.select(s.merged_ledger).order_by(s.merged_ledger.c.store_id, s.merged_ledger.c.seq)):
-            self._chains[row.store_id].note(row.type, row.subject, json.loads(row.data))
+            self._note(row.store_id, row)
+
+    def _note(self, store: str, row: Any) -> None:
+        data = json.loads(row.data)
+        self._chains[store].note(row.type, row.subject, data)
+        if row.type == "run.certified" and isinstance(data, dict):
+            self.certified.add((str(data.get("certificate")), row.subject, str(data.get("status"))))
+        elif row.type == MERGED and isinstance(data, dict) and data.get("store") is None:  # an archive has no ledger
+            self.certified.update((id_, *facts) for id_, facts in data.get("certificates", {}).items())
 
     def registered(self, version_id: str, ref: str) -> bool:
         """Whether an event tells where this version, under this number, comes from."""
@@ -80,13 +89,21 @@ def _items(value: Any) -> list[tuple[str, Any]]:
 
 
 def disagreements(store: Store) -> list[str]:
-    """Registered versions without their event, and aliases that stand where no event has put them."""
+    """Registered versions and certificates without their event, and aliases that stand where no event has put them."""
     with store.read() as db:
         told = Told(db, store_id(store))
         versions = [(row.id, f"model:{row.name}@{row.version}") for row in db.execute(sa.select(s.model_versions))]
         aliases = {(row.name, row.alias): row.version for row in db.execute(sa.select(s.model_aliases))}
+        certificates = list(
+            db.execute(sa.select(s.certificates.c.id, s.certificates.c.run_id, s.certificates.c.status))
+        )
         moves = db.execute(sa.select(s.alias_history).order_by(s.alias_history.c.seq)).mappings().all()
     wrong = [f"no event tells of the registration of {ref}" for id_, ref in versions if not told.registered(id_, ref)]
+    wrong += [
+        f"no event tells of the certificate of run:{run_id} ({status})"
+        for id_, run_id, status in certificates
+        if (id_, f"run:{run_id}", status) not in told.certified
+    ]
     last = {(move["name"], move["alias"]): move for move in moves}
     for (name, alias), version in aliases.items():
         move = last.get((name, alias))

@@ -21,6 +21,8 @@ from nbmlops.context import Context, hostname
 from nbmlops.errors import Tampered
 from nbmlops.store import open_store, schema
 from nbmlops.workspace import Workspace
+from tests.pipelines import notebooks
+from tests.reproduction.test_rerun import rows
 
 pytestmark = pytest.mark.postgres
 
@@ -200,3 +202,18 @@ def test_an_absent_server_is_two_lines(cli: Any, monkeypatch: pytest.MonkeyPatch
     done = cli("runs", code=4)
     assert len(done.err.strip().splitlines()) == 2
     assert "s3cret" not in done.err
+
+
+def test_a_clean_run_has_a_store_of_its_own(team: Workspace, tmp_path: Path) -> None:
+    team.datasets.snapshot(pd.DataFrame({"x": [1.0, 2.0]}), "numbers")
+    cells = "import nbmlops\nnbmlops.log_metric('sum', nbmlops.load_dataset('numbers').x.sum())\n"
+    escape = f"nbmlops.use({team.store.url!r})\nnbmlops.start_run('escaped', nested=True)\nnbmlops.end_run()"
+    path = notebooks.write(tmp_path / "s.ipynb", "n: int = 1", cells, escape)
+    run = team.pipelines.run_stage(path, progress=False)
+    team.datasets.snapshot(pd.DataFrame({"x": [9.0]}), "numbers")
+    team.cells.fold()
+    before = rows(team.store)
+    assert team.reproduction.reproduce(run.run_id, progress=False).status == "reproduced"
+    after = rows(team.store)
+    assert {name for name in after if after[name] != before[name]} == {"certificates", "ledger"}
+    assert team.verify_ledger() == 1

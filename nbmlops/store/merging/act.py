@@ -136,6 +136,7 @@ class Act:
             "added": _counted(taking.added),
             "updated": _counted(taking.updated),
             "model_versions": taking.taken_versions,
+            "certificates": taking.certificates,
             "renumbered": [[r.there, r.here] for r in taking.settled.told if r.version_id in taking.settled.new],
             "aliases": taking.aliases,
             "ledgers": placed.heads,

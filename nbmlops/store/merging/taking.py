@@ -44,6 +44,7 @@ class Taking:
         self.left_out: list[str] = []
         self.aliases: dict[str, int] = {}  # of models, that came
         self.taken_versions: dict[str, tuple[str, str]] = {}
+        self.certificates: dict[str, tuple[str, str]] = {}
         self._maps: dict[str, dict[Any, Any]] = {}
         self._model_numbers = {version.id: version.version for version in met.versions["model"]}
         self.settled = versions.settle(db, met.versions)
@@ -228,6 +229,8 @@ class Taking:
         if name == "model_versions":
             there = self._model_numbers[row["id"]]
             self.taken_versions[row["id"]] = (f"model:{row['name']}@{there}", f"model:{row['name']}@{row['version']}")
+        if name == "certificates":
+            self.certificates[row["id"]] = (f"run:{row['run_id']}", row["status"])
         if name == "model_aliases":
             self.aliases[f"model:{row['name']}@{row['alias']}"] = row["version"]
         return made
