@@ -80,7 +80,7 @@ def _absent(
 
 def _params(before: Mapping[str, str], after: Mapping[str, str], so_far: bool) -> Iterator[Difference]:
     yield from _absent("param", before, after, so_far, str)
-    for name in before.keys() & after.keys():
+    for name in [name for name in before if name in after]:
         if before[name] != after[name]:
             yield Difference("param", name, before[name], after[name])
 
