@@ -76,4 +76,3 @@ def _as_given(m: Machine, node: ast.expr) -> Value:
 
 def _is_constant(node: ast.Call, name: str) -> bool:
     return any(k.arg == name and isinstance(k.value, ast.Constant) for k in node.keywords)
-
