@@ -136,13 +136,13 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(ipython: Any) -> None:
     """``%load_ext nbmlops``: the magics, the rich display of records, and knowing which cell is running."""
-    from nbmlops import magics
+    from nbmlops import extension
 
-    magics.load(ipython)
+    extension.load(ipython)
 
 
 def unload_ipython_extension(ipython: Any) -> None:
     """``%unload_ext nbmlops``."""
-    from nbmlops import magics
+    from nbmlops import extension
 
-    magics.unload(ipython)
+    extension.unload(ipython)

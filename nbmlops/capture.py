@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import io
 import numbers
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -16,11 +14,9 @@ from typing import Any
 from nbmlops import fluent, lazy, session
 from nbmlops import words as words_of
 from nbmlops.errors import InvalidValue
+from nbmlops.notebook.assignments import HIDDEN, assigned, secrets, without
 from nbmlops.records import Run
 
-_LITERALS = (str, int, float, bool, type(None))
-_SECRET = re.compile(r"passw|secret|token|api_?key|credential", re.IGNORECASE)
-_HIDDEN = "(hidden)"
 _PRINTED = 1_000_000  # characters of printed output that are kept
 
 
@@ -65,17 +61,17 @@ def run_cell(shell: Any, cell: str, options: CellOptions) -> Run | None:
         _printed() as printed,
     ):
         hidden = secrets(cell)
-        fluent.log_text(_without(cell, hidden), "cell.py")
+        fluent.log_text(without(cell, hidden), "cell.py")
         # The user's own values first: they lead the list of parameters, and a cell that dies has them too.
         literals, computed = assigned(cell) if options.auto else ({}, [])
-        fluent.log_params({n: _HIDDEN if v in hidden else v for n, v in literals.items() if n not in options.metrics})
+        fluent.log_params({n: HIDDEN if v in hidden else v for n, v in literals.items() if n not in options.metrics})
         outer = shell.displayhook.exec_result
         try:
             result = shell.run_cell(cell, store_history=False, cell_id=session.current_context().cell_id)
         finally:
             shell.displayhook.exec_result = outer  # the cell inside has put its own result there
             if printed.getvalue():
-                fluent.log_text(_without(printed.getvalue()[:_PRINTED], hidden), "output.txt")
+                fluent.log_text(without(printed.getvalue()[:_PRINTED], hidden), "output.txt")
         _capture(shell.user_ns, computed, options)
         if not result.success:
             error = result.error_in_exec or result.error_before_exec
@@ -96,89 +92,10 @@ def _capture(space: dict[str, Any], computed: list[str], options: CellOptions) -
     fluent.log_metrics(metrics)
 
 
-def secrets(source: str) -> list[str]:
-    """Text that the cell assigns to names such as ``password`` or ``api_key``: it must not be kept."""
-    literals, _ = assigned(source)
-    return [v for n, v in literals.items() if isinstance(v, str) and len(v) > 2 and _SECRET.search(n)]
-
-
-def _without(text: str, hidden: list[str]) -> str:
-    for secret in hidden:
-        text = text.replace(secret, _HIDDEN)
-    return text
-
-
 def is_number(value: Any) -> bool:
     """Whether a computed value is a metric: one number, but not a truth value."""
     scalar = isinstance(value, numbers.Real) or (hasattr(value, "item") and getattr(value, "shape", None) == ())
     return scalar and not isinstance(value, bool) and getattr(getattr(value, "dtype", None), "kind", "f") in "fiu"
-
-
-def assigned(source: str) -> tuple[dict[str, Any], list[str]]:
-    """Names a cell assigns at its top level: those with a literal value, and those that are computed.
-
-    A name that is assigned both ways, or changed in place, counts as computed. Loop variables and names that begin
-    with an underscore count as nothing.
-    """
-    literals: dict[str, Any] = {}
-    computed: dict[str, None] = {}
-    for node in _statements(_parsed(source).body):
-        for name, value in _targets(node):
-            if name.startswith("_"):
-                continue
-            try:
-                literal = ast.literal_eval(value) if value is not None else _NOTHING
-            except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-                literal = _NOTHING
-            if (
-                literal is not _NOTHING
-                and isinstance(literal, (*_LITERALS, list, tuple, dict))
-                and name not in computed
-            ):
-                literals[name] = literal
-            else:
-                literals.pop(name, None)
-                computed[name] = None
-    return literals, list(computed)
-
-
-_NOTHING = object()
-
-
-def _parsed(source: str) -> ast.Module:
-    from IPython.core.inputtransformer2 import TransformerManager
-
-    try:
-        return ast.parse(TransformerManager().transform_cell(source))
-    except SyntaxError:
-        return ast.Module(body=[], type_ignores=[])  # running the cell says so better than we could
-
-
-def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Statements that run in the notebook's own namespace: also in if, with, for and try, not in functions."""
-    for node in body:
-        yield node
-        for part in ("body", "orelse", "finalbody"):
-            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                yield from _statements(getattr(node, part, []))
-        for handler in getattr(node, "handlers", []):
-            yield from _statements(handler.body)
-
-
-def _targets(node: ast.stmt) -> Iterator[tuple[str, ast.expr | None]]:
-    if isinstance(node, ast.Assign):
-        for target in node.targets:
-            if isinstance(target, ast.Name):
-                yield target.id, node.value
-            elif isinstance(target, ast.Tuple | ast.List):
-                same = isinstance(node.value, ast.Tuple | ast.List) and len(node.value.elts) == len(target.elts)
-                for place, part in enumerate(target.elts):
-                    if isinstance(part, ast.Name):
-                        yield part.id, node.value.elts[place] if same else None  # type: ignore[attr-defined]
-    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-        yield node.target.id, node.value
-    elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-        yield node.target.id, None
 
 
 def _uses_sklearn(cell: str) -> bool:

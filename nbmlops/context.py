@@ -20,12 +20,21 @@ from nbmlops.errors import InvalidValue
 VARIABLE = "NBMLOPS_CONTEXT"
 
 
+Touch = Callable[[str, str, str, str], None]
+
+
+def _unnoticed(kind: str, subject: str, name: str = "", mode: str = "write") -> None:
+    """Outside a notebook nobody asks which cell it was."""
+
+
 @dataclass(frozen=True)
 class Context:
     """Who acts, in which run, notebook and cell, and which data set and model versions are pinned.
 
     ``pins`` maps ``dataset:NAME`` and ``model:NAME`` to the version meant when a reference names none.
-    ``candidate`` is true inside a sweep that selects: a registered model is then only proposed.
+    ``candidate`` is true inside a sweep that selects: a registered model is then only proposed. ``touch`` notes what
+    the running cell logs, reads or makes: see :class:`nbmlops.records.CellTouch`. ``reproducing`` is the folder of the
+    scratch store inside a clean run, and empty elsewhere.
     """
 
     user: str
@@ -37,14 +46,22 @@ class Context:
     stage: str | None = None
     pins: dict[str, int] = field(default_factory=dict)
     candidate: bool = False
+    reproducing: str = ""
+    touch: Touch = field(default=_unnoticed, compare=False, repr=False)
 
     def to_environment(self) -> dict[str, str]:
         """The variables that make a child process act in this context."""
-        kept = {k: v for k, v in self.__dict__.items() if k not in {"host", "cell_id"} and v}
+        kept = {k: v for k, v in self.__dict__.items() if k not in {"host", "cell_id", "touch"} and v}
         return {VARIABLE: json.dumps(kept)}
 
 
 ContextSource = Callable[[], Context]
+
+
+def reproducing() -> str:
+    """The folder of the scratch store, where this process belongs to a clean run; else the empty string."""
+    raw = os.environ.get(VARIABLE)
+    return from_environment().reproducing if raw and '"reproducing"' in raw else ""
 
 
 def who() -> str:

@@ -5,7 +5,6 @@ Python objects or a cell's body are written here. Loading this module imports no
 from __future__ import annotations
 
 import functools
-import sys
 from typing import Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
@@ -23,8 +22,13 @@ _HELP = """nbmlops in a notebook
   %mlops log fig --as plots/roc.png        a figure, frame, dictionary, text or file
   %mlops snapshot df --name sales          keep a version of a data set
   %mlops register model --name churn       register a model
+  %mlops extract auc -o stage.ipynb        the minimal cells behind a variable, run, model or figure, as a stage
   %mlops runs | datasets | models | flows  tables to sort and filter
+  %mlops history [NAME | CELL] [-n N]      earlier versions of a cell or variable, and what they gave
+  %mlops restore CELL@N                    put an earlier version into a new cell below
   %mlops dashboard                         runs, data sets, models and approvals in tabs
+  %mlops check                             would a clean run of this notebook differ, and why
+  %mlops reproduce RUN                     the same again in a fresh kernel? a certificate
   %mlops why prediction:ID                 back to the cells and data that made it
 
   %%mlops run baseline --tag team=vision   the cell is a tracked run: its literals are parameters, its numbers
@@ -36,16 +40,20 @@ Any command of `nbmlops` works as %mlops COMMAND; %mlops COMMAND --help explains
 """
 
 # A verb has the same name everywhere: `%mlops promote …` is `nbmlops model promote …`.
-_NOUNS = {
+NOUNS = {
     "promote": "model",
     "approve": "model",
     "reject": "model",
     "rollback": "model",
     "compare": "run",
+    "reproduce": "run",
     "diff": "dataset",
 }
 # Verbs that exist only here; everything else is the command line's.
-VERBS = ("experiment", "start", "end", "param", "metric", "log", "snapshot", "register", "dashboard", "flows")
+VERBS = (
+    "experiment", "start", "end", "param", "metric", "log", "snapshot", "register", "extract", "history", "restore",
+    "dashboard", "flows",
+)  # fmt: skip
 
 
 def short_errors(method: Any) -> Any:
@@ -180,14 +188,41 @@ class MlopsMagics(Magics):
     def _register(self, words: list[str], _rest: str) -> Any:
         from nbmlops import fluent
 
-        options, names = words_of.options(words, {"--name": True, "-n": True, "--alias": True, "--description": True})
+        options, names = words_of.options(
+            words, {"--name": True, "-n": True, "--alias": True, "--description": True, "--certify": False}
+        )
         given = words_of.first(options, "--name", "-n")
         if len(names) != 1 or not given:
             raise UsageFault("%mlops register takes one variable and --name", "%mlops register model --name churn")
         alias = words_of.first(options, "--alias")
         description = words_of.first(options, "--description")
         thing = names[0] if ":" in names[0] else self._variable(names[0])
-        return fluent.register_model(thing, given, alias, description)
+        return fluent.register_model(thing, given, alias, description, certify="--certify" in options)
+
+    def _history(self, words: list[str], _rest: str) -> Any:
+        from nbmlops import session
+        from nbmlops.cells import history
+
+        options, names = words_of.options(words, {"-n": True})
+        most = words_of.first(options, "-n") or str(history.SHOWN)
+        if len(names) > 1 or not most.isdecimal() or not int(most):
+            raise UsageFault("%mlops history takes one cell or variable, and a number", "%mlops history [3] -n 5")
+        return history.shown(history.here(session.workspace().cells), next(iter(names), None), int(most))
+
+    def _restore(self, words: list[str], _rest: str) -> None:
+        from nbmlops import session
+        from nbmlops.cells import history
+
+        if len(words) != 1:
+            raise UsageFault("%mlops restore takes one version of a cell", "%mlops restore 3@2; see %mlops history")
+        version = history.pick(history.here(session.workspace().cells), words[0])
+        self.shell.set_next_input(version.source, replace=False)  # type: ignore[union-attr]
+        print(history.restored(version))
+
+    def _extract(self, words: list[str], _rest: str) -> Any:
+        from nbmlops import leaving
+
+        return leaving.extract(words, self._space)
 
     def _dashboard(self, _words: list[str], _rest: str) -> Any:
         from nbmlops import session
@@ -205,7 +240,7 @@ class MlopsMagics(Magics):
         from nbmlops.cli import entry
         from nbmlops.display import Listing
 
-        words = [_NOUNS[words[0]], *words] if words[0] in _NOUNS else words
+        words = [NOUNS[words[0]], *words] if words[0] in NOUNS else words
         as_json = "--json" in words
         try:
             value = entry.main(words, prog_name="%mlops", standalone_mode=False, obj={"print": as_json})
@@ -270,82 +305,24 @@ def _status() -> Any:
         {"": "store", "value": info.url},
         {"": "experiment", "value": session.experiment_name() or _default_experiment()},
         {"": "active run", "value": f"{active.name} ({active.run_id})" if active else "none"},
+        {"": "this notebook", "value": _truth()},
         *({"": name, "value": count} for name, count in info.counts.items() if count),
     ]
     return Listing(rows, "nbmlops")
+
+
+def _truth() -> str:
+    """Would a clean run of this notebook differ, in one line."""
+    from nbmlops import session
+    from nbmlops.display.cells import quiet
+
+    try:
+        return quiet(session.workspace().cells.check().to_dict())
+    except UsageFault as fault:
+        return fault.message
 
 
 def _default_experiment() -> str:
     from nbmlops import settings
 
     return str(settings.value("experiment"))
-
-
-# --- completion ---------------------------------------------------------------------------------------------------
-def complete(shell: Any, event: Any) -> list[str]:
-    """What may follow on a ``%mlops`` line: verbs, commands, options, variables, references."""
-    line = event.text_until_cursor
-    words = line.lstrip("%").split()
-    done = words[1:] if line.endswith(" ") else words[1:-1]
-    current = "" if line.endswith(" ") else (words[-1] if len(words) > 1 else "")
-    if not done:
-        from nbmlops.cli import entry
-
-        return sorted(n for n in {*VERBS, *_NOUNS, *entry.commands} if n.startswith(current))
-    if done[0] in {"snapshot", "register", "log", "param", "metric"}:
-        options = {
-            "snapshot": ["--name", "--message", "--contract", "--labels", "--tag"],
-            "register": ["--name", "--alias"],
-            "log": ["--as"],
-            "metric": ["--step"],
-        }
-        names = [n for n in shell.user_ns if not n.startswith("_")] + options.get(done[0], [])
-        return sorted(n for n in names if n.startswith(current))
-    return _complete_command(done, current)
-
-
-def _complete_command(done: list[str], current: str) -> list[str]:
-    from click.shell_completion import ShellComplete
-
-    from nbmlops.cli import entry
-
-    found = ShellComplete(entry, {}, "nbmlops", "_NBMLOPS_COMPLETE").get_completions(done, current)
-    return [item.value for item in found]
-
-
-def load(shell: Any) -> None:
-    """Register magics, completion, displays and the hook that tells which cell runs. Loading again is fine."""
-    held = shell.magics_manager.magics
-    for kind in ("line", "cell"):
-        taken = held[kind].get("mlops")
-        if taken is not None and not isinstance(getattr(taken, "__self__", None), MlopsMagics):
-            print(f"nbmlops: replaces a {kind} magic named mlops that was there already", file=sys.stderr)
-    shell.register_magics(MlopsMagics)
-    for name in ("%mlops", "%%mlops"):
-        shell.set_hook("complete_command", complete, str_key=name)
-    from nbmlops import display
-
-    display.register(shell)
-    _unhook(shell)
-    shell.events.register("pre_run_cell", _note_cell)
-
-
-def unload(shell: Any) -> None:
-    """Take back what :func:`load` did."""
-    for kind in ("line", "cell"):
-        shell.magics_manager.magics[kind].pop("mlops", None)
-    from nbmlops import display
-
-    display.unregister(shell)
-    _unhook(shell)
-
-
-def _unhook(shell: Any) -> None:
-    if _note_cell in shell.events.callbacks["pre_run_cell"]:
-        shell.events.unregister("pre_run_cell", _note_cell)
-
-
-def _note_cell(info: Any) -> None:
-    session = sys.modules.get("nbmlops.session")
-    if session is not None:  # nobody has used nbmlops in this kernel yet
-        session.note_cell(getattr(info, "cell_id", None))

@@ -22,6 +22,7 @@ from nbmlops import context as contexts
 from nbmlops import settings
 from nbmlops.context import Context
 from nbmlops.errors import InvalidValue, NotFound, UsageFault
+from nbmlops.notebook import recorder
 from nbmlops.records import (
     Experiment,
     Run,
@@ -45,7 +46,7 @@ class _State:
         self.local = threading.local()
         self.stage: LiveRun | None = None  # the stage's run that a pipeline gave to this kernel
         self.joined = False
-        self.cell_id: str | None = None
+        self.touched: set[tuple[str, str, str, str]] = set()  # what the running cell has logged, read and made
         self.last_run: str | None = None
         # What estimators were fitted on, as long as somebody else keeps it alive, and in which run.
         self.fitted: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
@@ -148,12 +149,35 @@ def current_context() -> Context:
     runs = _runs()
     run_id = runs[-1].run_id if runs else given.run_id
     user = given.user if contexts.VARIABLE in os.environ else contexts.who()
-    return dataclasses.replace(given, user=user, run_id=run_id, cell_id=_state.cell_id)
+    here = recorder.current()
+    return dataclasses.replace(given, user=user, run_id=run_id, cell_id=here.cell_id if here else None, touch=touch)
 
 
-def note_cell(cell_id: str | None) -> None:
-    """The cell that is running now, told by the extension's hook."""
-    _state.cell_id = cell_id
+def opened() -> Workspace | None:
+    """The workspace in use, if there is one yet."""
+    return _state.given or _state.workspace
+
+
+def touch(kind: str, subject: str, name: str = "", mode: str = "write") -> None:
+    """Note what the running cell logs, reads or makes; see :class:`nbmlops.records.CellTouch`."""
+    if recorder.current() is not None:  # nobody else asks, and a script may run for days
+        _state.touched.add((kind, subject, name, mode))
+
+
+def take_touches() -> set[tuple[str, str, str, str]]:
+    """What was noted since the last call, with the metrics logged and the runs that are active."""
+    taken, _state.touched = _state.touched, set()
+    live = sys.modules.get("nbmlops.runs.live")
+    for run in live.keeper.runs() if live is not None else ():
+        taken.update((kind, run.run_id, key, "write") for kind, key in run.take_touched())
+    stage = _state.context.run_id if _state.context else None
+    active = [run.run_id for run in _runs()] or ([stage] if stage else [])
+    taken.update(("run", run_id, "", "write") for run_id in active)
+    taken.update([("run", subject, "", "write") for kind, subject, *_ in taken if kind in _OF_RUNS])
+    return taken
+
+
+_OF_RUNS = {"param", "metric", "tag", "artifact"}
 
 
 def fitted(model: object) -> tuple[object | None, str | None]:
@@ -182,6 +206,7 @@ def reset() -> None:
     if _state.workspace is not None:
         _state.workspace.store.close()
     _state = _State()
+    recorder.install(None)
 
 
 def _runs() -> list[ActiveRun]:
@@ -318,10 +343,25 @@ def _end_top(status: str, error: dict[str, Any] | None) -> None:
     if active._telemetry is not None:
         active._telemetry.stop()
     _state.last_run = active.run_id
+    touch("run", active.run_id)
     if active.joined:
         active._live.flush()  # the pipeline ends it, with what became of the whole notebook
     else:
         active._live.end(status, error)
+        _judge(active.run_id)
+
+
+def _judge(run_id: str) -> None:
+    """Keep with a run that ended in a notebook whether a clean run would give the same."""
+    here = recorder.current()
+    if here is None or not here.recording or contexts.reproducing():  # in a clean run nobody would read it
+        return
+    try:
+        cells = workspace().cells
+        cells.keep_document(run_id)
+        cells.judge(run_id)
+    except Exception as error:  # the run itself is safe; what could not be judged is said by `nbmlops doctor`
+        here.keep_fault(f"run {run_id} could not be judged: {type(error).__name__}: {error}")
 
 
 def active_run() -> ActiveRun | None:

@@ -43,6 +43,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("experiment", str, "Default", "experiment that new runs belong to"),
     Setting("user", str, "", "who acts, when there is no signing key and no JupyterHub user"),
     Setting("notebook", str, "", "path of the notebook that runs here, when it cannot be found out"),
+    Setting("journal", bool, True, "record each cell that runs while the extension is loaded"),
     Setting("git", bool, True, "record commit and uncommitted changes with each run"),
     Setting(
         "kernel", str, "warm", "warm: stages start in kernels with their imports done, where there can be; or cold"
@@ -68,6 +69,17 @@ def project_root(start: str | os.PathLike[str] | None = None) -> Path:
         if (parent / "pyproject.toml").is_file() or (parent / ".git").exists():
             return parent
     return here
+
+
+def journal_folder() -> Path:
+    """Where the store of the settings has its journals; nothing is made or opened for it."""
+    where = str(value("store"))
+    kind, address, path = where.partition("://")
+    if not address:
+        return Path(where or project_root() / ".nbmlops").expanduser() / "journal"
+    if kind.partition("+")[0] == "sqlite":
+        return Path(path.removeprefix("/")).with_suffix("") / "journal"
+    return project_root() / ".nbmlops" / "journal"  # of a server's store: what is on its way there
 
 
 @functools.lru_cache(maxsize=4)

@@ -229,6 +229,7 @@ class Catalogue:
         )
 
     def _used(self, name: str, version: int, mode: str, context: Context) -> None:
+        context.touch("dataset", f"dataset:{name}@{version}", "", mode)
         if context.run_id is not None:
             self._runs.use_dataset(context.run_id, name, version, mode)
 

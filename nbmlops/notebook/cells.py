@@ -59,6 +59,32 @@ def code_digests(document: Mapping[str, Any]) -> list[CodeCell]:
     return found
 
 
+def python_lines(source: str) -> str | None:
+    """The cell as Python, line for line: a magic or shell line is the call that IPython makes of it.
+
+    The line of a cell magic whose body is Python is empty. None where there is nothing that can be read as Python.
+    """
+    if parse_python(source) is not None:
+        return source
+    if magic := _CELL_MAGIC.match(source):
+        body = python_lines(source[magic.end() :]) if magic[1] in _PYTHON_BODIES else None
+        return None if body is None else "\n" * magic[0].count("\n") + body
+    text = "".join(_rewritten(source))
+    return None if parse_python(text) is None else text
+
+
+def cell_magics(source: str) -> list[tuple[str, str, int]]:
+    """The cell magics around a body, the outermost first: name, rest of the line, and where the body begins."""
+    found: list[tuple[str, str, int]] = []
+    begin = 0
+    while (magic := _CELL_MAGIC.match(source, begin)) is not None:
+        begin = magic.end()
+        found.append((magic[1], magic[2].strip(), begin))
+        if magic[1] not in _PYTHON_BODIES:
+            break
+    return found
+
+
 def digest_of(text: str) -> str:
     """The digest of a text, which may hold what UTF-8 cannot (lone surrogates in a literal)."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -82,6 +108,22 @@ def normalised(tree: ast.Module) -> str | None:
         return ast.dump(tree)
     except RecursionError:
         return None
+
+
+def tree_of(source: str) -> ast.Module | None:
+    """The cell as Python, its magics and shell lines as the calls that IPython makes of them; None where it is none."""
+    return syntax_of(source)[1]
+
+
+@functools.lru_cache(512)
+def names_loaded(source: str) -> frozenset[str] | None:
+    """The names that the code uses, in its functions too; None for what is not Python."""
+    tree = tree_of(source)
+    if tree is None:
+        return None
+    changed = (node.target for node in ast.walk(tree) if isinstance(node, ast.AugAssign))
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    return frozenset(used | {target.id for target in changed if isinstance(target, ast.Name)})
 
 
 @functools.lru_cache(512)
@@ -136,11 +178,12 @@ def _rewritten(source: str) -> Iterator[str]:
         place += 1
         if not quote and depth <= 0 and not continued:
             if match := _LINE.match(line):
+                first = place
                 while line.rstrip("\r\n").endswith("\\") and place < len(lines):
                     line = line.rstrip("\r\n")[:-1] + lines[place]
                     place += 1
                 match = _LINE.match(line) or match
-                yield _line_call(match) + "\n"
+                yield _line_call(match) + "\n" * (1 + place - first)  # so that the lines below keep their numbers
                 continue
             if match := _HELP.fullmatch(line):
                 asked = match["before"] or match["after"]

@@ -20,7 +20,8 @@ class Job:
     ``grace`` is how long an interrupted cell has before its kernel is killed, and then the kernel to end.
 
     ``warm`` allows a kernel whose imports (``preload``: names of modules) are done already. ``memory`` is for the
-    kernel and its children together, in bytes. Cells with one of ``skip_tags`` are not executed.
+    kernel and its children together, in bytes. Cells with one of ``skip_tags`` are not executed. ``record`` has the
+    kernel keep a journal of its cells in the store of its context.
 
     ``save`` is called in another thread with the unfinished notebook after two seconds, then at doubling intervals up
     to ``save_every`` seconds; never for notebooks that end sooner, and never after the end.
@@ -41,6 +42,7 @@ class Job:
     skip_tags: tuple[str, ...] = ()
     save: Callable[[bytes], None] | None = None
     save_every: float = 300.0
+    record: bool = False
 
 
 @dataclass(frozen=True)

@@ -255,6 +255,7 @@ class StageRunner:
                 preload=work.preload,
                 save=lambda notebook: self._save(run_id, notebook),
                 path=work.path,
+                record=True,
             )
             return masking.scrub_outcome(engine.execute(document, job, on_event, stop), child)
 

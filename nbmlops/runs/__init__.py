@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from nbmlops import clock, secrets, settings
+from nbmlops.cells import Cells
+from nbmlops.cells.brief import brief
 from nbmlops.context import ContextSource
 from nbmlops.errors import InvalidValue, NotFound, StoreReadOnly, UsageFault
 from nbmlops.records import Artifact, Experiment, Run
 from nbmlops.refs import check_key, parse
 from nbmlops.runs import origin, search
+from nbmlops.runs.certificates import Certificates
 from nbmlops.runs.live import LiveRun, check_params, check_tags, keeper
 from nbmlops.runs.origins import Origins
 from nbmlops.runs.uses import Uses
@@ -39,14 +42,15 @@ _END = (
 )
 
 
-class Runs(Uses):
+class Runs(Uses, Certificates):
     """Every verb about runs. Records come back frozen; the handle to log with is :class:`LiveRun`."""
 
     def __init__(self, store: Store, context: ContextSource) -> None:
         self.store = store
         self.context = context
         self._experiments: dict[str, str] = {}
-        self._origins = Origins(store)
+        self.origins = Origins(store)
+        self._cells = Cells(store)
 
     # -- experiments -----------------------------------------------------------------------------------------------
     def experiment(self, name: str, *, tags: dict[str, str] | None = None) -> Experiment:
@@ -99,7 +103,7 @@ class Runs(Uses):
         run_id, at = clock.new_id(), clock.now()
         context = self.context()
         here = source if source is not None else {**origin.source(context.notebook), "cell_id": context.cell_id}
-        known = self._origins.known(here)
+        known = self.origins.known(here)
         row: dict[str, Any] = {
             "id": run_id,
             "experiment_id": experiment_id,
@@ -119,7 +123,7 @@ class Runs(Uses):
         with self.store.write() as db:
             seq = db.execute(_INSERT, row).inserted_primary_key[0]  # type: ignore[index]
         live = LiveRun(self, run_id, seq, row["name"])
-        self._origins.note(run_id, here, known)
+        self.origins.note(run_id, here, known)
         if params:
             live.log_params(params)
         if tags:
@@ -146,7 +150,7 @@ class Runs(Uses):
         """End a run on behalf of its handle: fold, compress, record the status, all in one durable transaction."""
         if status not in _ENDINGS:
             raise InvalidValue(f"a run cannot end with status {status!r}", f"use one of {', '.join(sorted(_ENDINGS))}")
-        self._origins.wait(live.run_id)
+        self.origins.wait(live.run_id)
         at = clock.now()
         end = {"run": live.run_id, "status": status, "ended_at": at, "heartbeat_at": at, "error": error}
         with self.store.write(durable=True) as db:
@@ -221,6 +225,7 @@ class Runs(Uses):
         values = {"run_seq": row["seq"], **artifact.to_dict()}
         with self.store.write() as db:
             self.store.upsert(db, schema.artifacts, [values], ["run_seq", "path"])
+        self.context().touch("artifact", row["id"], path, "write")
         return artifact
 
     def artifacts(self, ref: str) -> list[Artifact]:
@@ -404,7 +409,9 @@ class Runs(Uses):
                 tags=tags.get(row["seq"], {}),
                 artifacts=tuple(self.artifacts(row["id"])) if artifacts else (),
                 datasets=tuple(self.datasets(row["id"])) if artifacts else (),
+                cells=brief(self._cells.of_run(row["id"]), row["id"]) if artifacts else (),
                 artifact_uri=self.store.blobs.shown_root,
+                certificate=self.certificate(row["id"]) if artifacts else None,
                 **{
                     k: row[k]
                     for k in (

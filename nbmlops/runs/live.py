@@ -40,6 +40,10 @@ class LiveRun:
         self.failed: dict[str, Any] | None = None
         self._journal: Journal | None = None
         self._lock = threading.RLock()
+        self._touched: set[tuple[str, str]] = set()  # kinds and keys that were logged since somebody asked
+        self._left = owned
+        if not owned:  # IPython drops the notebook's names at its exit, and what is registered last comes before that
+            atexit.register(self.leave)
         keeper.add(self)
 
     # -- logging ---------------------------------------------------------------------------------------------------
@@ -48,6 +52,7 @@ class LiveRun:
         if type(value) is not float or (step is not None and type(step) is not int):
             value, step = _number(key, value), _step(step)
         (self._journal or self._open()).point(key, value, step or 0, timestamp or _time())
+        self._touched.add(("metric", key))
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Append one point to each of several metrics; nothing is logged if one of them is wrong."""
@@ -79,6 +84,13 @@ class LiveRun:
 
     def _texts(self, kind: int, entries: dict[str, dict[str, str]]) -> None:
         (self._journal or self._open()).texts(kind, [{"k": key, **entry} for key, entry in entries.items()])
+        what = "param" if kind == journal.PARAM else "tag"
+        self._touched.update((what, key) for key in entries)
+
+    def take_touched(self) -> set[tuple[str, str]]:
+        """What was logged since the last call: kind (metric, param, tag) and key."""
+        taken, self._touched = self._touched, set()
+        return taken
 
     def _open(self) -> Journal:
         with self._lock:
@@ -118,12 +130,24 @@ class LiveRun:
                 self._desk.finish(self, status, error)
             else:
                 self.folder.fold()
+                self.leave()
                 self.failed = error
             self.ended = True
         keeper.drop(self)
+        touch = self._desk.context().touch
+        for kind, key in self.take_touched():
+            touch(kind, self.run_id, key, "write")
+
+    def leave(self) -> None:
+        """Note this process's environment as the run's, once: the work was done here, and another one ends the run."""
+        if not self._left:
+            self._left = True
+            atexit.unregister(self.leave)
+            self._desk.origins.renew(self.run_id)
 
     def after_fork(self) -> None:
         """In a forked child: log to a journal of our own, and leave the run's life to the parent."""
+        self._left = True
         self._lock = threading.RLock()
         self._journal = None
         self.owned = False

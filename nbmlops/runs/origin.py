@@ -1,21 +1,16 @@
-"""Where a run comes from: notebook or script, git commit and uncommitted changes, Python and packages."""
+"""Where a run comes from: notebook or script, git commit and uncommitted changes."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import json
 import os
-import platform
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
-from pathlib import Path
 from typing import Any
 
-from nbmlops import settings
+from nbmlops.notebook.place import kernel_id, notebook_path
 
 _GIT_SECONDS = 5.0  # a working tree looked at this recently is not looked at again
 _DIFF_BYTES = 5_000_000
@@ -40,62 +35,6 @@ def source(injected: str | None = None) -> dict[str, Any]:
     if script:
         return {"type": "script", "path": os.path.abspath(script), **facts}
     return {"type": "interactive", "path": "", **facts}
-
-
-def notebook_path(injected: str | None = None) -> str | None:
-    """The notebook that runs here, as far as the process itself can know.
-
-    In order: the setting ``notebook`` (``NBMLOPS_NOTEBOOK``), what a pipeline injected, VS Code's
-    ``__vsc_ipynb_file__``, ``__session__`` and ``JPY_SESSION_NAME`` of Jupyter Server.
-    """
-    if given := settings.value("notebook"):
-        return os.path.abspath(given)
-    if injected:
-        return injected
-    shell = _shell()
-    if shell is None:
-        return None
-    for name in ("__vsc_ipynb_file__", "__session__"):
-        if (found := shell.user_ns.get(name)) and str(found).endswith(".ipynb"):
-            return str(found)
-    session = os.environ.get("JPY_SESSION_NAME", "")
-    return session if session.endswith(".ipynb") else None
-
-
-def ask_servers(kernel: str, timeout: float = 1.0) -> str | None:
-    """The notebook's path according to the running Jupyter servers' sessions, or None. Only loopback is asked."""
-    from jupyter_core.paths import jupyter_runtime_dir
-
-    for path in Path(jupyter_runtime_dir()).glob("jpserver-*.json"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            server = json.loads(path.read_text())
-            if not str(server["url"]).startswith(("http://127.0.0.1", "http://localhost")):
-                continue
-            request = urllib.request.Request(  # noqa: S310  (http to loopback, checked above)
-                f"{server['url']}api/sessions", headers={"Authorization": f"token {server.get('token', '')}"}
-            )
-            with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310
-                for session in json.load(answer):
-                    if session["kernel"]["id"] == kernel:
-                        return os.path.join(server.get("root_dir", ""), session["path"])
-    return None
-
-
-def kernel_id() -> str | None:
-    """The id of the Jupyter kernel this process is, or None."""
-    if "ipykernel" not in sys.modules or _shell() is None:
-        return None
-    kernelapp = sys.modules.get("ipykernel.kernelapp")
-    app = getattr(kernelapp, "IPKernelApp", None)
-    if app is None or not app.initialized():
-        return None
-    name = Path(app.instance().connection_file).stem
-    return name.removeprefix("kernel-")
-
-
-def _shell() -> Any:
-    module = sys.modules.get("IPython")
-    return module.get_ipython() if module is not None and hasattr(module, "get_ipython") else None
 
 
 @functools.cache
@@ -147,24 +86,3 @@ def _ask_git(folder: str) -> tuple[dict[str, Any] | None, bytes]:
 def _git(folder: str, *arguments: str) -> bytes:
     command = ["git", "-c", "core.fsmonitor=false", "-C", folder, *arguments]
     return subprocess.run(command, capture_output=True, check=True, timeout=20, stdin=subprocess.DEVNULL).stdout
-
-
-@functools.cache
-def environment() -> bytes:
-    """Python, platform and every installed distribution with its version, as canonical JSON."""
-    from importlib import metadata
-
-    packages = {}
-    for distribution in metadata.distributions():
-        name = distribution.metadata["Name"]
-        if name:
-            packages[name] = distribution.version
-    facts = {
-        "python": platform.python_version(),
-        "implementation": platform.python_implementation(),
-        "platform": platform.platform(),
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
-    }
-    return json.dumps(facts, indent=1, ensure_ascii=False).encode()

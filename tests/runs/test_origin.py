@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from nbmlops.notebook import place
 from nbmlops.runs import origin
 
 
@@ -18,7 +19,7 @@ from nbmlops.runs import origin
 def space(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The namespace of a shell that seems to be there."""
     names: dict[str, Any] = {}
-    monkeypatch.setattr(origin, "_shell", lambda: SimpleNamespace(user_ns=names))
+    monkeypatch.setattr(place, "shell", lambda: SimpleNamespace(user_ns=names))
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     return names
 
@@ -26,23 +27,23 @@ def space(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_each_rung_counts_only_when_those_above_are_silent(
     space: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert origin.notebook_path() is None
+    assert place.notebook_path() is None
     monkeypatch.setenv("JPY_SESSION_NAME", "work/from_server.ipynb")
-    assert origin.notebook_path() == "work/from_server.ipynb"
+    assert place.notebook_path() == "work/from_server.ipynb"
     space["__session__"] = "work/session.ipynb"
-    assert origin.notebook_path() == "work/session.ipynb"
+    assert place.notebook_path() == "work/session.ipynb"
     space["__vsc_ipynb_file__"] = "/home/a/vscode.ipynb"
-    assert origin.notebook_path() == "/home/a/vscode.ipynb"
-    assert origin.notebook_path("/flow/stage.ipynb") == "/flow/stage.ipynb"
+    assert place.notebook_path() == "/home/a/vscode.ipynb"
+    assert place.notebook_path("/flow/stage.ipynb") == "/flow/stage.ipynb"
     monkeypatch.setenv("NBMLOPS_NOTEBOOK", "/given.ipynb")
-    assert origin.notebook_path("/flow/stage.ipynb") == "/given.ipynb"
+    assert place.notebook_path("/flow/stage.ipynb") == "/given.ipynb"
     assert origin.source()["type"] == "notebook"
 
 
 def test_a_session_that_is_no_notebook_is_none(space: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JPY_SESSION_NAME", "console-1")
     space["__session__"] = "/some/uuid"
-    assert origin.notebook_path() is None
+    assert place.notebook_path() is None
 
 
 def test_the_server_is_asked_by_kernel_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,8 +71,8 @@ def test_the_server_is_asked_by_kernel_id(tmp_path: Path, monkeypatch: pytest.Mo
     (runtime / "jpserver-2.json").write_text("{not json")
     (runtime / "jpserver-3.json").write_text(json.dumps({**here, "url": "http://192.0.2.1/"}))  # never asked
     try:
-        assert origin.ask_servers("k1") == "/home/a/a/b.ipynb"
-        assert origin.ask_servers("unknown") is None
+        assert place.ask_servers("k1") == "/home/a/a/b.ipynb"
+        assert place.ask_servers("unknown") is None
     finally:
         server.shutdown()
         server.server_close()
@@ -88,9 +89,3 @@ def test_outside_a_repository_and_before_the_first_commit(tmp_path: Path) -> Non
     facts, diff = origin.git(str(tmp_path))
     assert facts is not None
     assert (facts["commit"], facts["dirty"], diff) == (None, True, b"")
-
-
-def test_the_environment_names_what_is_installed() -> None:
-    facts = json.loads(origin.environment())
-    assert {"sqlalchemy", "pandas"} <= {name.lower() for name in facts["packages"]}
-    assert facts["python"].startswith("3.")

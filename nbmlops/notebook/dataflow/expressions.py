@@ -99,8 +99,7 @@ def _filtered(m: Machine, node: ast.Subscript, whole: int, index: Value) -> int:
     return m.versions.of("item", whole, index.version)
 
 
-_BY_ROW = frozenset("isna notna isnull notnull isin between abs str contains startswith endswith eq ne gt ge lt le "
-                    "duplicatedfirst dt lower upper strip len year month day".split())  # fmt: skip
+_BY_ROW = frozenset(["isna", "notna", "isnull", "notnull", "isin", "between", "abs", "str", "contains", "startswith", "endswith", "eq", "ne", "gt", "ge", "lt", "le", "duplicatedfirst", "dt", "lower", "upper", "strip", "len", "year", "month", "day"])  # fmt: skip
 
 
 def _row_condition(node: ast.expr, name: str) -> set[str] | None:

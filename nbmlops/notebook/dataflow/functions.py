@@ -13,8 +13,7 @@ from nbmlops.notebook.dataflow.things import Bound, Thing, Value
 
 _DEEPEST = 12
 # Decorators that leave a function what it is.
-_TRANSPARENT = frozenset("wraps njit jit vectorize contextmanager asynccontextmanager dataclass total_ordering "
-                         "abstractmethod override final overload delayed task flow".split())  # fmt: skip
+_TRANSPARENT = frozenset(["wraps", "njit", "jit", "vectorize", "contextmanager", "asynccontextmanager", "dataclass", "total_ordering", "abstractmethod", "override", "final", "overload", "delayed", "task", "flow"])  # fmt: skip
 _CACHES = frozenset({"cache", "lru_cache", "cached_property", "memoize"})
 _OWNERS = {"classmethod": "class", "staticmethod": "static", "property": "property", "cached_property": "property"}
 

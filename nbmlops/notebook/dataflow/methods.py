@@ -17,8 +17,10 @@ from nbmlops.notebook.dataflow.things import FIXED, Thing, Value, reachable
 _QUIET = frozenset({"pandas", "numpy", "str", "path", "list", "dict", "set", "tuple", "figure", "record", "plain",
                     "estimator", "generator", "handle"})  # fmt: skip
 _PLOTS = frozenset({"plot", "hist", "boxplot", "scatter", "bar", "line"})
-_HOLDING = frozenset("append appendleft extend insert add update setdefault put __setitem__ setattr".split())
-_TAKING = frozenset("pop popitem popleft setdefault".split())
+_HOLDING = frozenset(
+    ["append", "appendleft", "extend", "insert", "add", "update", "setdefault", "put", "__setitem__", "setattr"]
+)
+_TAKING = frozenset(["pop", "popitem", "popleft", "setdefault"])
 
 
 def call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
@@ -142,7 +144,7 @@ def _answer(m: Machine, base: Value, name: str, given: Given) -> Value:
     if name in _PLOTS and kind == "pandas":
         return Value(version, (), "figure")
     if name in knowledge.PURE or kind in {"pandas", "str", "numpy", "record", "plain"}:
-        held = any(thing.held or thing.keys and kind != "pandas" for thing in base.things)
+        held = any(thing.held or (thing.keys and kind != "pandas") for thing in base.things)
         if kind in {"str", "plain"}:
             return Value(version, (), answered)
         if name in knowledge.VIEWS or (held and kind in {"list", "dict", "tuple", "set", "", "instance"}):

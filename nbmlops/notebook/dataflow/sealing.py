@@ -35,7 +35,7 @@ def sealed(m: Machine, node: ast.AST, *more: int) -> Iterator[Seal]:
         m.outcomes.append(m.versions.of("sealed", digest(node), *more, *m.reads[reads : seal.read]))
     changed = m.changes[changes:]
     if seal.only_changes and not any(
-        isinstance(thing, Thing) or where and isinstance(where[0], Thing) for thing, where in changed
+        isinstance(thing, Thing) or (where and isinstance(where[0], Thing)) for thing, where in changed
     ):
         return
     seal.version = m.versions.of("sealed", digest(node), *more, *m.reads[reads : seal.read])

@@ -114,8 +114,34 @@ KNOWN_NAMES = (
     KNOWN
     | frozenset(dir(__import__("builtins")))
     | frozenset(
-        "In Out _ __ ___ _i _ii _iii _ih _oh _dh get_ipython display exit quit __name__ __file__ __doc__ __builtins__ "
-        "__builtin__ _sh open original_ps1 __session__ __vsc_ipynb_file__ __annotations__".split()
+        [
+            "In",
+            "Out",
+            "_",
+            "__",
+            "___",
+            "_i",
+            "_ii",
+            "_iii",
+            "_ih",
+            "_oh",
+            "_dh",
+            "get_ipython",
+            "display",
+            "exit",
+            "quit",
+            "__name__",
+            "__file__",
+            "__doc__",
+            "__builtins__",
+            "__builtin__",
+            "_sh",
+            "open",
+            "original_ps1",
+            "__session__",
+            "__vsc_ipynb_file__",
+            "__annotations__",
+        ]
     )
 )
 

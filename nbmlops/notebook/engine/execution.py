@@ -21,6 +21,15 @@ from nbmlops.notebook.engine.saving import Saver
 from nbmlops.notebook.engine.states import States
 from nbmlops.notebook.job import Event, Job, Outcome, Stop
 
+# Cells are recorded whether or not the notebook loads the extension. The kernel's Python may have no nbmlops.
+_RECORD = """exec('''
+try:
+    from nbmlops import extension
+except ImportError:
+    pass
+else:
+    extension.listen(get_ipython())
+''', {"get_ipython": get_ipython})"""
 SKIP = "StageSkipped"  # the name of the error that nbmlops.skip raises
 
 
@@ -146,6 +155,9 @@ class _Execution:
             raise Ended("DIED", "KernelDied", f"the kernel did not start: {error}", kernel.last_words()) from error
         kernel.ipython = info["content"].get("implementation") == "ipython"
         self.nb.metadata["language_info"] = info["content"]["language_info"]
+        if self.job.record and kernel.ipython:
+            # No answer is awaited: the kernel takes requests in order, and what runs silently leaves no trace.
+            self.client.kc.execute(_RECORD, silent=True, store_history=False)
 
     async def _info(self) -> Any:
         return await self.client.async_wait_for_reply(self.client.kc.kernel_info())
