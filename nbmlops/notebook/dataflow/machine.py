@@ -77,6 +77,7 @@ class Machine:
         self.changes: list[tuple[Thing | Bound, Any]] = []
         self.active: list[ast.AST] = []
         self.loops = 0
+        self.unsure = 0  # branches and loops around what is followed: it may not happen
         self.nodes = 0
         self.anything = 0  # steps after which any name may be bound
         self.inside_cell: set[str] = set()
@@ -281,8 +282,11 @@ class Machine:
                 thing.held += [t for t in value.things if t.kind not in FIXED]
             return
         thing = things[0]
-        before = self.quiet_version(thing.keys[key]) if key in thing.keys else None
+        old = thing.keys.get(key)
+        before = self.quiet_version(old) if old is not None else None
         bound = self.bound_to(value)
+        if self.unsure and not self.hopeful:
+            self._or_before(bound, old, (before, thing))
         thing.keys[key] = bound
         self.changes.append((bound, (thing, key)))
         self.step.changed[thing] = None
@@ -291,6 +295,21 @@ class Machine:
             return
         for other in self._seeing(thing, key):
             self.change([other], "key", key, after)
+
+    def _or_before(self, bound: Bound, old: Bound | None, was: tuple[int | None, Thing]) -> None:
+        """Let a place be what is put there now or what it was."""
+        after = self.quiet_version(bound)
+        before, thing = was
+        inner = old.choice if old is not None else 0
+        while self.versions.term(inner)[0] == "in":
+            inner = self.versions.term(inner)[2]
+        if old is not None and self.versions.term(inner)[0] == "or" and self.versions.term(inner)[2] == after:
+            bound.choice = old.choice
+        else:
+            bound.choice = self.versions.of("or", before, after)
+        bound.constant = None
+        bound.steps |= thing.steps if old is None else old.steps
+        bound.things = tuple(dict.fromkeys((*(old.things if old is not None else ()), *bound.things)))
 
     @staticmethod
     def _seeing(thing: Thing, key: str) -> list[Thing]:
@@ -322,6 +341,8 @@ class Machine:
     def set_hidden(self, name: str, version: int, *, anew: bool) -> None:
         """Set or change a hidden variable."""
         old = self.hidden.get(name)
+        if anew and self.unsure and old is not None and not self.hopeful:
+            anew, version = False, self.versions.of("or", old.choice, version)
         steps = self.bit if anew or old is None else old.steps | self.bit
         bound = Bound(version, (), steps, "plain")
         self.hidden[name] = bound

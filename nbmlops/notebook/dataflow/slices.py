@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from nbmlops.notebook.cells import syntax_of
-from nbmlops.notebook.dataflow import expressions, ipython, statements
+from nbmlops.notebook.dataflow import branches, expressions, ipython, statements
 from nbmlops.notebook.dataflow.builtin import KNOWN, everything
 from nbmlops.notebook.dataflow.library import SETTINGS
 from nbmlops.notebook.dataflow.machine import Machine, Step, TooMuch
@@ -232,5 +232,5 @@ def attempt_cell(m: Machine, source: str, number: int) -> Step:
         m.step = Step(number)
         return m.step
     step = run_cell(m, source, number)
-    statements.merge(m, Seal(step.made), before=[before], others=[])
+    branches.merge(m, Seal(step.made), before=[before], others=[])
     return step
