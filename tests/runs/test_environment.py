@@ -185,6 +185,19 @@ def test_the_digest_of_what_a_wheel_brought_does_not_tell_where_it_lies() -> Non
     assert provenance.record_digest("") == ""
 
 
+def test_what_is_installed_in_the_middle_of_a_session_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import packaging.requirements  # noqa: F401  (on the path that is replaced)
+
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    monkeypatch.setattr(sys, "path", [str(site)])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert environment.here()["packages"] == {}
+    (site / "late-1.dist-info").mkdir()
+    (site / "late-1.dist-info" / "METADATA").write_text("Name: late\nVersion: 1\n")
+    assert environment.here()["packages"] == {"late": "1"}
+
+
 def test_a_folder_is_noted_by_its_commit_not_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import packaging.requirements  # noqa: F401  (on the path that is replaced)
 
@@ -204,13 +217,13 @@ def test_a_folder_is_noted_by_its_commit_not_its_path(tmp_path: Path, monkeypatc
     for clear in (room.installed_here.cache_clear, origin._git_cache.clear):
         clear()
     try:
-        clean = room.installed_here()["sources"]["mine"]
+        clean = room.installed_here(installed.state())["sources"]["mine"]
         assert (clean["editable"], clean["dirty"], len(clean["commit"])) == (True, False, 40)
-        assert str(tmp_path) not in json.dumps(room.installed_here())
+        assert str(tmp_path) not in json.dumps(room.installed_here(installed.state()))
         (project / "mine.py").write_text("x = 2\n")
         room.installed_here.cache_clear()
         origin._git_cache.clear()
-        assert room.installed_here()["sources"]["mine"]["changes"]
+        assert room.installed_here(installed.state())["sources"]["mine"]["changes"]
     finally:
         room.installed_here.cache_clear()
         installed._index.cache_clear()
