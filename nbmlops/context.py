@@ -33,7 +33,8 @@ class Context:
 
     ``pins`` maps ``dataset:NAME`` and ``model:NAME`` to the version meant when a reference names none.
     ``candidate`` is true inside a sweep that selects: a registered model is then only proposed. ``touch`` notes what
-    the running cell logs, reads or makes: see :class:`nbmlops.records.CellTouch`.
+    the running cell logs, reads or makes: see :class:`nbmlops.records.CellTouch`. ``reproducing`` is the folder of the
+    scratch store inside a clean run, and empty elsewhere.
     """
 
     user: str
@@ -45,6 +46,7 @@ class Context:
     stage: str | None = None
     pins: dict[str, int] = field(default_factory=dict)
     candidate: bool = False
+    reproducing: str = ""
     touch: Touch = field(default=_unnoticed, compare=False, repr=False)
 
     def to_environment(self) -> dict[str, str]:
@@ -54,6 +56,12 @@ class Context:
 
 
 ContextSource = Callable[[], Context]
+
+
+def reproducing() -> str:
+    """The folder of the scratch store, where this process belongs to a clean run; else the empty string."""
+    raw = os.environ.get(VARIABLE)
+    return from_environment().reproducing if raw and '"reproducing"' in raw else ""
 
 
 def who() -> str:

@@ -89,13 +89,14 @@ def complete(shell: Any, event: Any) -> list[str]:
         from nbmlops.cli import entry
 
         return sorted(n for n in {*VERBS, *NOUNS, *entry.commands} if n.startswith(current))
-    if done[0] in {"snapshot", "register", "log", "param", "metric", "history", "restore"}:
+    if done[0] in {"snapshot", "register", "log", "param", "metric", "history", "restore", "extract"}:
         options = {
             "snapshot": ["--name", "--message", "--contract", "--labels", "--tag"],
-            "register": ["--name", "--alias"],
+            "register": ["--name", "--alias", "--certify"],
             "log": ["--as"],
             "metric": ["--step"],
             "history": ["-n"],
+            "extract": ["--run", "--out", "--snapshots", "--snapshot", "--pipeline", "--no-prove", "--force"],
         }
         names = [n for n in shell.user_ns if not n.startswith("_")] + options.get(done[0], [])
         return sorted(n for n in names if n.startswith(current))

@@ -22,11 +22,13 @@ _HELP = """nbmlops in a notebook
   %mlops log fig --as plots/roc.png        a figure, frame, dictionary, text or file
   %mlops snapshot df --name sales          keep a version of a data set
   %mlops register model --name churn       register a model
+  %mlops extract auc -o stage.ipynb        the minimal cells behind a variable, run, model or figure, as a stage
   %mlops runs | datasets | models | flows  tables to sort and filter
   %mlops history [NAME | CELL] [-n N]      earlier versions of a cell or variable, and what they gave
   %mlops restore CELL@N                    put an earlier version into a new cell below
   %mlops dashboard                         runs, data sets, models and approvals in tabs
   %mlops check                             would a clean run of this notebook differ, and why
+  %mlops reproduce RUN                     the same again in a fresh kernel? a certificate
   %mlops why prediction:ID                 back to the cells and data that made it
 
   %%mlops run baseline --tag team=vision   the cell is a tracked run: its literals are parameters, its numbers
@@ -44,12 +46,13 @@ NOUNS = {
     "reject": "model",
     "rollback": "model",
     "compare": "run",
+    "reproduce": "run",
     "diff": "dataset",
 }
 # Verbs that exist only here; everything else is the command line's.
 VERBS = (
-    "experiment", "start", "end", "param", "metric", "log", "snapshot", "register", "history", "restore", "dashboard",
-    "flows",
+    "experiment", "start", "end", "param", "metric", "log", "snapshot", "register", "extract", "history", "restore",
+    "dashboard", "flows",
 )  # fmt: skip
 
 
@@ -185,14 +188,16 @@ class MlopsMagics(Magics):
     def _register(self, words: list[str], _rest: str) -> Any:
         from nbmlops import fluent
 
-        options, names = words_of.options(words, {"--name": True, "-n": True, "--alias": True, "--description": True})
+        options, names = words_of.options(
+            words, {"--name": True, "-n": True, "--alias": True, "--description": True, "--certify": False}
+        )
         given = words_of.first(options, "--name", "-n")
         if len(names) != 1 or not given:
             raise UsageFault("%mlops register takes one variable and --name", "%mlops register model --name churn")
         alias = words_of.first(options, "--alias")
         description = words_of.first(options, "--description")
         thing = names[0] if ":" in names[0] else self._variable(names[0])
-        return fluent.register_model(thing, given, alias, description)
+        return fluent.register_model(thing, given, alias, description, certify="--certify" in options)
 
     def _history(self, words: list[str], _rest: str) -> Any:
         from nbmlops import session
@@ -213,6 +218,11 @@ class MlopsMagics(Magics):
         version = history.pick(history.here(session.workspace().cells), words[0])
         self.shell.set_next_input(version.source, replace=False)  # type: ignore[union-attr]
         print(history.restored(version))
+
+    def _extract(self, words: list[str], _rest: str) -> Any:
+        from nbmlops import leaving
+
+        return leaving.extract(words, self._space)
 
     def _dashboard(self, _words: list[str], _rest: str) -> Any:
         from nbmlops import session

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nbmlops import clock, settings
 from nbmlops.context import Context, ContextSource, hostname, who
 from nbmlops.errors import NotFound
-from nbmlops.records import Environment, EnvironmentCheck, Event, StoreInfo
+from nbmlops.records import Environment, EnvironmentCheck, Event, Merged, StoreInfo
 from nbmlops.store import Store, open_store, schema
 from nbmlops.store import ledger as chain
 
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from nbmlops.cells import Cells
     from nbmlops.datasets import Datasets
     from nbmlops.deployments import Deployments
+    from nbmlops.extraction import Extraction
     from nbmlops.lineage import Lineages
     from nbmlops.models import Fitted, Models
     from nbmlops.monitors import Monitors
     from nbmlops.pipelines import Pipelines
     from nbmlops.promotion import Promotion
+    from nbmlops.reproduction import Reproduction
     from nbmlops.runs import Runs
 
 
@@ -136,9 +138,53 @@ class Workspace:
         found = room.differences(before.facts, room.here())
         return EnvironmentCheck(ref, found, len(before.packages), clock.now())
 
-    def events(self, subject: str | None = None, limit: int | None = None) -> list[Event]:
-        """The ledger's events, newest first."""
-        return chain.read(self.store, subject=subject, limit=limit)
+    def events(self, subject: str | None = None, limit: int | None = None, *, merged: bool = False) -> list[Event]:
+        """The ledger's events, newest first; with ``merged`` also those of stores whose content was taken over."""
+        return chain.read(self.store, subject=subject, limit=limit, merged=merged)
+
+    def merge(
+        self,
+        other: str | os.PathLike[str],
+        *,
+        artifacts: str | None = None,
+        partial: bool = False,
+        dry_run: bool = False,
+    ) -> Merged:
+        """Take over everything another store has, any number of times, without duplicates; it is not changed.
+
+        Args:
+            other: a folder, or a database's URL.
+            artifacts: where its files are, if not beside its database.
+            partial: take what is there also if files are missing.
+            dry_run: only tell what would come.
+
+        Raises:
+            UsageFault: it is this store.
+            NotFound: there is no store.
+            InvalidValue: what is in it cannot be taken over, or files are missing; all faults are listed.
+            Tampered: a ledger is not intact, or not a continuation of what was taken over before.
+        """
+        from nbmlops.runs.fold import fold_all
+        from nbmlops.store.merging import merge_store
+
+        user = self.context().user
+        return merge_store(
+            self.store, other, artifacts=artifacts, user=user, partial=partial, dry_run=dry_run, settle=fold_all
+        )
+
+    @cached_property
+    def reproduction(self) -> Reproduction:
+        from nbmlops.reproduction import Reproduction
+
+        return Reproduction(self.store, self.context, self.runs, self.models, cells=self.cells)
+
+    @cached_property
+    def extraction(self) -> Extraction:
+        from nbmlops.extraction import Extraction
+
+        return Extraction(
+            self.runs, self.datasets, self.models, self.pipelines, self.cells, reproduction=self.reproduction
+        )
 
     def verify_ledger(self) -> int:
         """The number of events of an intact ledger that agrees with the models and aliases it tells of.

@@ -36,6 +36,24 @@ FINDINGS = (
     r.Finding(EVIL, "warn", "a < b", QUOTES, "look at it"),
 )
 PROMOTION = r.Promotion("churn", 3, "production", "waiting", "better recall", "ada", 2, FINDINGS, "01APPROVAL", 17, T)
+CERTIFICATE = r.Certificate(
+    "01CERT",
+    "01RUN",
+    "drifted",
+    "stage",
+    {"metrics": 2, "models": 1},
+    (
+        r.Difference("metric", EVIL, 0.1, float("nan"), 0.2, ("[3]", QUOTES)),
+        r.Difference("missing", "dataset " + EVIL, "3 rows", "nothing"),
+    ),
+    {"cell": "[4]", "name": "NameError", "message": EVIL, "why": QUOTES},
+    (f"[3]: {EVIL}",),
+    {"same": False, "python": ["3.11.1", "3.12.0"], "packages": {EVIL: ["1.0", None]}},
+    1e-6,
+    2.5,
+    "ada",
+    T,
+)
 STAGE = r.StageRun(
     "01STAGE",
     "train",
@@ -173,6 +191,8 @@ ALL: dict[str, r.Record] = {
     x.__class__.__name__: x
     for x in (
         r.Experiment("01E", EVIL, T, {"a": QUOTES}, 4),
+        CERTIFICATE,
+        CERTIFICATE.differences[0],
         r.Artifact("plots/" + EVIL, "sha256:1", 4321, "image/png", T),
         run(
             5,
@@ -254,6 +274,23 @@ ALL: dict[str, r.Record] = {
         ),
         r.Predictions("01B", "model:churn@3", 7, EVIL),
         REPORT,
+        r.Extracted(
+            f"run:{EVIL}",
+            f"{QUOTES}.ipynb",
+            ("[1]", EVIL),
+            ("[2]",),
+            (r.LiftedParameter(EVIL, "int", "3", "[1]"),),
+            (r.ReadTurned(EVIL, "dataset:x@1", "[1]"),),
+            (EVIL,),
+            "differs",
+            {"metric": 2},
+            (r.Difference("metric", EVIL, 0.5, 0.6, 0.1, ("[1]",)),),
+            EVIL,
+            (EVIL,),
+            (QUOTES,),
+        ),
+        r.LiftedParameter(EVIL, "int", "3", "[1]", QUOTES),
+        r.ReadTurned(EVIL, "dataset:x@1", "[1]"),
         r.Event(4, "01EV", "model.promoted", "model:churn@3", EVIL, T, {"reason": QUOTES}, "00", "ff"),
         TREE,
         r.Lineage(TREE),
@@ -299,5 +336,14 @@ ALL: dict[str, r.Record] = {
         r.EnvironmentCheck(EVIL, FINDINGS, 12, T),
         r.CellHistory("variable", EVIL, (CELL_VERSION, CELL_VERSION), 3),
         CELL_VERSION,
+        r.Merged(
+            EVIL,
+            "01STORE",
+            added={"runs": 2},
+            there={"runs": 1},
+            renumbered=(r.Renumbered(f"model:{EVIL}@1", f"model:{EVIL}@2", "01VERSION"),),
+            left_out=(EVIL,),
+        ),
+        r.Renumbered(f"model:{EVIL}@1", f"model:{EVIL}@2", "01VERSION", same=True),
     )
 }

@@ -10,9 +10,11 @@ from typing import Any
 import click
 
 from nbmlops.records import (
+    Certificate,
     ContractReport,
     Diagnosis,
     EnvironmentCheck,
+    Extracted,
     Finding,
     Flow,
     Leakage,
@@ -94,17 +96,21 @@ def _fitting(widths: list[int], room: int) -> int:
 
 
 def exit_code(value: Any) -> int:
-    """0, or 1 where the answer is no: a failed stage, a blocked flow, an alert, a finding that blocks."""
+    """0, or 1 where the answer is no: a failed stage, a blocked flow, an alert, a drifted run, a blocking finding."""
     if isinstance(value, Flow | StageRun):
         return 0 if value.status == "FINISHED" else 1
     if isinstance(value, MonitorReport):
         return 1 if value.status == "alert" else 0
+    if isinstance(value, Certificate):
+        return 0 if value.status == "reproduced" else 1
     if isinstance(value, Promotion):
         return 0
     if isinstance(value, Verdict):
         return 1 if value.verdict == "invalid" else 0
     if isinstance(value, ContractReport):
         return 1 if value.status == "block" else 0
+    if isinstance(value, Extracted):
+        return 1 if value.proof in {"differs", "failed"} else 0
     if isinstance(value, Leakage | EnvironmentCheck):
         return 0 if value.ok else 1
     findings = value.findings if isinstance(value, Diagnosis | StoreCheck) else value

@@ -13,7 +13,7 @@ from nbmlops.errors import UsageFault
 
 @click.group()
 def run() -> None:
-    """Tracked runs: find, show, compare, delete."""
+    """Tracked runs: find, show, compare, reproduce, delete."""
 
 
 @run.command("list")
@@ -112,10 +112,58 @@ def env(ref: str, out: str | None, format_: str) -> Any:
 
 @run.command()
 @click.argument("ref", shell_complete=complete_run)
+@click.option(
+    "-o", "--out", required=True, type=click.Path(dir_okay=False), help="The notebook, or pipeline file, to write."
+)
+@click.option("--snapshots", is_flag=True, help="Turn reads of files into snapshots.")
+@click.option("--pipeline", is_flag=True, help="Cut it into stages; --out is then the pipeline file.")
+@click.option("--no-prove", is_flag=True, help="Do not run it.")
+@click.option("--force", is_flag=True, help="Write over what is there.")
+@json_option
+def extract(ref: str, out: str, snapshots: bool, pipeline: bool, no_prove: bool, force: bool) -> Any:
+    """The minimal cells behind a run, model, figure or metric, as a stage notebook that is proved by running it.
+
+    \b
+    nbmlops run extract run:01J… -o stage.ipynb
+    nbmlops run extract run:01J…/figures/1.png -o figure.ipynb
+    nbmlops run extract model:churn@3 -o pipeline.yaml --pipeline
+
+    Exit code 1 if a clean run gives something else, or fails; the notebook is written all the same.
+    """
+    from nbmlops.extraction import Wish
+
+    wish = Wish(snapshots=snapshots, pipeline=pipeline, prove=not no_prove, force=force)
+    return workspace().extraction.extract(ref, out=out, wish=wish)
+
+
+@run.command()
+@click.argument("ref", shell_complete=complete_run)
 def delete(ref: str) -> Any:
     """Hide a run from every list; its rows and files stay in the store."""
     record = workspace().runs.delete(ref)
     return f"deleted run {record.name} ({record.run_id})"
+
+
+@run.command()
+@click.argument("ref", shell_complete=complete_run)
+@click.option("--tolerance", type=float, default=0.0, show_default=True, help="Relative; 0 is equal to the last bit.")
+@click.option(
+    "--how",
+    type=click.Choice(["notebook", "journal"]),
+    help="Of a live session: its notebook from top to bottom (default), or all cells in the order in which they ran.",
+)
+@json_option
+def reproduce(ref: str, tolerance: float, how: str | None) -> Any:
+    """Execute a run, or a model's run, in a fresh kernel, compare, and keep a certificate; exit 1 if it differs.
+
+    \b
+    nbmlops run reproduce 01J8…
+    nbmlops run reproduce model:churn@3 --tolerance 1e-9
+    """
+    here = workspace()
+    if here.context().reproducing:
+        return "left out: this is a clean run already"
+    return here.reproduction.reproduce(ref, tolerance=tolerance, how=how)
 
 
 runs = click.Command("runs", params=list_.params, callback=list_.callback, help="Short for `run list`.")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from typing import Any
 
+from nbmlops.secrets.naming import sounds_secret
+
 _LITERALS = (str, int, float, bool, type(None))
-_SECRET = re.compile(r"passw|secret|token|api_?key|credential", re.IGNORECASE)
 HIDDEN = "(hidden)"
 
 
@@ -79,10 +79,10 @@ def _targets(node: ast.stmt) -> Iterator[tuple[str, ast.expr | None]]:
 
 def secrets(source: str) -> list[str]:
     """Text that the cell assigns to names such as ``password`` or ``api_key``: it must not be kept."""
-    if not _SECRET.search(source):
+    if not sounds_secret(source):
         return []
     literals, _ = assigned(source)
-    return [v for n, v in literals.items() if isinstance(v, str) and len(v) > 2 and _SECRET.search(n)]
+    return [v for n, v in literals.items() if isinstance(v, str) and len(v) > 2 and sounds_secret(n)]
 
 
 def without(text: str, hidden: list[str]) -> str:

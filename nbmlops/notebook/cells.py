@@ -53,9 +53,35 @@ def code_digests(document: Mapping[str, Any]) -> list[CodeCell]:
         source = cell_source(cell)
         if cell.get("cell_type") != "code" or not source.strip() or SKIPPED in tags or INJECTED in tags:
             continue
-        text, tree = _read(source)
+        text, tree = syntax_of(source)
         if text:  # a cell of comments alone does nothing
             found.append(CodeCell(index + 1, digest_of(text), tree))
+    return found
+
+
+def python_lines(source: str) -> str | None:
+    """The cell as Python, line for line: a magic or shell line is the call that IPython makes of it.
+
+    The line of a cell magic whose body is Python is empty. None where there is nothing that can be read as Python.
+    """
+    if parse_python(source) is not None:
+        return source
+    if magic := _CELL_MAGIC.match(source):
+        body = python_lines(source[magic.end() :]) if magic[1] in _PYTHON_BODIES else None
+        return None if body is None else "\n" * magic[0].count("\n") + body
+    text = "".join(_rewritten(source))
+    return None if parse_python(text) is None else text
+
+
+def cell_magics(source: str) -> list[tuple[str, str, int]]:
+    """The cell magics around a body, the outermost first: name, rest of the line, and where the body begins."""
+    found: list[tuple[str, str, int]] = []
+    begin = 0
+    while (magic := _CELL_MAGIC.match(source, begin)) is not None:
+        begin = magic.end()
+        found.append((magic[1], magic[2].strip(), begin))
+        if magic[1] not in _PYTHON_BODIES:
+            break
     return found
 
 
@@ -84,9 +110,9 @@ def normalised(tree: ast.Module) -> str | None:
         return None
 
 
-def syntax(source: str) -> ast.Module | None:
-    """The syntax tree of a cell, its magics as calls; None for what is not Python."""
-    return _read(source)[1]
+def tree_of(source: str) -> ast.Module | None:
+    """The cell as Python, its magics and shell lines as the calls that IPython makes of them; None where it is none."""
+    return syntax_of(source)[1]
 
 
 @functools.lru_cache(512)
@@ -101,9 +127,9 @@ def names_loaded(source: str) -> frozenset[str] | None:
 
 
 @functools.lru_cache(512)
-def _read(source: str) -> tuple[str, ast.Module | None]:
-    """The text that stands for a cell, and its tree."""
-    tree = tree_of(source)
+def syntax_of(source: str) -> tuple[str, ast.Module | None]:
+    """The text that stands for a cell, equal for equal code, and its tree; None where it is not Python."""
+    tree = _tree(source)
     text = None if tree is None else normalised(tree)
     if text is None:
         return "\n".join(line.rstrip() for line in source.strip().splitlines()), tree
@@ -124,13 +150,12 @@ def _ends_silently(source: str) -> bool:
     return last == ";"
 
 
-def tree_of(source: str) -> ast.Module | None:
-    """The cell as Python, its magics and shell lines as the calls that IPython makes of them; None where it is none."""
+def _tree(source: str) -> ast.Module | None:
     if (tree := parse_python(source)) is not None:
         return tree
     if magic := _CELL_MAGIC.match(source):
         name, line, body = magic[1], magic[2].strip(), source[magic.end() :]
-        inner = tree_of(body) if name in _PYTHON_BODIES else None
+        inner = _tree(body) if name in _PYTHON_BODIES else None
         arguments = (name, line) if inner is not None else (name, line, body)
         tree = parse_python(f"get_ipython().run_cell_magic{_call(*arguments)}")
         if tree is not None and inner is not None:
@@ -153,11 +178,12 @@ def _rewritten(source: str) -> Iterator[str]:
         place += 1
         if not quote and depth <= 0 and not continued:
             if match := _LINE.match(line):
+                first = place
                 while line.rstrip("\r\n").endswith("\\") and place < len(lines):
                     line = line.rstrip("\r\n")[:-1] + lines[place]
                     place += 1
                 match = _LINE.match(line) or match
-                yield _line_call(match) + "\n"
+                yield _line_call(match) + "\n" * (1 + place - first)  # so that the lines below keep their numbers
                 continue
             if match := _HELP.fullmatch(line):
                 asked = match["before"] or match["after"]

@@ -147,7 +147,7 @@ def _facts(trees: tuple[ast.AST, ...]) -> _Facts:
     origins: dict[str, str] = {}
     for node in nodes:
         _note_import(node, origins)
-    bound = Counter(name for node in nodes for name in _bound(node))
+    bound = Counter(name for node in nodes for name in bound_by(node))
     return origins, bound, [pair for tree in trees for pair in _assignments(tree)]
 
 
@@ -163,7 +163,7 @@ def _note_import(node: ast.AST, origins: dict[str, str]) -> None:
             origins[alias.asname or alias.name] = f"{node.module}.{alias.name}"
 
 
-def _bound(node: ast.AST) -> Iterator[str]:
+def bound_by(node: ast.AST) -> Iterator[str]:
     """The names that a node sets or deletes."""
     match node:
         case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
@@ -181,7 +181,7 @@ def _bound(node: ast.AST) -> Iterator[str]:
 @functools.lru_cache(1024)
 def bound_names(tree: ast.AST) -> set[str]:
     """All names that a tree sets, at any depth."""
-    return {name for node in ast.walk(tree) for name in _bound(node)}
+    return {name for node in ast.walk(tree) for name in bound_by(node)}
 
 
 def _assignments(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:

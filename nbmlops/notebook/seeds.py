@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from nbmlops.notebook.cells import normalised, syntax
+from nbmlops.notebook.cells import normalised, tree_of
 
 # Functions whose first argument is a seed, by the last part of their name; what they are called without sets none.
 _SEEDERS = frozenset(
@@ -34,7 +34,7 @@ def seeds(sources: Sequence[str]) -> list[Seed]:
     found: list[Seed] = []
     constants: dict[str, Any] = {}
     for place, source in enumerate(sources):
-        tree = syntax(source)
+        tree = tree_of(source)
         for statement in tree.body if tree is not None else ():
             calls = [node for node in ast.walk(statement) if isinstance(node, ast.Call)]
             for call in sorted(calls, key=lambda node: (node.lineno, node.col_offset)):

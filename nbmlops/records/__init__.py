@@ -21,12 +21,13 @@ from nbmlops.records.cells import (
 )
 from nbmlops.records.datasets import DatasetDiff, DatasetProfile, DatasetUse, DatasetVersion
 from nbmlops.records.environments import Environment, EnvironmentCheck
+from nbmlops.records.extraction import Extracted, LiftedParameter, ReadTurned
 from nbmlops.records.history import CellHistory, CellVersion
 from nbmlops.records.quality import ContractReport, Duplicates, LabelReport, Leakage, Violation
 from nbmlops.records.record import Finding, Record, plain
 from nbmlops.records.record import Timed as _Timed
 from nbmlops.records.stages import StageContract
-from nbmlops.records.upkeep import GcReport, StoreCheck
+from nbmlops.records.upkeep import GcReport, Merged, Renumbered, StoreCheck
 
 __all__ = [
     "Artifact",
@@ -49,20 +50,25 @@ __all__ = [
     "EnvironmentCheck",
     "Event",
     "Experiment",
+    "Extracted",
     "Finding",
     "Flow",
     "GcReport",
     "LabelReport",
     "Leakage",
+    "LiftedParameter",
     "Lineage",
     "LineageNode",
+    "Merged",
     "ModelVersion",
     "MonitorReport",
     "Plan",
     "PlannedStage",
     "Predictions",
     "Promotion",
+    "ReadTurned",
     "Record",
+    "Renumbered",
     "Run",
     "StageContract",
     "StageRun",
@@ -126,6 +132,7 @@ class Run(_Timed):
     error: dict[str, Any] | None = None
     verdict: dict[str, Any] | None = None
     cells: tuple[dict[str, Any], ...] = ()
+    certificate: Certificate | None = None
     experiment_id: str = field(default="", repr=False)
     artifact_uri: str = field(default="", repr=False)
 
@@ -178,6 +185,7 @@ class ModelVersion(Record):
     bytes: int = 0
     created_at: float = 0.0
     profile: str | None = field(default=None, repr=False)
+    certificate: Certificate | None = None
     _desk: Any = field(default=None, repr=False, compare=False)
 
     @property
@@ -345,7 +353,7 @@ class MonitorReport(Record):
 
 @dataclass(frozen=True)
 class Event(Record):
-    """One link of the ledger's hash chain."""
+    """One link of a ledger's hash chain; of our own, or of the one of a ``store`` whose content was taken over."""
 
     seq: int
     id: str
@@ -356,10 +364,11 @@ class Event(Record):
     data: dict[str, Any]
     previous: str
     hash: str
+    store: str | None = None  # the id of the store that it was written in, if another
 
     @property
     def ref(self) -> str:
-        return f"event:{self.seq}"
+        return f"event:{self.seq}" if self.store is None else f"event:{self.seq} of store {self.store}"
 
 
 @dataclass(frozen=True)

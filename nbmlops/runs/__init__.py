@@ -20,6 +20,7 @@ from nbmlops.errors import InvalidValue, NotFound, StoreReadOnly, UsageFault
 from nbmlops.records import Artifact, Experiment, Run
 from nbmlops.refs import check_key, parse
 from nbmlops.runs import origin, search
+from nbmlops.runs.certificates import Certificates
 from nbmlops.runs.live import LiveRun, check_params, check_tags, keeper
 from nbmlops.runs.origins import Origins
 from nbmlops.runs.uses import Uses
@@ -41,7 +42,7 @@ _END = (
 )
 
 
-class Runs(Uses):
+class Runs(Uses, Certificates):
     """Every verb about runs. Records come back frozen; the handle to log with is :class:`LiveRun`."""
 
     def __init__(self, store: Store, context: ContextSource) -> None:
@@ -410,6 +411,7 @@ class Runs(Uses):
                 datasets=tuple(self.datasets(row["id"])) if artifacts else (),
                 cells=brief(self._cells.of_run(row["id"]), row["id"]) if artifacts else (),
                 artifact_uri=self.store.blobs.shown_root,
+                certificate=self.certificate(row["id"]) if artifacts else None,
                 **{
                     k: row[k]
                     for k in (

@@ -27,6 +27,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from nbmlops import clock, secrets, settings
+from nbmlops import context as contexts
 from nbmlops.errors import NbmlopsError, StoreFault, StoreReadOnly
 from nbmlops.store.blobs import Blobs
 from nbmlops.store.masking import mask_parameters
@@ -114,6 +115,20 @@ class Store:
                     connection.connection.driver_connection.execute("PRAGMA synchronous=NORMAL")  # type: ignore[union-attr]
 
     @contextmanager
+    def snapshot(self) -> Iterator[sa.Connection]:
+        """A connection that sees the store as it is now, whatever others write; ``read()`` on this thread uses it."""
+        with self._faults(), self.engine.connect() as connection:
+            if self.dialect == "postgresql":
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            before = getattr(self._local, "connection", None)
+            try:
+                with connection.begin():
+                    self._local.connection = connection
+                    yield connection
+            finally:
+                self._local.connection = before
+
+    @contextmanager
     def _faults(self) -> Iterator[None]:
         try:
             yield
@@ -166,6 +181,9 @@ class Store:
 def open_store(url: str | os.PathLike[str] | None = None, artifacts: str | None = None) -> Store:
     """Open a store, making it if it is not there, and bring its schema up to date.
 
+    Inside a clean run (:mod:`nbmlops.reproduction`) the user's own store cannot be opened, however it is named: what is
+    opened in its place is the scratch store that stands for it.
+
     Args:
         url: a folder, or an SQLAlchemy URL; by default the setting ``store``, else ``.nbmlops`` in the project root.
         artifacts: an fsspec URL for the blobs; by default the setting ``artifacts``, else a folder beside the database.
@@ -182,12 +200,24 @@ def open_store(url: str | os.PathLike[str] | None = None, artifacts: str | None 
     store = _open_server(where, artifacts) if "://" in where else _open_folder(Path(where), artifacts)
     try:
         migrations.upgrade(store)
+        if (scratch := contexts.reproducing()) and store.folder != Path(scratch):
+            store = _instead(store, scratch)
     except BaseException:  # the caller gets no store to close, so it is closed here, and raised again
         store.close()
         raise
     if artifacts:  # blobs outside the store's own folder may be shared by mistake: gc must be able to see that
         store.blobs.owner = store_id(store)
     return store
+
+
+def _instead(store: Store, scratch: str) -> Store:
+    """The scratch store of a clean run where ``store`` is the one it stands for, which has the same id."""
+    stand_in = _open_folder(Path(scratch), store.blobs.root)
+    if store_id(stand_in) != store_id(store):
+        stand_in.close()
+        return store
+    store.close()
+    return stand_in
 
 
 def store_id(store: Store) -> str:
@@ -202,6 +232,21 @@ def lock_tables(db: sa.Connection, tables: Iterable[sa.Table]) -> None:
     """Keeps every other writer out until this transaction ends (SQLite's writers are alone anyway)."""
     if db.dialect.name == "postgresql":
         db.execute(sa.text(f"LOCK TABLE {', '.join(t.name for t in tables)} IN SHARE MODE"))
+
+
+def lock_versions(db: sa.Connection) -> None:
+    """Keeps others from numbering versions until this transaction ends (SQLite's writers are alone anyway).
+
+    Whoever registers a model takes the ledger's lock first, whoever keeps data writes to ``datasets`` first: so do we.
+    """
+    lock_ledger(db)
+    if db.dialect.name == "postgresql":
+        db.execute(sa.text("LOCK TABLE datasets, dataset_versions IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def open_elsewhere(url: str, artifacts: str | None = None) -> Store:
+    """A store in a database server, as it is: its schema is not brought up to date."""
+    return _open_server(url, artifacts)
 
 
 def _open_folder(folder: Path, artifacts: str | None) -> Store:

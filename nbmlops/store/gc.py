@@ -21,6 +21,7 @@ import re
 from collections.abc import Iterable
 
 from nbmlops import clock
+from nbmlops import context as contexts
 from nbmlops.errors import InvalidValue, StoreReadOnly, UsageFault
 from nbmlops.records import GcReport
 from nbmlops.store import schema
@@ -82,6 +83,9 @@ def _sweep(store: Store, references: References, names: set[str], before: float,
 def _check_alone(store: Store) -> None:
     if store.journal_mode == "read-only":
         raise StoreReadOnly(f"the store {store.shown_url} is read-only", "mend the permissions of the folder")
+    if contexts.reproducing():
+        text = "a clean run shares its blobs with the store it stands for"
+        raise UsageFault(f"{text}; nothing is cleared up", "run `nbmlops store gc` outside of it")
     others = store.blobs.place.owners() - {store_id(store)}
     if others:
         raise UsageFault(

@@ -1,0 +1,107 @@
+"""Calls of what Python has built in."""
+
+from __future__ import annotations
+
+from nbmlops.notebook.dataflow.files import path_of, read_file, write_file
+from nbmlops.notebook.dataflow.given import Given
+from nbmlops.notebook.dataflow.library import order_of_set
+from nbmlops.notebook.dataflow.machine import Machine
+from nbmlops.notebook.dataflow.methods import call_back, unknown, write_to_handle
+from nbmlops.notebook.dataflow.things import FIXED, Thing, Value
+
+_PLAIN = frozenset(["abs", "all", "any", "bin", "bool", "callable", "chr", "complex", "divmod", "float", "format", "hash", "hex", "id", "int", "isinstance", "issubclass", "len", "oct", "ord", "pow", "repr", "round", "str", "ascii", "bytes", "hasattr", "input"])  # fmt: skip
+_HOLDING = frozenset(["list", "tuple", "set", "dict", "frozenset", "sorted", "reversed", "iter", "zip", "enumerate", "map", "filter", "max", "min", "sum", "next", "getattr", "vars", "bytearray", "memoryview", "slice", "super", "type", "object"])  # fmt: skip
+_ORDERED = frozenset(["list", "tuple", "enumerate", "iter", "zip", "map", "next"])
+DYNAMIC = frozenset({"exec", "eval", "globals", "locals", "compile", "__import__", "execfile"})
+SHOWN = frozenset({"print", "display", "help", "breakpoint", "exit", "quit", "dir"})
+KNOWN = _PLAIN | _HOLDING | DYNAMIC | SHOWN | {"open", "range", "setattr", "delattr", "property", "staticmethod",
+                                               "classmethod", "get_ipython", "NotImplemented", "Ellipsis",
+                                               "__name__", "__file__", "__doc__", "__builtins__"}  # fmt: skip
+
+
+def call_builtin(m: Machine, name: str, given: Given) -> Value:
+    """A call of a built-in function or type."""
+    version = m.versions.of("call", name, *given.versions)
+    call_back(m, given, [Value(m.versions.of("given by", version), given.things, part=bool(given.things))])
+    if name in DYNAMIC:
+        return _dynamic(m, name, given)
+    if name == "open":
+        mode = given.at(1, "mode")
+        text = "r" if mode is None else mode.constant if isinstance(mode.constant, str) else "r+"
+        return open_file(m, path_of(given.at(0, "file")) or None, text, version)
+    if name in SHOWN:
+        m.outcomes.append(version)
+        for value in given.named.values():
+            write_to_handle(m, value, version)
+        return Value(version, (), "plain")
+    if name in {"setattr", "delattr"} and given.values:
+        m.change(given.values[0].things, name, *given.versions)
+        return Value(version, (), "plain")
+    if name == "range":
+        return Value(version, (), "plain", "builtins.range")
+    if name in _PLAIN or name.endswith(("Error", "Exception", "Warning", "Interrupt")):
+        return Value(version, (), "str" if name in {"str", "repr", "format", "chr", "ascii"} else "plain")
+    if name in _HOLDING:
+        return _holding(m, name, given, version)
+    return unknown(m, None, name, given)
+
+
+def _holding(m: Machine, name: str, given: Given, version: int) -> Value:
+    if name == "next" and given.values:
+        m.change(given.values[0].things, "next")
+    if name in _ORDERED:
+        for value in given.values:
+            order_of_set(m, value)
+    kind = name if name in {"list", "tuple", "set", "dict"} else "list" if name == "sorted" else ""
+    things = given.things
+    if name in {"sum", "max", "min"} and not any(t.held for t in things):
+        return Value(version, ())
+    if kind and name != "super":
+        thing = Thing(kind, version, m.bit)
+        thing.held = [inner for t in things for inner in (*t.held, *(x for b in t.keys.values() for x in b.things))]
+        if name == "dict":
+            for key, value in given.named.items():
+                thing.keys[key] = m.bound_to(value)
+        thing.held = [t for t in dict.fromkeys(thing.held) if t.kind not in FIXED]
+        return Value(m.of_thing(thing), (thing,), kind)
+    return Value(version, things, part=bool(things))
+
+
+def open_file(m: Machine, path: str | None, mode: str, version: int) -> Value:
+    """A file that is open; what is written to it is written to the file."""
+    thing = Thing("handle", version, m.bit, origin=path or "")
+    if not any(letter in mode for letter in "wx"):
+        thing.version = m.versions.of("opened", version, read_file(m, path, "open"))
+    if any(letter in mode for letter in "wxa+"):
+        write_file(m, path, thing.version, more="a" in mode or "+" in mode)
+    return Value(thing.version, (thing,), "handle")
+
+
+def _dynamic(m: Machine, name: str, given: Given) -> Value:
+    """Code that is text, and the namespace as a thing: all may be read and bound."""
+    first = given.at(0)
+    if name == "__import__" or (name == "compile"):
+        return Value(m.versions.of("call", name, *given.versions), (), "")
+    what = {"exec": "executes text as code", "eval": "evaluates text as code"}.get(name, f"uses {name}()")
+    m.step.opaque.append(what)
+    everything(m, name, first.version if first is not None else 0, certain=name == "exec")
+    return Value(m.read(m.versions.of("dynamic", name, *given.versions, *m.reads[-1:])))
+
+
+def everything(m: Machine, *term: int | str, certain: bool) -> None:
+    """All names are read, and all may be bound and changed."""
+    versions = [m.of_bound(bound) for bound in m.top.names.values()]
+    seen = m.versions.of("everything", *term, *versions)
+    m.read(seen)
+    for name in list(m.top.names):
+        m.look(name)
+    m.anything |= m.bit
+    if m.hopeful or not certain:
+        return
+    m.step.guessed = True
+    for bound in m.top.names.values():
+        if bound.kind not in {"module", "imported"}:
+            bound.choice = m.versions.of("after", seen, bound.choice)
+            bound.constant = None
+            bound.steps |= m.bit
+            m.change(bound.things, "after", seen, certain=False)

@@ -1,0 +1,125 @@
+"""Calls: what is called decides what happens."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from dataclasses import replace
+
+from nbmlops.notebook.dataflow import builtin, ipython, methods
+from nbmlops.notebook.dataflow.functions import call_function, find_method
+from nbmlops.notebook.dataflow.given import Given
+from nbmlops.notebook.dataflow.libraries import call_library
+from nbmlops.notebook.dataflow.machine import Machine
+from nbmlops.notebook.dataflow.places import place
+from nbmlops.notebook.dataflow.things import Bound, Thing, Value
+
+
+def call(m: Machine, node: ast.Call) -> Value:
+    """Follow a call."""
+    func = node.func
+    if isinstance(func, ast.Name):
+        return _named(m, node, func.id)
+    if isinstance(func, ast.Attribute):
+        if ipython.is_shell(func.value):
+            return ipython.call_shell(m, func.attr, [a.value if isinstance(a, ast.Constant) else "" for a in node.args])
+        return _method(m, node, func)
+    made = m.value(func)
+    return _of_value(m, made, "", Given.of(m, node))
+
+
+def _named(m: Machine, node: ast.Call, name: str) -> Value:
+    if m.frame.find(name) is None and name in builtin.KNOWN | _EXCEPTIONS:
+        if name == "super":
+            return _super(m)
+        return builtin.call_builtin(m, name, Given.of(m, node))
+    found = place(m, node.func)
+    if not found.things or any(thing.code is None for thing in found.things):
+        found = m.load(name)
+    return _of_value(m, found, name, Given.of(m, node))
+
+
+_EXCEPTIONS = frozenset(name for name in dir(builtins) if name[:1].isupper())
+
+
+def _super(m: Machine) -> Value:
+    """``super()`` is the object itself as its base classes see it."""
+    for frame_name in ("self", "cls"):
+        if (found := m.frame.find(frame_name)) is not None:
+            return Value(m.of_bound(found[0]), found[0].things, "super", choice=found[0].choice, part=True)
+    return Value(m.versions.of("super"), (), "")
+
+
+def _of_value(m: Machine, called: Value, name: str, given: Given) -> Value:
+    """Call what an expression gave."""
+    ours = [thing for thing in called.things if thing.code is not None]
+    if ours:
+        bound = [t for t in called.things if t.kind == "instance" and t not in ours]
+        answers = [_ours(m, thing, bound, given) for thing in ours]
+        return answers[0] if len(answers) == 1 else _one_of(m, answers)
+    if called.origin and called.origin != "*":
+        return call_library(m, called.origin, given)
+    if called.things and called.sort == "instance":
+        method = next(
+            (b for t in called.things for c in t.made_of if (b := find_method(c, "__call__")) is not None), None
+        )
+        if method is not None and method.things and method.things[0].code is not None:
+            return call_function(m, method.things[0], [called, *given.values], given.named)
+    methods.call_back(m, given, [Value(m.versions.of("given by", called.version), part=False)])
+    return methods.unknown(m, called, name or "called", given)
+
+
+def _ours(m: Machine, thing: Thing, bound: list[Thing], given: Given) -> Value:
+    values = list(given.values)
+    owner = thing.code.owner if thing.code is not None else ""
+    if bound and owner != "static":
+        own = bound[:1] if owner != "class" else list(bound[0].made_of[:1])
+        values = [Value(m.of_bound(Bound(0, tuple(own), 0)), tuple(own), own[0].kind if own else ""), *values]
+    return call_function(m, thing, values, given.named)
+
+
+def _one_of(m: Machine, answers: list[Value]) -> Value:
+    version = m.versions.of("one of the calls", *(answer.version for answer in answers))
+    things = tuple(dict.fromkeys(t for answer in answers for t in answer.things))
+    return Value(version, things, part=any(a.part for a in answers), choice=version if things else 0)
+
+
+def _method(m: Machine, node: ast.Call, func: ast.Attribute) -> Value:
+    base = place(m, func.value)
+    if base.origin and (not base.things or base.things[0].kind == "module"):
+        member = m.value(func)
+        given = Given.of(m, node)
+        if member.things or not member.origin:
+            return _of_value(m, member, func.attr, given)
+        return call_library(m, member.origin, given)
+    found = _own_method(base, func.attr)
+    given = Given.of(m, node)
+    if found is not None:
+        thing, own = found
+        answers = [_ours(m, inner, own, given) for inner in thing.things if inner.code is not None]
+        m.step.needs |= thing.steps
+        if answers:
+            return answers[0] if len(answers) == 1 else _one_of(m, answers)
+    base = replace(base, version=m.whole(base)) if base.things and not base.part else base
+    return methods.call_method(m, base, func.attr, given)
+
+
+def _own_method(base: Value, name: str) -> tuple[Bound, list[Thing]] | None:
+    """A method that the notebook defines, and the object it is called with."""
+    for thing in base.things:
+        if thing.kind == "class" and base.kind != "super":
+            found = find_method(thing, name)
+            code = found.things[0].code if found is not None and found.things else None
+            if found is not None and code is not None:
+                return found, [Thing("instance", thing.version, 0, made_of=(thing,))] if code.owner == "class" else []
+        if (bound := thing.keys.get(name)) is not None and thing.kind != "pandas" and not base.part:
+            return bound, []
+        if thing.kind != "instance":
+            continue
+        if base.part and base.kind != "super":
+            continue
+        classes = thing.made_of if base.kind != "super" else tuple(b for c in thing.made_of for b in c.made_of)
+        for cls in classes:
+            if (found := find_method(cls, name)) is not None:
+                return found, [thing]
+    return None

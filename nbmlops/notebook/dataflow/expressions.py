@@ -1,0 +1,279 @@
+"""How expressions are followed: what they read, what their value is made of, and what it may share memory with."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import Any
+
+from nbmlops.notebook.dataflow import library
+from nbmlops.notebook.dataflow.calls import call
+from nbmlops.notebook.dataflow.frames import Frame, digest
+from nbmlops.notebook.dataflow.functions import attribute_of_instance, function
+from nbmlops.notebook.dataflow.machine import Machine
+from nbmlops.notebook.dataflow.places import SHAPES, bind_target, each, element, place
+from nbmlops.notebook.dataflow.sealing import sealed
+from nbmlops.notebook.dataflow.things import FIXED, Thing, Value
+
+
+def _constant(m: Machine, node: ast.Constant) -> Value:
+    constant = node.value
+    kind = "str" if isinstance(constant, str | bytes) else "plain"
+    shown = constant if isinstance(constant, str | int) else repr(constant)
+    return Value(m.versions.of("constant", type(constant).__name__, shown), (), kind, constant=constant)
+
+
+def _name(m: Machine, node: ast.Name) -> Value:
+    return m.load(node.id)
+
+
+def _attribute(m: Machine, node: ast.Attribute) -> Value:
+    base = place(m, node.value)
+    if base.origin and (not base.things or base.things[0].kind == "module"):
+        return library.member(m, base, node.attr)
+    if base.sort == "instance" or base.sort == "class":
+        if (found := attribute_of_instance(m, base, node.attr)) is not None:
+            return found
+    elif base.sort == "pandas" and node.attr not in SHAPES:
+        return element(m, base, node.attr)
+    if len(base.things) == 1 and node.attr in base.things[0].keys:
+        return element(m, base, node.attr)
+    whole = m.read(m.whole(base))
+    kind = base.sort if base.sort in {"pandas", "numpy", "generator", "figure"} and node.attr != "shape" else ""
+    kind = "plain" if node.attr in {"shape", "size", "ndim", "dtype", "empty"} else kind
+    return Value(m.versions.of("attribute", node.attr, whole), base.things, kind, part=True)
+
+
+def _subscript(m: Machine, node: ast.Subscript) -> Value:
+    base = place(m, node.value)
+    if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str) and base.sort != "str":
+        return element(m, base, node.slice.value)
+    columns = _columns(node.slice)
+    if base.sort == "pandas" and columns is not None:
+        versions = [m.read(element(m, base, column).version) for column in columns]
+        return Value(m.versions.of("columns", *columns, *versions), (), "pandas")
+    reads = len(m.reads)
+    index = m.value(node.slice)
+    whole = m.whole(base)
+    if base.sort == "str":
+        return Value(m.versions.of("item", m.read(whole), index.version), (), "str")
+    version = _filtered(m, node, whole, index)
+    if version != (plain := m.versions.of("item", whole, index.version)) or not plain:
+        del m.reads[reads:]  # all that the condition read is in the version
+    m.read(version)
+    if _copies(node.slice):
+        return _copy(base, version)
+    kind = base.sort if base.sort in {"pandas", "numpy", "figure"} else ""
+    return Value(version, base.things, kind, part=True)
+
+
+def _columns(node: ast.expr) -> tuple[str, ...] | None:
+    if isinstance(node, ast.List) and node.elts:
+        names = [item.value for item in node.elts if isinstance(item, ast.Constant) and isinstance(item.value, str)]
+        return tuple(names) if len(names) == len(node.elts) else None
+    return None
+
+
+def _copies(index: ast.expr) -> bool:
+    """Whether an index takes a copy: a list, or a condition on rows."""
+    if isinstance(index, ast.UnaryOp):
+        return isinstance(index.op, ast.Invert) or False
+    if isinstance(index, ast.BinOp):
+        return isinstance(index.op, ast.BitAnd | ast.BitOr)
+    return isinstance(index, ast.List | ast.ListComp | ast.Compare)
+
+
+def _copy(base: Value, version: int) -> Value:
+    kind = base.sort if base.sort in {"pandas", "numpy", "list"} else ""
+    held = [inner for thing in base.things for inner in thing.held]
+    if held:
+        return Value(version, tuple(base.things), kind, part=True)
+    return Value(version, (), kind)
+
+
+def _filtered(m: Machine, node: ast.Subscript, whole: int, index: Value) -> int:
+    """The version of ``df[df.a > 0]``: rows that have been left out by the same condition are not left out again."""
+    if isinstance(node.value, ast.Name) and (condition := _row_condition(node.slice, node.value.id)):
+        outside = tuple(m.quiet_version(b) for n in sorted(condition) if (b := m.look(n)) is not None)
+        return library.rows_left_out(m, whole, ("mask-filter", digest(node.slice), outside))
+    return m.versions.of("item", whole, index.version)
+
+
+_BY_ROW = frozenset(["isna", "notna", "isnull", "notnull", "isin", "between", "abs", "str", "contains", "startswith", "endswith", "eq", "ne", "gt", "ge", "lt", "le", "duplicatedfirst", "dt", "lower", "upper", "strip", "len", "year", "month", "day"])  # fmt: skip
+
+
+def _row_condition(node: ast.expr, name: str) -> set[str] | None:
+    """Names other than the table's where a condition looks at each row of the table by itself; None where it may not."""
+    names: set[str] = {""}
+    uses_table = False
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name):
+            uses_table = uses_table or inner.id == name
+            if inner.id != name:
+                names.add(inner.id)
+        elif isinstance(inner, ast.Call):
+            if not isinstance(inner.func, ast.Attribute) or inner.func.attr not in _BY_ROW:
+                return None
+        elif isinstance(inner, ast.Lambda | ast.Await | ast.ListComp | ast.GeneratorExp | ast.NamedExpr):
+            return None
+    return names if uses_table else None
+
+
+def _operation(m: Machine, node: ast.BinOp) -> Value:
+    left, right = m.value(node.left), m.value(node.right)
+    if left.sort == "path" or (left.sort == right.sort == "str" and isinstance(node.op, ast.Add)):
+        return _text_joined(m, node, left, right)
+    return Value(m.versions.of(type(node.op).__name__, left.version, right.version), _held(left, right),
+                 _joint(left, right), part=bool(_held(left, right)))  # fmt: skip
+
+
+def _text_joined(m: Machine, node: ast.BinOp, left: Value, right: Value) -> Value:
+    between = "/" if left.sort == "path" else ""
+    texts = isinstance(left.constant, str) and isinstance(right.constant, str)
+    constant = f"{left.constant}{between}{right.constant}" if texts else None
+    return Value(m.versions.of(type(node.op).__name__, left.version, right.version), (), left.sort, constant=constant)
+
+
+def _held(*values: Value) -> tuple[Thing, ...]:
+    """Lists that hold things go on holding them when they are joined."""
+    return tuple(t for v in values for t in v.things if v.sort in {"list", "tuple"} and (t.held or t.keys))
+
+
+def _joint(*values: Value) -> str:
+    kinds = {value.sort for value in values}
+    for kind in ("pandas", "numpy"):
+        if kind in kinds:
+            return kind
+    return kinds.pop() if len(kinds) == 1 else ""
+
+
+def _compare(m: Machine, node: ast.Compare) -> Value:
+    values = [m.value(node.left), *(m.value(item) for item in node.comparators)]
+    operators = tuple(type(op).__name__ for op in node.ops)
+    kind = (
+        "plain"
+        if all(v.sort in FIXED for v in values) or {"In", "Is", "NotIn", "IsNot"} & {*operators}
+        else _joint(*values)
+    )
+    return Value(m.versions.of("compare", operators, *(v.version for v in values)), (), kind)
+
+
+def _either(m: Machine, values: list[Value], *term: Any) -> Value:
+    """One of several values."""
+    things = tuple(dict.fromkeys(thing for value in values for thing in value.things))
+    version = m.versions.of(*term, *(value.version for value in values))
+    return Value(version, things, _joint(*values), part=any(v.part for v in values), choice=version if things else 0)
+
+
+def _boolean(m: Machine, node: ast.BoolOp) -> Value:
+    return _either(m, [m.value(item) for item in node.values], type(node.op).__name__)
+
+
+def _conditional(m: Machine, node: ast.IfExp) -> Value:
+    test = m.value(node.test)
+    return _either(m, [m.value(node.body), m.value(node.orelse)], "if", test.version)
+
+
+def _unary(m: Machine, node: ast.UnaryOp) -> Value:
+    value = m.value(node.operand)
+    return Value(m.versions.of(type(node.op).__name__, value.version), (), value.sort)
+
+
+def _display(m: Machine, node: ast.List | ast.Tuple | ast.Set) -> Value:
+    values = [m.value(item) for item in node.elts]
+    kind = type(node).__name__.lower()
+    # What is held has its own version: the list's is that it holds so many, and the values that are no things.
+    own = [0 if v.things and not v.part and not v.choice else v.version for v in values]
+    thing = Thing(kind, m.versions.of(kind, *own, *(isinstance(i, ast.Starred) for i in node.elts)), m.bit)
+    thing.held = [held for v in values for held in v.inside if held.kind not in FIXED or held.code]
+    return Value(m.of_thing(thing), (thing,), kind)
+
+
+def _dict(m: Machine, node: ast.Dict) -> Value:
+    thing = Thing("dict", 0, m.bit)
+    own: list[Any] = []
+    for key, item in zip(node.keys, node.values):
+        value = m.value(item)
+        if isinstance(key, ast.Constant) and isinstance(key.value, str):
+            thing.keys[key.value] = m.bound_to(value)
+            own.append(key.value)
+            continue
+        own += [m.value(key).version if key is not None else "**", value.version]
+        thing.held += [held for held in value.inside if held.kind not in FIXED]
+    thing.version = m.versions.of("dict", *own)
+    return Value(m.of_thing(thing), (thing,), "dict")
+
+
+def _comprehension(m: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> Value:
+    with sealed(m, node) as seal:
+        outer, m.frame = m.frame, Frame(outer=m.frame, kind="comprehension")
+        try:
+            parts: list[int] = []
+            for generator in node.generators:
+                source = m.value(generator.iter)
+                library.order_of_set(m, source)
+                parts.append(source.version)
+                bind_target(m, generator.target, each(m, source), here=True)
+                parts += [m.value(test).version for test in generator.ifs]
+            items = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+            values = [m.value(item) for item in items]
+        finally:
+            m.frame = outer
+        seal.only_changes = True
+    kind = {"ListComp": "list", "SetComp": "set", "DictComp": "dict"}.get(type(node).__name__, "")
+    thing = Thing(kind, m.versions.of(type(node).__name__, *parts, *(v.version for v in values)), m.bit)
+    thing.held = list({held: None for v in values for held in v.inside if held.kind not in FIXED})
+    return Value(m.of_thing(thing), (thing,), kind)
+
+
+def _text(m: Machine, node: ast.JoinedStr) -> Value:
+    parts = [m.value(part) for part in node.values]
+    whole = all(isinstance(part.constant, str) for part in parts)
+    constant = "".join(part.constant for part in parts) if whole else None
+    return Value(m.versions.of("text", *(part.version for part in parts)), (), "str", constant=constant)
+
+
+def _formatted(m: Machine, node: ast.FormattedValue) -> Value:
+    spec = m.value(node.format_spec).version if node.format_spec else 0
+    value = m.value(node.value)
+    plain = node.conversion == -1 and not spec and isinstance(value.constant, str | int)
+    constant = str(value.constant) if plain else None
+    return Value(m.versions.of("formatted", value.version, node.conversion, spec), (), "str", constant=constant)
+
+
+def _slice(m: Machine, node: ast.Slice) -> Value:
+    bounds = [m.value(part).version if part else 0 for part in (node.lower, node.upper, node.step)]
+    return Value(m.versions.of("slice", *bounds), (), "plain")
+
+
+def _named(m: Machine, node: ast.NamedExpr) -> Value:
+    value = m.value(node.value)
+    bind_target(m, node.target, value)
+    return value
+
+
+def _lambda(m: Machine, node: ast.Lambda) -> Value:
+    return function(m, node)
+
+
+def _yield(m: Machine, node: ast.Yield | ast.YieldFrom | ast.Await) -> Value:
+    value = m.value(node.value) if node.value else Value(0, (), "plain")
+    if not isinstance(node, ast.Await):
+        m.frame.returns.append(Value(value.version, value.things, "", part=bool(value.things)))
+    return value
+
+
+def _starred(m: Machine, node: ast.Starred) -> Value:
+    value = m.value(node.value)
+    return Value(m.versions.of("star", value.version), value.things, "", part=bool(value.things))
+
+
+RULES: dict[type, Callable[[Machine, Any], Any]] = {
+    ast.Constant: _constant, ast.Name: _name, ast.Attribute: _attribute, ast.Subscript: _subscript,
+    ast.BinOp: _operation, ast.Compare: _compare, ast.BoolOp: _boolean, ast.IfExp: _conditional, ast.UnaryOp: _unary,
+    ast.List: _display, ast.Tuple: _display, ast.Set: _display, ast.Dict: _dict, ast.ListComp: _comprehension,
+    ast.SetComp: _comprehension, ast.GeneratorExp: _comprehension, ast.DictComp: _comprehension,
+    ast.JoinedStr: _text, ast.FormattedValue: _formatted, ast.Slice: _slice, ast.NamedExpr: _named,
+    ast.Lambda: _lambda, ast.Yield: _yield, ast.YieldFrom: _yield, ast.Await: _yield, ast.Starred: _starred,
+    ast.Call: call,
+}  # fmt: skip

@@ -1,0 +1,216 @@
+"""Functions, classes and objects that a notebook defines: what they read and change is followed when they are called."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from nbmlops.notebook.dataflow.frames import AnyFunction, Code, Frame, digest, leaves_early
+from nbmlops.notebook.dataflow.machine import Machine
+from nbmlops.notebook.dataflow.sealing import place as seal_changes
+from nbmlops.notebook.dataflow.things import Bound, Thing, Value
+
+_DEEPEST = 12
+# Decorators that leave a function what it is.
+_TRANSPARENT = frozenset(["wraps", "njit", "jit", "vectorize", "contextmanager", "asynccontextmanager", "dataclass", "total_ordering", "abstractmethod", "override", "final", "overload", "delayed", "task", "flow"])  # fmt: skip
+_CACHES = frozenset({"cache", "lru_cache", "cached_property", "memoize"})
+_OWNERS = {"classmethod": "class", "staticmethod": "static", "property": "property", "cached_property": "property"}
+
+
+def function(m: Machine, node: AnyFunction) -> Value:
+    """A function or lambda where it is defined: defaults are followed now, its body when it is called."""
+    frame = m.frame
+    while frame.kind == "class" and frame.outer is not None:  # names of a class are none for its methods
+        frame = frame.outer
+    code = Code(node, frame)
+    arguments = node.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    for parameter, default in zip(positional[len(positional) - len(arguments.defaults) :], arguments.defaults):
+        code.defaults[parameter.arg] = m.value(default)
+    for parameter, keyword in zip(arguments.kwonlyargs, arguments.kw_defaults):
+        if keyword is not None:
+            code.defaults[parameter.arg] = m.value(keyword)
+    given = [value.version for value in code.defaults.values()]
+    thing = Thing("function", m.versions.of("function", digest(node), *given), m.bit, code=code)
+    thing.held = [held for value in code.defaults.values() for held in value.things]
+    return Value(thing.version, (thing,), "function")  # what it takes from outside is read when it is called
+
+
+def decorated(m: Machine, value: Value, decorators: Sequence[ast.expr]) -> Value:
+    """What decorators make of a function or class; the innermost comes first."""
+    for decorator in reversed(decorators):
+        made = m.value(decorator.func if isinstance(decorator, ast.Call) else decorator)
+        for argument in getattr(decorator, "args", ()):
+            m.value(argument)
+        name = made.origin.rpartition(".")[2] or (decorator.id if isinstance(decorator, ast.Name) else _last(decorator))
+        code = value.things[0].code if value.things else None
+        if name in _OWNERS and code is not None:
+            code.owner = _OWNERS[name]
+        if name in _CACHES and code is not None:
+            code.cached = True
+        if name in _OWNERS or name in _CACHES or name in _TRANSPARENT:
+            continue
+        if made.things and made.things[0].code is not None and not isinstance(decorator, ast.Call):
+            value = call_function(m, made.things[0], [value])
+        elif made.things and made.things[0].code is not None:
+            inner = call_function(m, made.things[0], [m.value(a) for a in decorator.args])  # type: ignore[attr-defined]
+            value = call_function(m, inner.things[0], [value]) if inner.things and inner.things[0].code else value
+        else:
+            value = replace(value, choice=m.versions.of("decorated", made.version, value.choice))
+    return value
+
+
+def _last(node: ast.expr) -> str:
+    node = node.func if isinstance(node, ast.Call) else node
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def call_function(m: Machine, thing: Thing, given: Sequence[Value], named: Mapping[str, Value] | None = None) -> Value:
+    """Follow the body of a function of the notebook with these arguments."""
+    code = thing.code
+    assert code is not None  # noqa: S101 - told by the caller
+    m.step.needs |= thing.steps
+    m.read(thing.version)
+    if isinstance(code.node, ast.ClassDef):
+        return new_object(m, thing, given, named or {})
+    if code.node in m.active or len(m.active) >= _DEEPEST:
+        m.read(m.of_thing(thing))
+        things = tuple(dict.fromkeys(t for v in (*given, *(named or {}).values()) for t in v.things))
+        return Value(m.versions.of("again", digest(code.node), *m.reads[-8:]), things, part=bool(things))
+    frame = Frame(outer=code.frame)
+    _pass(m, code, frame, given=list(given), named=dict(named or {}))
+    return _followed(m, thing, frame)
+
+
+def _followed(m: Machine, thing: Thing, frame: Frame) -> Value:
+    code = thing.code
+    assert code is not None and not isinstance(code.node, ast.ClassDef)  # noqa: S101 - told by the caller
+    before, m.frame = m.frame, frame
+    loops, m.loops = m.loops, 0
+    reads, changes, outcomes = len(m.reads), len(m.changes), len(m.outcomes)
+    m.active.append(code.node)
+    arguments = [m.of_bound(bound) for bound in frame.names.values()]
+    try:
+        if isinstance(code.node, ast.Lambda):
+            frame.returns.append(m.value(code.node.body))
+        else:
+            m.follow(code.node.body)
+    finally:
+        m.active.pop()
+        m.frame, m.loops = before, loops
+    if not leaves_early(code.node) and len(frame.returns) == 1:
+        answer = frame.returns[0]
+    else:
+        seal = m.versions.of("called", digest(code.node), *arguments, *m.reads[reads:])
+        seal_changes(m, seal, changes)
+        if len(m.outcomes) > outcomes:
+            m.outcomes.append(seal)
+        things = tuple(dict.fromkeys(t for value in frame.returns for t in value.things))
+        kinds = {value.sort for value in frame.returns}
+        kind = kinds.pop() if len(kinds) == 1 else ""
+        answer = Value(seal, things, kind, part=any(v.part for v in frame.returns), choice=seal if things else 0)
+    if code.cached:
+        m.change([thing], "cached", answer.version, certain=False)
+    return answer
+
+
+def _pass(m: Machine, code: Code, frame: Frame, *, given: list[Value], named: dict[str, Value]) -> None:
+    """Bind the parameters; what stands behind stars may be any of them."""
+    arguments = code.node.args  # type: ignore[union-attr]
+    stars = [value for value in given if value.origin == "*"] + [v for k, v in named.items() if k.startswith("*")]
+    plain = [value for value in given if value.origin != "*"]
+    spread = _together(m, stars) if stars else None
+    positional = [*arguments.posonlyargs, *arguments.args]
+    for number, parameter in enumerate(positional):
+        name = parameter.arg
+        if number < len(plain) and not (stars and given and given[0].origin == "*"):
+            value = plain[number]
+        else:
+            value = named.pop(name, None) or spread or code.defaults.get(name) or _nothing(m, name)
+        m.put(frame, name, value)
+    for parameter in arguments.kwonlyargs:
+        name = parameter.arg
+        m.put(frame, name, named.pop(name, None) or spread or code.defaults.get(name) or _nothing(m, name))
+    rest = [*plain[len(positional) :], *stars]
+    for star, values in ((arguments.vararg, rest), (arguments.kwarg, list(named.values()))):
+        if star is not None:
+            m.put(frame, star.arg, _together(m, values))
+
+
+def _together(m: Machine, values: list[Value]) -> Value:
+    thing = Thing("tuple", m.versions.of("together", *(value.version for value in values)), m.bit)
+    thing.held = list(dict.fromkeys(t for value in values for t in value.inside))
+    return Value(m.of_thing(thing), (thing,), "")
+
+
+def _nothing(m: Machine, name: str) -> Value:
+    return Value(m.versions.of("not given", name))
+
+
+def define_class(m: Machine, node: ast.ClassDef) -> Value:
+    """A class where it is defined; its body is followed now."""
+    bases = [m.value(base) for base in node.bases]
+    more = [m.value(keyword.value).version for keyword in node.keywords]
+    frame, outer = Frame(outer=m.frame, kind="class"), m.frame
+    m.frame = frame
+    try:
+        m.follow(node.body)
+    finally:
+        m.frame = outer
+    thing = Thing("class", m.versions.of("class", digest(node), *(b.version for b in bases), *more), m.bit)
+    thing.code = Code(node, outer)
+    thing.keys = dict(frame.names)
+    thing.made_of = tuple(t for base in bases for t in base.things)
+    thing.origin = next((base.origin for base in bases if base.origin), "")
+    return Value(m.of_thing(thing), (thing,), "class")
+
+
+def find_method(thing: Thing, name: str) -> Bound | None:
+    """What a class, or one of its bases in the notebook, has under a name."""
+    if (bound := thing.keys.get(name)) is not None:
+        return bound
+    return next((found for base in thing.made_of if (found := find_method(base, name)) is not None), None)
+
+
+def new_object(m: Machine, cls: Thing, given: Sequence[Value], named: Mapping[str, Value]) -> Value:
+    """An object of a class of the notebook."""
+    versions = [value.version for value in (*given, *named.values())]
+    thing = Thing("instance", m.versions.of("object", cls.version, *versions), m.bit, made_of=(cls,))
+    made = Value(thing.version, (thing,), "instance")
+    method = find_method(cls, "__init__")
+    if method is not None and method.things and method.things[0].code:
+        m.step.needs |= method.steps
+        call_function(m, method.things[0], [made, *given], named)
+        thing.version = cls.version  # all that it was given is in what it stored
+        thing.held += _kept_unseen(thing, (*given, *named.values()))
+    else:
+        for name, value in named.items():
+            m.put(Frame(thing.keys), name, value)
+        thing.held += [t for value in given for t in value.inside]
+    return Value(m.of_thing(thing), (thing,), "instance")
+
+
+def _kept_unseen(thing: Thing, values: Sequence[Value]) -> list[Thing]:
+    """Arguments that a base class outside the notebook may have kept."""
+    if all(base.origin == "" for base in thing.made_of):
+        return []
+    return [t for value in values for t in value.inside]
+
+
+def attribute_of_instance(m: Machine, base: Value, name: str) -> Value | None:
+    """An attribute or property of an object of the notebook; None where its class does not tell."""
+    if base.part or len(base.things) != 1:
+        return None
+    thing = base.things[0]
+    if name in thing.keys:
+        return None
+    found = next((b for cls in (thing, *thing.made_of) if (b := find_method(cls, name)) is not None), None)
+    if found is None:
+        return None
+    m.step.needs |= found.steps
+    inner = found.things[0] if found.things else None
+    if inner is not None and inner.code is not None and inner.code.owner == "property":
+        return call_function(m, inner, [base])
+    version = m.read(m.versions.of("bound", m.of_bound(found), m.of_thing(thing)))
+    return Value(version, (*found.things, thing), found.kind, choice=version if found.things else 0)

@@ -1,0 +1,200 @@
+"""Magics and shell lines, as the calls that IPython makes of them."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+
+from nbmlops.notebook import known
+from nbmlops.notebook.dataflow import files
+from nbmlops.notebook.dataflow.builtin import everything
+from nbmlops.notebook.dataflow.library import imported, set_setting
+from nbmlops.notebook.dataflow.machine import Machine
+from nbmlops.notebook.dataflow.things import Value
+from nbmlops.notebook.magic_lines import read_line
+
+# Magics that show or measure something, or set how something is shown.
+_QUIET = frozenset(
+    [
+        "matplotlib",
+        "config",
+        "time",
+        "timeit",
+        "who",
+        "who_ls",
+        "whos",
+        "pinfo",
+        "pinfo2",
+        "psearch",
+        "lsmagic",
+        "history",
+        "hist",
+        "notebook",
+        "prun",
+        "memit",
+        "precision",
+        "pprint",
+        "colors",
+        "xmode",
+        "debug",
+        "pdb",
+        "tb",
+        "quickref",
+        "magic",
+        "page",
+        "doctest_mode",
+        "alias_magic",
+        "load_ext",
+        "reload_ext",
+        "unload_ext",
+        "autoreload",
+        "html",
+        "HTML",
+        "javascript",
+        "js",
+        "latex",
+        "markdown",
+        "svg",
+        "display",
+        "logstart",
+        "logstop",
+        "cat",
+        "less",
+        "more",
+        "ls",
+        "ll",
+        "pwd",
+        "autosave",
+        "pycat",
+        "psource",
+        "pdef",
+        "pdoc",
+        "pfile",
+        "edit",
+        "rerun_never",
+        "gui",
+        "qtconsole",
+        "watermark",
+        "nbmlops",
+        "logstate",
+        "macro_show",
+        "lprun",
+        "mprun",
+    ]
+)
+_SETTING = frozenset(["cd", "pushd", "popd", "env", "set_env", "autocall", "rehashx", "autoawait"])
+_TEXTS = frozenset(["bash", "sh", "script", "cmd", "perl", "ruby", "python", "python3", "system", "sx", "!", "pypy"])
+
+
+def is_shell(node: ast.expr) -> bool:
+    """Whether an expression is ``get_ipython()``."""
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "get_ipython"
+        and not node.args
+    )
+
+
+def call_shell(m: Machine, verb: str, texts: list[str]) -> Value:
+    """``get_ipython().run_line_magic("time", "")`` and the like."""
+    line = texts[1] if len(texts) > 1 and isinstance(texts[1], str) else ""
+    name = texts[0] if texts and isinstance(texts[0], str) else ""
+    used = _used(m, " ".join(str(text) for text in texts))
+    version = m.versions.of("shell", verb, *texts, *used)
+    if verb in {"system", "getoutput", "getoutputs"}:
+        network = {"curl", "wget"} & set(name.split())
+        m.note("network" if network else "shell", f"runs a command: !{name[:60]}")
+        files.write_file(m, None, version)
+        return Value(m.read(version), (), "list")
+    if verb in {"run_line_magic", "run_cell_magic", "magic"}:
+        return _magic(m, name, line, text=texts[2] if len(texts) > 2 else "", version=version)
+    m.step.opaque.append(f"get_ipython().{verb}() may set any name")
+    return Value(m.read(version))
+
+
+def _used(m: Machine, text: str) -> list[int]:
+    """The versions of names that IPython puts into a line: ``$name`` and ``{name}``."""
+    found = re.findall(r"\$(\w+)|\{(\w+)", text)
+    return [m.load(a or b).version for a, b in found if m.frame.find(a or b) is not None]
+
+
+def _magic(m: Machine, name: str, line: str, *, text: str, version: int) -> Value:
+    if name in {"pylab"}:
+        for short, module in (("np", "numpy"), ("plt", "matplotlib.pyplot"), ("pd", "pandas")):
+            m.bind(short, imported(m, module, module=True))
+        m.anything |= m.bit
+    elif name == "capture":
+        words = [word for word in line.split() if not word.startswith("-")]
+        if words and words[0].isidentifier():
+            m.bind(words[0], Value(version))
+    elif name == "mlops":
+        _mlops(m, line)
+    elif name in _SETTING:
+        if line.strip() or name != "env":
+            set_setting(m, version, ordered=name in {"cd", "pushd", "popd"})
+    elif name in _TEXTS or name in {"pip", "conda", "mamba", "micromamba", "uv", "sql", "store"}:
+        files.note_impure(m, known.IMPURE_MAGICS.get(name, "runs a command"), f"%{name} {line}"[:70])
+        if name in _TEXTS:
+            files.write_file(m, None, version)
+    elif name == "writefile":
+        files.write_file(m, line.replace("-a ", "").strip() or None, version, more="-a" in line.split())
+    elif name in {"run", "load", "loadpy", "rerun", "recall", "macro", "xdel", "reset", "reset_selective", "aimport"}:
+        _names(m, name, line, version=version)
+    elif name == "timeit" or name in _QUIET:
+        pass
+    else:
+        m.step.opaque.append(f"%{name} may set any name")
+        everything(m, version, certain=False)
+        m.step.guessed = True
+    return Value(m.read(version))
+
+
+def _names(m: Machine, name: str, line: str, *, version: int) -> None:
+    """Magics that set or delete names that the line does not tell."""
+    words = [word for word in line.split() if not word.startswith("-")]
+    if name == "aimport":
+        for word in words:
+            m.bind(word.strip(",").partition(".")[0], imported(m, word.strip(",").partition(".")[0], module=True))
+        return
+    if name == "xdel":
+        for word in words:
+            m.top.names.pop(word, None)
+            m.step.deleted[word] = None
+        return
+    if name == "run" and words:
+        path = words[0] if words[0].endswith((".py", ".ipynb", ".ipy")) else f"{words[0]}.py"
+        files.read_file(m, path, "%run")
+    m.step.opaque.append(f"%{name} {line}".strip()[:60] + " sets names that its line does not tell")
+    everything(m, version, certain=name not in {"run"})
+
+
+def _mlops(m: Machine, line: str) -> None:
+    """A line of nbmlops: what it does to the active run, and the names that it uses."""
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        words = line.split()
+    if not words:
+        return
+    verb = words[0]
+    if verb in {"start", "end", "experiment"} or (verb == "run" and len(words) < 2):
+        m.set_hidden(files.RUN, m.versions.of("run", verb), anew=verb == "start")
+    elif (bound := m.hidden.get(files.RUN)) is not None:
+        m.step.needs |= bound.steps
+    if why := read_line(line).impure:
+        files.note_impure(m, why.partition(":")[0], f"%mlops {verb}")
+    for word in re.findall(r"[A-Za-z_]\w*", line.partition(" ")[2]):
+        if m.frame.find(word) is not None:
+            m.load(word)
+
+
+def result(m: Machine, number: int, value: Value) -> None:
+    """What a cell shows last is ``_``, ``_3`` and ``Out[3]``."""
+    names = m.hidden
+    for new, old in (("___", "__"), ("__", "_")):
+        if old in names:
+            names[new] = names[old]
+    bound = m.bound_to(value)
+    names["_"] = names[f"_{number}"] = bound

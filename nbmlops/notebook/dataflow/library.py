@@ -1,0 +1,112 @@
+"""Modules, their members and settings; changes in place that are known to mean nothing when they are done again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbmlops.notebook.dataflow import knowledge
+from nbmlops.notebook.dataflow.machine import Machine
+from nbmlops.notebook.dataflow.things import FIXED, Value
+
+SETTINGS = "settings"
+
+
+def imported(m: Machine, origin: str, *, module: bool) -> Value:
+    """What an import binds."""
+    if module:
+        thing = m.module(origin)
+        return Value(thing.version, (thing,), "module", origin)
+    return Value(m.versions.of("module", origin), (), "imported", origin)
+
+
+def member(m: Machine, base: Value, name: str) -> Value:
+    """``pandas.DataFrame`` of ``pandas``."""
+    for thing in base.things:
+        if (bound := thing.keys.get(name)) is not None:  # set by the notebook itself
+            return Value(m.read(m.of_bound(bound)), bound.things, bound.kind, bound.origin)
+        m.step.needs |= thing.steps
+        m.read(thing.version)
+    origin = f"{base.origin}.{name}"
+    if origin == "os.environ":
+        setting = m.read_hidden(SETTINGS) or 0
+        return Value(m.versions.of("environ", setting), (), "imported", origin)
+    return Value(m.versions.of("module", origin, *(t.version for t in base.things)), (), "imported", origin)
+
+
+def set_setting(m: Machine, version: int, *, ordered: bool = False) -> None:
+    """Something that later code may depend on without naming it. Set twice alike, it is the same as once."""
+    bound = m.hidden.get(SETTINGS)
+    old = () if bound is None else m.versions.term(bound.choice)[1]
+    if not ordered and version in old:
+        bound_steps = bound.steps if bound is not None else 0
+        m.hidden[SETTINGS].steps = bound_steps | m.bit
+        return
+    m.set_hidden(SETTINGS, m.versions.of("settings", (*old, version)), anew=False)
+
+
+def is_setting(m: Machine, base: Value, name: str, value: Value) -> bool:
+    """Whether a store is into a library: ``os.environ["A"] = …``, ``pd.options.x = …``, ``module.flag = …``."""
+    if not base.origin:
+        return False
+    origin = f"{base.origin}.{name}".rstrip(".")
+    if knowledge.SHOWING.match(origin):
+        return True
+    if base.things and base.things[0].kind == "module" and not knowledge.SETTINGS_STORED.match(origin):
+        m.store_key(base.things, name, value)
+        set_setting(m, m.versions.of("set", origin, value.version))
+        return True
+    if base.origin == "builtins" or not base.things:
+        set_setting(m, m.versions.of("set", origin, value.version))
+        return True
+    return False
+
+
+def store_at(m: Machine, base: Value, where: tuple[int, Any], value: Value) -> None:
+    """``base[where] = value`` where the place is no text: done again at once, it changes nothing more."""
+    number, constant = where
+    operation = (number, constant if isinstance(constant, int | str) else None, value.version)
+    things = base.things
+    if len(things) == 1 and not base.part and not things[0].near and not things[0].keys:
+        thing = things[0]
+        if thing.kind not in FIXED:
+            version = m.versions.of("set", thing.version, *operation)
+            m.set_version(thing, thing.version if _is_set(m, thing.version, operation) else version)
+    else:
+        whole = [*things, *base.inside] if base.part else things
+        m.change(whole, "set", *operation)
+    for thing in things:
+        for inner in value.inside:
+            if inner.kind not in FIXED and inner not in thing.held and inner is not thing:
+                thing.held.append(inner)
+
+
+def _is_set(m: Machine, version: int, operation: tuple[int, Any, int]) -> bool:
+    """Whether this has been set, and since then only other places for sure."""
+    while (term := m.versions.term(version))[0] == "set":
+        if term[2:] == operation:
+            return True
+        there, here = term[3], operation[1]
+        if there is None or here is None or type(there) is not type(here) or there == here:
+            return False
+        if isinstance(there, int) and (there < 0) != (here < 0):
+            return False
+        version = term[1]
+    return False
+
+
+def rows_left_out(m: Machine, whole: int, how: tuple[Any, ...]) -> int:
+    """The version of a table without some rows: leaving the same out again changes nothing."""
+    version = whole
+    while True:
+        term = m.versions.term(version)
+        if term[0] != "method" or term[1] not in knowledge.ROWS_MOVED:
+            return m.versions.of("method", how[0], whole, *how[1:])
+        if term[1] == how[0] and term[3:] == how[1:]:
+            return whole
+        version = term[2]
+
+
+def order_of_set(m: Machine, source: Value) -> None:
+    """Note that the order of a set of texts is another one in each kernel."""
+    if source.sort == "set":
+        m.note("random", "depends on the order of a set, which is another one in each kernel")

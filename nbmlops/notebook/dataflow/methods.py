@@ -1,0 +1,255 @@
+"""Calls of methods: which change their object, which answer with a part of it, and which do neither."""
+
+from __future__ import annotations
+
+from nbmlops.notebook.dataflow import knowledge
+from nbmlops.notebook.dataflow.files import draw, path_of, read_file, write_file
+from nbmlops.notebook.dataflow.functions import call_function
+from nbmlops.notebook.dataflow.given import Given
+from nbmlops.notebook.dataflow.library import rows_left_out
+from nbmlops.notebook.dataflow.machine import Machine
+from nbmlops.notebook.dataflow.things import FIXED, Thing, Value, reachable
+
+# Kinds whose methods never change what they are given.
+_QUIET = frozenset({"pandas", "numpy", "str", "path", "list", "dict", "set", "tuple", "figure", "record", "plain",
+                    "estimator", "generator", "handle"})  # fmt: skip
+_PLOTS = frozenset({"plot", "hist", "boxplot", "scatter", "bar", "line"})
+_HOLDING = frozenset(
+    ["append", "appendleft", "extend", "insert", "add", "update", "setdefault", "put", "__setitem__", "setattr"]
+)
+_TAKING = frozenset(["pop", "popitem", "popleft", "setdefault"])
+
+
+def call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
+    """``base.name(…)`` where the method is none of the notebook's.
+
+    What counts as read is what came of it: sorting again what is sorted is no other input.
+    """
+    answer = _call_method(m, base, name, given)
+    m.read(answer.version)
+    if any(thing in m.step.changed for thing in base.things):
+        m.read(m.whole(base))
+    return answer
+
+
+def _call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
+    whole = m.whole(base)
+    version = m.versions.of("method", name, whole, *given.versions)
+    kind = base.sort
+    call_back(m, given, [Value(m.versions.of("given by", version), base.things, part=bool(base.things))])
+    if kind == "generator":
+        return _draw(m, base, name, given)
+    if kind == "path":
+        return _of_path(m, base, name, given)
+    if name in knowledge.FITTING:
+        return _fit(m, base, name, given)
+    if name in knowledge.INPLACE and (said := given.is_true("inplace")) is not False:
+        _change(m, base, name, given, certain=said is True)
+        return (
+            Value(m.versions.of("constant", "NoneType", "None"), (), "plain")
+            if said
+            else Value(version, base.things, kind, part=True)
+        )
+    if name in knowledge.WRITING_METHODS and kind != "handle" and (given.values or given.named):
+        return _write(m, base, name, given)
+    if name in knowledge.WRITING_ELSEWHERE:
+        m.note("database", f"writes outside the notebook: .{name}()")
+        return Value(version, (), "plain")
+    if name in {"sample", "rvs"} and kind in {"pandas", ""} and not given.names & set(knowledge.SEED_KEYWORDS):
+        drawn = draw(m, "numpy", f".{name}() without random_state", *given.versions)
+        return Value(m.versions.of("drawn", version, drawn), (), "pandas")
+    if kind == "handle":
+        return _of_handle(m, base, name, given)
+    if _changes(kind, name, base):
+        return _changed(m, base, name, given)
+    return _answer(m, base, name, given)
+
+
+def call_back(m: Machine, given: Given, values: list[Value]) -> None:
+    """Functions of the notebook that are given to a library's are called by it."""
+    for thing in {
+        t: None for value in given.all() for t in value.things if t.code is not None and t.kind == "function"
+    }:
+        node = thing.code.node if thing.code else None
+        if node is None or node in m.active:
+            continue
+        wanted = len(getattr(getattr(node, "args", None), "args", ()))
+        call_function(m, thing, (values * max(1, wanted))[:wanted])
+
+
+def _changes(kind: str, name: str, base: Value) -> bool:
+    if kind in FIXED or (not base.things and kind in {"str", "plain"}):
+        return False
+    if name in knowledge.CHANGING_BUT:
+        return kind not in knowledge.CHANGING_BUT[name]
+    if kind == "pandas" and name in {"append", "eval", "sort", "train", "half", "double", "resize", "truncate"}:
+        return False
+    if kind == "figure":
+        return True
+    if kind in {"set", "dict", "list"} and name in knowledge.PURE and name not in knowledge.CHANGING:
+        return False
+    return name in knowledge.CHANGING or (kind == "" and name.endswith("_") and not name.endswith("__"))
+
+
+def _change(m: Machine, base: Value, name: str, given: Given, *, certain: bool = True) -> None:
+    """The object changes; some changes done again at once change nothing more."""
+    things = list(dict.fromkeys(base.inside)) if base.part else list(base.things)
+    if name in knowledge.IDEMPOTENT and len(things) == 1:
+        operation = (name, *given.versions)
+        if m.versions.term(things[0].version)[2:] == operation and not things[0].keys:
+            m.set_version(things[0], things[0].version)
+            return
+    m.change(things, name, *given.versions, certain=certain)
+
+
+def _changed(m: Machine, base: Value, name: str, given: Given) -> Value:
+    before = m.whole(base) if name not in knowledge.IDEMPOTENT else 0
+    taken = [t for thing in base.things for t in thing.held] if name in _TAKING else []
+    for thing in base.things:
+        if name in {"set_params", "load_state_dict", "set_weights"}:
+            thing.fresh = None
+    _change(m, base, name, given)
+    if name in _HOLDING:
+        for thing in base.things:
+            thing.held += [t for t in given.things if t not in thing.held and t is not thing]
+    if name in {"set_params", "train", "eval", "cuda", "half", "double"}:
+        return Value(base.version, base.things, base.kind, part=base.part, choice=base.choice)
+    things = tuple(dict.fromkeys([*taken, *(base.things if name in _TAKING else ())]))
+    kind = "pandas" if base.sort == "pandas" else ""
+    return Value(m.read(m.versions.of("answer", name, before, *given.versions)), things, kind, part=bool(things))
+
+
+def _answer(m: Machine, base: Value, name: str, given: Given) -> Value:
+    """A method that leaves its object alone, as far as is known."""
+    kind = base.sort
+    whole = m.whole(base)
+    if name in knowledge.ROWS:
+        version = rows_left_out(m, whole, (name, *given.versions))
+    elif name in knowledge.IDEMPOTENT and m.versions.term(whole)[1:2] + m.versions.term(whole)[3:] == (
+        name,
+        *given.versions,
+    ):
+        version = whole
+    else:
+        moved = name == "reset_index" and given.is_true("drop") is True and len(given.named) == 1
+        version = m.versions.of("method", "reset-drop" if moved else name, whole, *given.versions)
+    answered = "plain" if name in knowledge.PLAIN_ANSWERS else kind if kind in {"pandas", "numpy", "str"} else ""
+    if name in _PLOTS and kind == "pandas":
+        return Value(version, (), "figure")
+    if name in knowledge.PURE or kind in {"pandas", "str", "numpy", "record", "plain"}:
+        held = any(thing.held or (thing.keys and kind != "pandas") for thing in base.things)
+        if kind in {"str", "plain"}:
+            return Value(version, (), answered)
+        if name in knowledge.VIEWS or (held and kind in {"list", "dict", "tuple", "set", "", "instance"}):
+            answered = "list" if name == "copy" and kind == "list" else answered
+            return Value(version, base.things, answered, part=bool(base.things))
+        return Value(version, (), answered)
+    return unknown(m, base, name, given)
+
+
+def unknown(m: Machine, base: Value | None, name: str, given: Given) -> Value:
+    """Something that may change all that it can reach."""
+    own = () if base is None else base.things
+    versions = (name, m.whole(base) if base is not None else 0, *given.versions)
+    touched = own if base is not None and base.sort in _QUIET else (*own, *given.things)
+    before = m.step.guessed
+    m.change([t for t in touched if t.kind not in {"function", "class"}], *versions, certain=False, deep=True)
+    m.step.guessed = before or m.step.guessed
+    things = tuple(dict.fromkeys((*own, *given.things)))
+    version = m.read(m.versions.of("unknown", *versions))
+    m.outcomes.append(version)
+    return Value(version, things, part=bool(things), choice=version if things else 0)
+
+
+def _estimators(things: tuple[Thing, ...]) -> list[Thing]:
+    return [thing for thing in reachable(things) if thing.kind == "estimator"]
+
+
+def _fit(m: Machine, base: Value, name: str, given: Given) -> Value:
+    """Fitting begins anew for the libraries that are known to do so; others may go on learning."""
+    versions: tuple[int | str, ...] = given.versions
+    parts = _estimators(base.things)
+    if any(not thing.seeded for thing in parts):
+        versions = (*versions, draw(m, "numpy", f"{_named(parts)} without random_state", *versions))
+    anew = bool(parts) and all(thing.origin.startswith(knowledge.FITS_ANEW) for thing in parts)
+    for thing in parts or base.things:
+        if thing.kind in FIXED:
+            continue
+        if (anew or m.hopeful) and not (base.part and len(base.things) > 1):
+            version, steps = thing.fresh or (thing.version, thing.steps)
+            thing.fresh = (version, steps)
+            thing.steps = steps
+            m.set_version(thing, m.versions.of("fitted", version, *versions))
+            for other in thing.near:
+                m.change([other], "fitted", *versions)
+        else:
+            m.change([thing], "fitted", *versions)
+    if name == "fit":
+        return Value(m.whole(base), base.things, base.sort, part=base.part, choice=base.choice)
+    return Value(m.read(m.versions.of("answer", name, m.whole(base), *versions)), (), "numpy" if parts else "")
+
+
+def _named(parts: list[Thing]) -> str:
+    return next((thing.origin.rpartition(".")[2] for thing in parts if not thing.seeded), "an estimator")
+
+
+def _draw(m: Machine, base: Value, name: str, given: Given) -> Value:
+    whole = m.whole(base)
+    if all(thing.seeded for thing in base.things):
+        m.change(base.things, name, *given.versions)
+    else:
+        m.note("random", "draws from a generator that was made without a seed")
+    if name == "shuffle":
+        m.change(given.things, "shuffled", whole)
+    return Value(m.read(m.versions.of("draw", name, whole, *given.versions)), (), "numpy")
+
+
+def _of_path(m: Machine, base: Value, name: str, given: Given) -> Value:
+    path = base.constant if isinstance(base.constant, str) else None
+    if name in {"write_text", "write_bytes", "mkdir", "touch", "unlink", "rmdir", "rename", "replace"}:
+        write_file(m, path, m.versions.of("written", name, *given.versions))
+        return Value(m.versions.of("written", name), (), "plain")
+    if name == "open":
+        from nbmlops.notebook.dataflow.builtin import open_file
+
+        return open_file(m, path, given.text(0, "mode") or "r", base.version)
+    if name in {"joinpath", "with_suffix", "with_name", "resolve", "absolute", "expanduser", "relative_to"}:
+        text = given.text(0)
+        joined = f"{path}/{text}" if name == "joinpath" and path and text and len(given.values) == 1 else None
+        joined = path if name in {"resolve", "absolute", "expanduser"} else joined
+        return Value(m.versions.of("path", name, base.version, *given.versions), (), "path", constant=joined)
+    if name in {"as_posix", "is_absolute", "as_uri", "relative_to", "is_relative_to", "match"}:
+        return Value(
+            m.versions.of("path", name, base.version), (), "str", constant=path if name == "as_posix" else None
+        )
+    read = read_file(m, path, f"Path.{name}")
+    return Value(m.versions.of("read", name, read, *given.versions))
+
+
+def _write(m: Machine, base: Value, name: str, given: Given) -> Value:
+    first = given.at(0, "path_or_buf", "path", "fname", "filename", "file", "excel_writer", "buf", "target")
+    version = m.versions.of("written", name, m.whole(base), *given.versions)
+    if first is not None and any(thing.kind == "handle" for thing in first.things):
+        write_to_handle(m, first, version)
+    else:
+        write_file(m, path_of(first) or None, version, more=given.text(1, "mode") in {"a", "append"})
+    return Value(version, (), "plain")
+
+
+def write_to_handle(m: Machine, value: Value, version: int) -> None:
+    """Something is written to a file that is open."""
+    for thing in value.things:
+        if thing.kind == "handle":
+            m.change([thing], "written", version)
+            write_file(m, thing.origin or None, thing.version)
+
+
+def _of_handle(m: Machine, base: Value, name: str, given: Given) -> Value:
+    before = m.whole(base)
+    if name in {"write", "writelines", "dump", "save", "writestr", "truncate"}:
+        write_to_handle(m, base, m.versions.of(name, *given.versions))
+    elif name not in {"close", "flush", "fileno", "closed", "__enter__"}:
+        m.change(base.things, name, *given.versions)
+    return Value(
+        m.versions.of("from handle", name, before, *given.versions), base.things if name == "__enter__" else ()
+    )

@@ -1,0 +1,140 @@
+"""Names, elements and attributes as places: what is there, and what is put there."""
+
+from __future__ import annotations
+
+import ast
+
+from nbmlops.notebook.dataflow import library
+from nbmlops.notebook.dataflow.machine import Machine
+from nbmlops.notebook.dataflow.things import Value
+
+# Attributes of tables and arrays that are no columns.
+SHAPES = frozenset(
+    [
+        "shape",
+        "columns",
+        "values",
+        "index",
+        "T",
+        "dtypes",
+        "dtype",
+        "size",
+        "iloc",
+        "loc",
+        "at",
+        "iat",
+        "empty",
+        "ndim",
+        "str",
+        "dt",
+        "cat",
+        "plot",
+        "style",
+        "attrs",
+        "axes",
+        "flags",
+        "array",
+        "nbytes",
+        "name",
+        "names",
+        "is_unique",
+        "hasnans",
+        "levels",
+        "codes",
+        "sparse",
+    ]
+)
+
+
+def place(m: Machine, node: ast.AST) -> Value:
+    """What an expression stands for, without reading what is in it where that can wait."""
+    if isinstance(node, ast.Name):
+        bound = m.look(node.id)
+        if bound is None:
+            return m.undefined(node.id)
+        if not bound.things:
+            return Value(m.read(bound.choice), (), bound.kind, bound.origin, constant=bound.constant)
+        return Value(bound.choice, bound.things, bound.kind, bound.origin, choice=bound.choice)
+    return m.value(node)
+
+
+def element(m: Machine, base: Value, key: str) -> Value:
+    """The element or attribute stored under a text."""
+    if base.part or not base.things:
+        return Value(m.versions.of("element", key, m.read(m.whole(base))), base.things, base.sort, part=True)
+    versions, things, choices, steps = [], [], 0, 0
+    for thing in base.things:
+        m.step.needs |= thing.steps
+        if (bound := thing.keys.get(key)) is not None:
+            versions.append(m.of_bound(bound))
+            things += bound.things
+            choices += bound.choice != 0
+        else:
+            held = [m.of_thing(inner) for inner in thing.held]
+            versions.append(m.versions.of("element", key, thing.version, *held))
+    kind = "pandas" if base.sort == "pandas" else ""
+    if base.choice:
+        versions.append(base.choice)
+    version = versions[0] if len(versions) == 1 else m.versions.of("elements", *versions)
+    m.read(version)
+    if len(base.things) == 1 and (bound := base.things[0].keys.get(key)) is not None:
+        if bound.things and base.sort != "pandas":
+            return Value(version, bound.things, bound.kind, bound.origin, choice=bound.choice)
+        if base.sort != "pandas":
+            return Value(version, (), bound.kind, bound.origin)
+    return Value(version, (*base.things, *things), kind, part=True, key=key)
+
+
+def each(m: Machine, source: Value) -> Value:
+    """One of what is iterated over."""
+    version = m.versions.of("each", source.version)
+    if source.origin == "builtins.range":
+        return Value(version, (), "plain")
+    return Value(version, source.things, "str" if source.sort == "str" else "", part=bool(source.things))
+
+
+def bind_target(m: Machine, target: ast.expr, value: Value, *, here: bool = False) -> None:
+    """Assign to whatever stands left of ``=``; ``here`` binds names in the scope at hand, as comprehensions do."""
+    if isinstance(target, ast.Name):
+        if here:
+            m.put(m.frame, target.id, value)
+        else:
+            m.bind(target.id, value)
+    elif isinstance(target, ast.Starred):
+        bind_target(m, target.value, Value(value.version, value.things, "list", part=value.part), here=here)
+    elif isinstance(target, ast.Tuple | ast.List):
+        for number, item in enumerate(target.elts):
+            version = m.versions.of("unpacked", number, len(target.elts), value.version)
+            kind = value.sort if value.sort in {"pandas", "numpy", "figure"} else ""
+            bind_target(m, item, Value(version, value.things, kind, part=bool(value.things)), here=here)
+    else:
+        store_in(m, target, value)
+
+
+def store_in(m: Machine, target: ast.expr, value: Value) -> None:
+    """``base[index] = value`` and ``base.name = value``."""
+    base = place(m, target.value)  # type: ignore[attr-defined]
+    if isinstance(target, ast.Attribute):
+        if library.is_setting(m, base, target.attr, value):
+            return
+        _store_key(m, base, target.attr, value)
+        return
+    assert isinstance(target, ast.Subscript)  # noqa: S101 - there is no other target
+    index = target.slice
+    if library.is_setting(m, base, "", value):
+        return
+    if isinstance(index, ast.Constant) and isinstance(index.value, str) and not base.part:
+        _store_key(m, base, index.value, value)
+        return
+    where = m.value(index)
+    m.read(m.whole(base))
+    library.store_at(m, base, (where.version, where.constant), value)
+
+
+def _store_key(m: Machine, base: Value, key: str, value: Value) -> None:
+    if base.part:
+        library.store_at(m, base, (m.versions.of("constant", "str", key), None), value)
+    elif not (base.sort == "pandas" and key in SHAPES):
+        m.store_key(base.things, key, value)
+    else:
+        library.store_at(m, base, (m.versions.of("shape", key), None), value)

@@ -1,0 +1,236 @@
+"""The data flow of cells that ran one after the other, and the cells behind a result."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from nbmlops.notebook.cells import syntax_of
+from nbmlops.notebook.dataflow import expressions, ipython, statements
+from nbmlops.notebook.dataflow.builtin import KNOWN, everything
+from nbmlops.notebook.dataflow.library import SETTINGS
+from nbmlops.notebook.dataflow.machine import Machine, Step, TooMuch
+from nbmlops.notebook.dataflow.sealing import Seal
+from nbmlops.notebook.dataflow.things import Bound, Thing, Value, Versions, reachable
+
+RULES = {**expressions.RULES, **statements.RULES}
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What one cell does to names. ``opaque`` tells, in words, what it may do that its code does not say."""
+
+    loads: tuple[str, ...] = ()
+    stores: tuple[str, ...] = ()
+    deletes: tuple[str, ...] = ()
+    mutates: tuple[str, ...] = ()
+    opaque: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Behind:
+    """The cells that a result needs, in order, and where that is not known for sure: the step and why."""
+
+    steps: tuple[int, ...] = ()
+    unknown: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Dataflow:
+    """What cells do to each other's names, when they are executed in the order given."""
+
+    sources: tuple[str, ...]
+    effects: tuple[Effects, ...]
+    _steps: tuple[Step, ...] = field(repr=False, compare=False)
+    _stored: tuple[tuple[str, ...] | None, ...] = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, sources: Sequence[str], *, stored: Sequence[Sequence[str] | None] = ()) -> Dataflow:
+        """Follow cells; ``stored`` are the names that each was really seen to set, where that is known."""
+        seen = tuple(None if names is None else tuple(names) for names in stored)
+        machine = machine_for(Versions())
+        steps = [run_cell(machine, source, number, stored=_at(seen, number)) for number, source in enumerate(sources)]
+        return cls(tuple(sources), tuple(map(_effects, steps)), tuple(steps), seen)
+
+    def behind(self, step: int, name: str | None = None) -> Behind:
+        """The minimal cells that executed cell ``step`` needs; with a name, those that made its value as it was then."""
+        if not 0 <= step < len(self.sources):
+            raise IndexError(f"there is no step {step}: there are {len(self.sources)}")
+        wanted, unknown = 1 << step, []
+        if name is not None:
+            wanted, known = self._makers(step, name)
+            if not known:
+                return Behind(_numbers(self._closed(wanted)), ((step, f"no cell defines {name!r}"),))
+        steps = _numbers(self._closed(wanted))
+        for number in steps:
+            unknown += [(number, what) for what in self._steps[number].opaque]
+            unknown += [
+                (number, f"uses {missing!r}, which no cell defines")
+                for missing in self._steps[number].missing
+                if missing not in KNOWN_NAMES and not any(self._steps[n].opaque for n in steps if n < number)
+            ]
+        return Behind(steps, tuple(unknown))
+
+    def _makers(self, step: int, name: str) -> tuple[int, bool]:
+        """The steps that made a name's value as it was after a step."""
+        machine = machine_for(Versions())
+        for number, source in enumerate(self.sources[: step + 1]):
+            run_cell(machine, source, number, stored=_at(self._stored, number))
+        bound = machine.top.names.get(name)
+        machine.step = Step(-1)
+        if bound is None:
+            return machine.anything, bool(machine.anything)
+        machine.of_bound(bound)
+        return machine.step.needs | machine.anything, True
+
+    def _closed(self, wanted: int) -> int:
+        """The steps with all that they need."""
+        done, todo = 0, wanted
+        while todo:
+            number = todo.bit_length() - 1
+            todo &= ~(1 << number)
+            done |= 1 << number
+            todo |= self._steps[number].needs & ~done & ((1 << number) - 1)
+        return done
+
+
+def _at(stored: tuple[tuple[str, ...] | None, ...], number: int) -> tuple[str, ...] | None:
+    return stored[number] if number < len(stored) else None
+
+
+def _numbers(mask: int) -> tuple[int, ...]:
+    return tuple(number for number in range(mask.bit_length()) if mask >> number & 1)
+
+
+def _effects(step: Step) -> Effects:
+    plain = [name for name in step.sources if not name.startswith("<")]
+    loads = tuple(dict.fromkeys([*plain, *(n for n in step.missing if n not in KNOWN_NAMES)]))
+    stores = tuple(name for name in step.stored if not name.startswith("<"))
+    return Effects(loads, stores, tuple(step.deleted), step.changed_names, tuple(step.opaque))
+
+
+KNOWN_NAMES = (
+    KNOWN
+    | frozenset(dir(__import__("builtins")))
+    | frozenset(
+        [
+            "In",
+            "Out",
+            "_",
+            "__",
+            "___",
+            "_i",
+            "_ii",
+            "_iii",
+            "_ih",
+            "_oh",
+            "_dh",
+            "get_ipython",
+            "display",
+            "exit",
+            "quit",
+            "__name__",
+            "__file__",
+            "__doc__",
+            "__builtins__",
+            "__builtin__",
+            "_sh",
+            "open",
+            "original_ps1",
+            "__session__",
+            "__vsc_ipynb_file__",
+            "__annotations__",
+        ]
+    )
+)
+
+
+def machine_for(versions: Versions, *, hopeful: bool = False) -> Machine:
+    """A fresh kernel."""
+    return Machine(RULES, versions=versions, hopeful=hopeful)
+
+
+def run_cell(
+    m: Machine, source: str, number: int, *, stored: Sequence[str] | None = None, count: int | None = None
+) -> Step:
+    """Execute a cell; what cannot be followed is told in the step's ``opaque``."""
+    step = m.step = Step(number)
+    m.bit = 1 << number
+    m.reads, m.outcomes, m.changes, m.active, m.nodes, m.loops = [], [], [], [], 0, 0
+    m.inside_cell = set()
+    m.frame = m.top
+    m.top.elsewhere.clear()
+    text, tree = syntax_of(source)
+    settings = m.read_hidden(SETTINGS)
+    if settings and not m.hopeful:
+        m.outcomes.append(settings)
+    if tree is None:
+        if text.strip():
+            step.opaque.append("is not Python that can be read")
+    else:
+        try:
+            _follow(m, tree, count or number + 1)
+        except (TooMuch, RecursionError, KeyError):
+            m.frame = m.top
+            step.opaque.append("is too deep or too long to be followed")
+            _read_all(m, text)
+    _seen_to_store(m, stored)
+    step.shown = m.versions.of("step", text, *m.outcomes)
+    step.made = m.versions.of("made", step.shown, *_left(m))
+    step.changed_names = _names_of(m, step.changed) if step.changed else ()
+    return step
+
+
+def _read_all(m: Machine, text: str) -> None:
+    """All may have been read and bound."""
+    m.nodes = 0
+    everything(m, m.versions.of("text", text), certain=True)
+
+
+def _follow(m: Machine, tree: ast.Module, count: int) -> None:
+    body = tree.body
+    last = body[-1] if body else None
+    m.follow(body[:-1] if isinstance(last, ast.Expr) else body)
+    if isinstance(last, ast.Expr):
+        value = m.value(last.value)
+        m.outcomes.append(m.read(m.whole(value)))
+        ipython.result(m, count, value)
+
+
+def _seen_to_store(m: Machine, stored: Sequence[str] | None) -> None:
+    """Names that were really set, where the code does not say so."""
+    if not stored or not m.step.opaque:
+        return
+    version = m.versions.of("set unseen", *m.reads)
+    for name in stored:
+        if name not in m.step.stored:
+            m.put(m.top, name, Value(m.versions.of("unseen", name, version)))
+
+
+def _left(m: Machine) -> list[int]:
+    """The versions of what a step left behind."""
+    names = [m.top.names[name] for name in m.step.stored if name in m.top.names]
+    hidden = [m.hidden[name[1:-1]].choice for name in m.step.stored if name[:1] == "<" and name[1:-1] in m.hidden]
+    things = Bound(0, tuple(m.step.changed), 0)
+    return [*hidden, *(m.quiet_version(bound) for bound in (*names, things))]
+
+
+def _names_of(m: Machine, changed: dict[Thing, None]) -> tuple[str, ...]:
+    """The names through which changed things can be reached."""
+    found = []
+    for name, bound in m.top.names.items():
+        if any(thing in changed for thing in reachable(bound.things)):
+            found.append(name)
+    return tuple(found)
+
+
+def attempt_cell(m: Machine, source: str, number: int) -> Step:
+    """A cell that stopped before its end: all that it does may have been done, or not."""
+    before = dict(m.top.names)
+    if m.hopeful or syntax_of(source)[1] is None:
+        m.step = Step(number)
+        return m.step
+    step = run_cell(m, source, number)
+    statements.merge(m, Seal(step.made), before=[before], others=[])
+    return step

@@ -1,0 +1,377 @@
+"""How statements are followed."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+from nbmlops.notebook.dataflow.functions import decorated, define_class, function
+from nbmlops.notebook.dataflow.library import imported, order_of_set
+from nbmlops.notebook.dataflow.machine import Machine
+from nbmlops.notebook.dataflow.places import bind_target, each, place
+from nbmlops.notebook.dataflow.sealing import Seal, sealed
+from nbmlops.notebook.dataflow.things import FIXED, Bound, Thing, Value
+
+Names = dict[str, Bound]
+
+
+def _assign(m: Machine, node: ast.Assign) -> None:
+    for target in node.targets:
+        if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple) and _pairs(target, node.value):
+            values = [m.value(item) for item in node.value.elts]
+            for inner, value in zip(target.elts, values):
+                bind_target(m, inner, value)
+            return
+    value = passed_on(m, node.value)
+    for target in node.targets:
+        bind_target(m, target, value)
+
+
+def passed_on(m: Machine, node: ast.expr) -> Value:
+    """The value of an expression that is given a name: a function is not called by that."""
+    if isinstance(node, ast.Name) and (found := m.frame.find(node.id)) is not None:
+        things = found[0].things
+        if things and all(thing.kind == "function" for thing in things):
+            value = place(m, node)
+            for thing in things:
+                m.step.needs |= thing.steps
+            return replace(value, version=m.read(m.versions.of("function", *(t.version for t in things))))
+    return m.value(node)
+
+
+def _pairs(target: ast.Tuple, value: ast.Tuple) -> bool:
+    return len(target.elts) == len(value.elts) and not any(
+        isinstance(item, ast.Starred) for item in (*target.elts, *value.elts)
+    )
+
+
+def _annotated(m: Machine, node: ast.AnnAssign) -> None:
+    if node.value is not None:
+        bind_target(m, node.target, m.value(node.value))
+
+
+# Kinds that ``+=`` changes in place.
+_IN_PLACE = frozenset({"list", "set", "dict", "numpy", "pandas"})
+
+
+def _augmented(m: Machine, node: ast.AugAssign) -> None:
+    target = node.target
+    old = m.value(_loaded(target))
+    value = m.value(node.value)
+    version = m.versions.of("augmented", type(node.op).__name__, m.whole(old), value.version)
+    if old.things and old.sort not in FIXED and not old.part:
+        m.change(old.things, type(node.op).__name__, value.version, certain=old.sort in _IN_PLACE)
+        for thing in old.things:
+            thing.held += [t for t in value.inside if t.kind not in FIXED and t not in thing.held]
+        kept = tuple(old.things) if old.sort in _IN_PLACE or not m.hopeful else ()
+        choice = 0 if old.sort in _IN_PLACE else version
+        new = Value(version, kept, old.sort, choice=choice)
+    else:
+        new = Value(version, (), old.sort)
+    bind_target(m, target, new)
+
+
+def _loaded(target: ast.expr) -> ast.expr:
+    """The target, read."""
+    if isinstance(target, ast.Name):
+        return ast.Name(target.id, ast.Load())
+    if isinstance(target, ast.Attribute):
+        return ast.Attribute(target.value, target.attr, ast.Load())
+    assert isinstance(target, ast.Subscript)  # noqa: S101 - there is no other target
+    return ast.Subscript(target.value, target.slice, ast.Load())
+
+
+def _delete(m: Machine, node: ast.Delete) -> None:
+    todo = list(node.targets)
+    while todo:
+        target = todo.pop()
+        if isinstance(target, ast.Tuple | ast.List):
+            todo += target.elts
+        elif isinstance(target, ast.Name):
+            frame = m.frame.home(target.id)
+            m.look(target.id)
+            frame.names.pop(target.id, None)
+            if frame is m.top:
+                m.step.deleted[target.id] = None
+                m.step.stored.pop(target.id, None)
+        elif isinstance(target, ast.Attribute | ast.Subscript):
+            base = place(m, target.value)
+            index = m.value(target.slice).version if isinstance(target, ast.Subscript) else target.attr
+            m.read(m.whole(base))
+            m.change(base.inside if base.part else base.things, "deleted", index)
+
+
+def _import(m: Machine, node: ast.Import) -> None:
+    for alias in node.names:
+        origin = alias.name if alias.asname else alias.name.partition(".")[0]
+        m.note("module", alias.name)
+        m.bind(alias.asname or origin, imported(m, origin, module=True))
+
+
+def _import_from(m: Machine, node: ast.ImportFrom) -> None:
+    module = "." * node.level + (node.module or "")
+    m.note("module", module)
+    for alias in node.names:
+        if alias.name != "*":
+            whole = f"{module}.{alias.name}"
+            is_module = whole in {"matplotlib.pyplot", "sklearn.metrics", "os.path"}
+            m.bind(alias.asname or alias.name, imported(m, whole, module=is_module))
+            continue
+        m.step.opaque.append(f"from {module} import * sets names that it does not tell")
+        m.anything |= m.bit
+        for name in _exported(module):
+            m.bind(name, imported(m, f"{module}.{name}", module=False))
+
+
+def _exported(module: str) -> Iterable[str]:
+    """What a module of the standard library, or nbmlops, gives to a star; nothing where that is not known."""
+    import sys
+
+    from nbmlops.notebook import known
+
+    if module == "nbmlops":
+        return (*known.VERBS, *known.IMPURE_VERBS, "start_run", "end_run", "log_metric", "log_metrics", "log_param")
+    loaded = sys.modules.get(module)
+    if loaded is None or module.partition(".")[0] not in sys.stdlib_module_names:
+        return ()
+    return [name for name in getattr(loaded, "__all__", dir(loaded)) if not name.startswith("_")]
+
+
+def _function(m: Machine, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+    m.bind(node.name, decorated(m, function(m, node), node.decorator_list))
+
+
+def _class(m: Machine, node: ast.ClassDef) -> None:
+    m.bind(node.name, decorated(m, define_class(m, node), node.decorator_list))
+
+
+def _expression(m: Machine, node: ast.Expr) -> None:
+    value = m.value(node.value)
+    if not isinstance(node.value, ast.Constant):
+        m.outcomes.append(m.whole(value))
+
+
+def _return(m: Machine, node: ast.Return) -> None:
+    m.frame.returns.append(passed_on(m, node.value) if node.value else Value(0, (), "plain"))
+
+
+def _elsewhere(m: Machine, node: ast.Global | ast.Nonlocal) -> None:
+    for name in node.names:
+        frame = m.frame.root if isinstance(node, ast.Global) else m.frame.outer
+        while (
+            isinstance(node, ast.Nonlocal) and frame is not None and name not in frame.names and frame.outer is not None
+        ):
+            frame = frame.outer
+        if frame is not None and frame is not m.frame:
+            m.frame.elsewhere[name] = frame
+
+
+def _parts(m: Machine, node: ast.stmt) -> None:
+    """``assert``, ``raise``: their expressions are read."""
+    for inner in ast.iter_child_nodes(node):
+        if isinstance(inner, ast.expr):
+            m.outcomes.append(m.value(inner).version)
+
+
+def _nothing(m: Machine, node: ast.stmt) -> None:
+    """``pass``, ``break``, ``continue``."""
+
+
+def _if(m: Machine, node: ast.If) -> None:
+    before: list[Names] = []
+    with sealed(m, node) as seal:
+        m.value(node.test)
+        before = _copies(m)
+        m.follow(node.body)
+        then = _copies(m)
+        _restore(m, before)
+        m.follow(node.orelse)
+    merge(m, seal, before=before, others=[then])
+
+
+def _for(m: Machine, node: ast.For | ast.AsyncFor) -> None:
+    with sealed(m, node) as seal:
+        source = m.value(node.iter)
+        order_of_set(m, source)
+        before = _copies(m)
+
+        def once() -> None:
+            bind_target(m, node.target, each(m, source))
+            m.follow(node.body)
+
+        _repeat(m, once, seal)
+        m.follow(node.orelse)
+    if not _surely_some(node.iter):
+        merge(m, seal, before=before, others=[])
+
+
+def _surely_some(node: ast.expr) -> bool:
+    """Whether what is iterated over surely has elements."""
+    if isinstance(node, ast.List | ast.Tuple | ast.Set):
+        return bool(node.elts)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"range", "enumerate", "zip"}:
+        first = node.args[0] if node.args else None
+        if node.func.id != "range":
+            return bool(node.args) and all(_surely_some(argument) for argument in node.args)
+        if len(node.args) == 1 and isinstance(first, ast.Constant):
+            return isinstance(first.value, int) and first.value > 0
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and bool(node.value)
+
+
+def _while(m: Machine, node: ast.While) -> None:
+    with sealed(m, node) as seal:
+        m.value(node.test)
+        before = _copies(m)
+
+        def once() -> None:
+            m.follow(node.body)
+            m.value(node.test)
+
+        _repeat(m, once, seal)
+        m.follow(node.orelse)
+    merge(m, seal, before=before, others=[])
+
+
+def _repeat(m: Machine, once: Callable[[], None], seal: Seal) -> None:
+    """Follow a loop's body, and once more so that what it changed is seen by it; inner loops need no more than that."""
+    m.loops += 1
+    try:
+        once()
+        seal.read = len(m.reads)
+        if m.loops == 1:
+            once()
+    finally:
+        m.loops -= 1
+
+
+def _try(m: Machine, node: ast.Try) -> None:
+    with sealed(m, node) as seal:
+        before = _copies(m)
+        m.follow(node.body)
+        m.follow(node.orelse)
+        after = _copies(m)
+        others = [before]
+        for handler in node.handlers:
+            if handler.type is not None:
+                m.value(handler.type)
+            if handler.name:
+                m.bind(handler.name, Value(m.versions.of("error"), (), "plain"))
+            m.follow(handler.body)
+            if handler.name:
+                m.frame.names.pop(handler.name, None)
+            others.append(_copies(m))
+            _restore(m, after)
+    if node.handlers:
+        merge(m, seal, before=before if not m.hopeful else after, others=others if not m.hopeful else [])
+    m.follow(node.finalbody)
+
+
+def _with(m: Machine, node: ast.With | ast.AsyncWith) -> None:
+    for item in node.items:
+        value = m.value(item.context_expr)
+        if item.optional_vars is not None:
+            bind_target(m, item.optional_vars, replace(value, choice=value.choice))
+    m.follow(node.body)
+    if any(_starts_run(item.context_expr) for item in node.items):
+        m.hidden.pop("run", None)
+
+
+def _starts_run(node: ast.expr) -> bool:
+    func = node.func if isinstance(node, ast.Call) else node
+    return isinstance(func, ast.Attribute) and func.attr == "start_run"
+
+
+def _match(m: Machine, node: ast.Match) -> None:
+    others: list[list[Names]] = []
+    with sealed(m, node) as seal:
+        subject = m.value(node.subject)
+        before = _copies(m)
+        for case in node.cases:
+            for inner in ast.walk(case.pattern):
+                name = getattr(inner, "name", None) or getattr(inner, "rest", None)
+                if isinstance(name, str):
+                    version = m.versions.of("matched", name, subject.version)
+                    m.bind(name, Value(version, subject.things, part=bool(subject.things)))
+                elif isinstance(inner, ast.MatchValue):
+                    m.value(inner.value)
+                elif isinstance(inner, ast.MatchClass):
+                    m.value(inner.cls)
+            if case.guard is not None:
+                m.value(case.guard)
+            m.follow(case.body)
+            others.append(_copies(m))
+            _restore(m, before)
+    merge(m, seal, before=before, others=others)
+
+
+def _scopes(m: Machine) -> list[Names]:
+    """The scopes in which the code at hand can bind names."""
+    frames = dict.fromkeys([m.frame, *m.frame.elsewhere.values()])
+    return [frame.names for frame in frames]
+
+
+def _copies(m: Machine) -> list[Names]:
+    return [dict(names) for names in _scopes(m)]
+
+
+def _restore(m: Machine, saved: list[Names]) -> None:
+    for names, old in zip(_scopes(m), saved):
+        names.clear()
+        names.update(old)
+
+
+def merge(m: Machine, seal: Seal, *, before: list[Names], others: list[list[Names]]) -> None:
+    """One of several outcomes: what the names stand for now, in ``others``, or as they were ``before``."""
+    for number, names in enumerate(_scopes(m)):
+        was = before[number] if number < len(before) else {}
+        versions = [other[number] for other in others if number < len(other)] or [was]
+        for name in dict.fromkeys((*names, *(n for other in versions for n in other))):
+            found = [names.get(name), *(other.get(name) for other in versions)]
+            different = list(dict.fromkeys(found))
+            if len(different) > 1:
+                merged = _joined(m, seal, name=name, old=was.get(name), found=different)
+                if merged is not None:
+                    names[name] = merged
+                    m.changes.append((merged, (m.frame, name)))
+
+
+def _joined(m: Machine, seal: Seal, *, name: str, old: Bound | None, found: list[Bound | None]) -> Bound | None:
+    """One place for what may be one of several; ``old`` is what it was before, if that may be left."""
+    new = [bound for bound in found if bound is not None and bound is not old]
+    kept = old in found
+    if not new:
+        return old if kept and not m.hopeful else None if old is None else old
+    choice = m.versions.of("either", seal.version, name, *(b.choice for b in new))
+    if kept and not m.hopeful:
+        before = 0 if old is None else m.quiet_version(old)
+        if old is not None and m.versions.term(old.choice)[:2] == ("maybe", choice):
+            choice = old.choice
+        elif old is not None and len(old.things) == 1 and m.versions.term(before)[:2] == ("maybe", choice):
+            choice = before
+        else:
+            choice = m.versions.of("maybe", choice, before)
+    parts = [bound for bound in ([old] if kept and not m.hopeful else []) + new if bound is not None]
+    things = tuple(dict.fromkeys(t for bound in parts for t in bound.things))
+    plain = [bound for bound in parts if not bound.things]
+    if plain and things:
+        things = (*things, Thing("plain", m.versions.of("plain", *(b.choice for b in new if not b.things)), m.bit))
+    steps = m.bit
+    for bound in parts:
+        steps |= bound.steps
+    kinds = {bound.kind for bound in parts}
+    origins = {bound.origin for bound in parts if bound.origin or bound.kind != "plain"}
+    return Bound(
+        choice, things, steps, kinds.pop() if len(kinds) == 1 else "", origins.pop() if len(origins) == 1 else ""
+    )
+
+
+RULES: dict[type, Callable[[Machine, Any], Any]] = {
+    ast.Assign: _assign, ast.AnnAssign: _annotated, ast.AugAssign: _augmented, ast.Delete: _delete,
+    ast.Import: _import, ast.ImportFrom: _import_from, ast.FunctionDef: _function, ast.AsyncFunctionDef: _function,
+    ast.ClassDef: _class, ast.Expr: _expression, ast.Return: _return, ast.Global: _elsewhere,
+    ast.Nonlocal: _elsewhere, ast.Assert: _parts, ast.Raise: _parts, ast.Pass: _nothing, ast.Break: _nothing,
+    ast.Continue: _nothing, ast.If: _if, ast.For: _for, ast.AsyncFor: _for, ast.While: _while, ast.Try: _try,
+    ast.TryStar: _try, ast.With: _with, ast.AsyncWith: _with, ast.Match: _match,
+}  # fmt: skip
