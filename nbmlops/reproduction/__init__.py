@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from nbmlops.runs import Runs
 
 __all__ = ["CellError", "Kept", "Logged", "Metric", "Reproduction", "Rerun", "Written"]
+
+
 CERTIFIED = "run.certified"
-
-
 _COLUMNS = ("certificate_id", "run_id", "status", "user", "at")
 
 
@@ -183,7 +183,7 @@ class Reproduction:
             differences=differences,
             error=dict(error) if error else None,
             suspects=(*(attempt.suspects() if status != "reproduced" else ()), *attempt.notes),
-            environment=environments.differences(self.store, run.environment),
+            environment=environments.compared(self.store, before.environment, attempt.after),
             tolerance=tolerance,
             seconds=attempt.seconds,
             user=self.context().user,

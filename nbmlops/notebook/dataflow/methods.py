@@ -45,11 +45,7 @@ def _call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
         return _fit(m, base, name, given)
     if name in knowledge.INPLACE and (said := given.is_true("inplace")) is not False:
         _change(m, base, name, given, certain=said is True)
-        return (
-            Value(m.versions.of("constant", "NoneType", "None"), (), "plain")
-            if said
-            else Value(version, base.things, kind, part=True)
-        )
+        return Value(m.versions.of("constant", "NoneType", "None"), (), "plain") if said else Value(version, base.things, kind, part=True)
     if name in knowledge.WRITING_METHODS and kind != "handle" and (given.values or given.named):
         return _write(m, base, name, given)
     if name in knowledge.WRITING_ELSEWHERE:

@@ -188,11 +188,7 @@ def _weak(history: History, folder: str | None) -> Iterator[CellFinding]:
 
 def _after(what: str) -> str:
     """Words that can stand behind a cell's label."""
-    return (
-        what
-        if what.split(" ", 1)[0] in {"asks", "uses", "runs", "reads", "depends", "draws", "writes", "installs"}
-        else f"rests on chance or on something outside: {what}"
-    )
+    return what if what.split(" ", 1)[0] in {"asks", "uses", "runs", "reads", "depends", "draws", "writes", "installs"} else f"rests on chance or on something outside: {what}"
 
 
 def _local(folder: str, module: str) -> str:
