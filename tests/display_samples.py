@@ -322,6 +322,15 @@ ALL: dict[str, r.Record] = {
         ),
         r.GcReport(False, 86400.0, 2, 3_000_000, T, ({"digest": EVIL, "bytes": 3, "touched": T},), 1, 10, 4, 20, 1),
         r.StoreCheck(12, 3_000_000, FINDINGS),
+        r.Merged(
+            EVIL,
+            "01STORE",
+            added={"runs": 2},
+            there={"runs": 1},
+            renumbered=(r.Renumbered(f"model:{EVIL}@1", f"model:{EVIL}@2", "01VERSION"),),
+            left_out=(EVIL,),
+        ),
+        r.Renumbered(f"model:{EVIL}@1", f"model:{EVIL}@2", "01VERSION", same=True),
         r.Environment(
             "sha256:ab",
             "3.11.7",
@@ -336,14 +345,5 @@ ALL: dict[str, r.Record] = {
         r.EnvironmentCheck(EVIL, FINDINGS, 12, T),
         r.CellHistory("variable", EVIL, (CELL_VERSION, CELL_VERSION), 3),
         CELL_VERSION,
-        r.Merged(
-            EVIL,
-            "01STORE",
-            added={"runs": 2},
-            there={"runs": 1},
-            renumbered=(r.Renumbered(f"model:{EVIL}@1", f"model:{EVIL}@2", "01VERSION"),),
-            left_out=(EVIL,),
-        ),
-        r.Renumbered(f"model:{EVIL}@1", f"model:{EVIL}@2", "01VERSION", same=True),
     )
 }

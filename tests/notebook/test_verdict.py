@@ -30,7 +30,9 @@ def history(doc, order, **statuses):
             cell, source = f"c{one}", doc["cells"][one]["source"]
         status = statuses.get(f"at{number}", "ok")
         error = {"ename": "NameError"} if status == "error" else None
-        found.append(CellExecution(str(number), "s", number, source, cell, number, status, error, started_at=float(number)))
+        found.append(
+            CellExecution(str(number), "s", number, source, cell, number, status, error, started_at=float(number))
+        )
     return found
 
 
@@ -209,7 +211,9 @@ def test_strongly_valid_is_really_the_same(lines, order, data):
         assert clean[1][number] == shown
 
 
-@pytest.mark.parametrize("source", ["(" * 3000, "x = 1 +" * 3000 + "1", "x = '" + "a" * 1_000_000 + "'", "\x00", "%", "@"])
+@pytest.mark.parametrize(
+    "source", ["(" * 3000, "x = 1 +" * 3000 + "1", "x = '" + "a" * 1_000_000 + "'", "\x00", "%", "@"]
+)
 def test_hostile_cells(source):
     doc = document("x = 1", source, "y = x")
     verdict.check(history(doc, [0, 1, 2]), doc)
@@ -217,7 +221,9 @@ def test_hostile_cells(source):
     verdict.check_document(doc)
 
 
-@pytest.mark.parametrize("doc", [{}, {"cells": None}, {"cells": [1, {}, {"cell_type": "code"}, {"cell_type": "code", "source": 3}]}])
+@pytest.mark.parametrize(
+    "doc", [{}, {"cells": None}, {"cells": [1, {}, {"cell_type": "code"}, {"cell_type": "code", "source": 3}]}]
+)
 def test_hostile_documents(doc):
     verdict.check([], doc)
     verdict.check_document(doc)

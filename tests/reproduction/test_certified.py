@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from nbmlops.context import Context
 from nbmlops.errors import Blocked, Tampered
 from nbmlops.notebook import engine
 from nbmlops.notebook.job import Job
+from nbmlops.pipelines import works
 from nbmlops.store import schema
 from nbmlops.workspace import Workspace
 from tests.reproduction.test_rerun import notebook, rows
@@ -33,7 +35,9 @@ CELLS = (
 def session(folder: Path, *cells: str) -> Any:
     """What a person's kernel does with these cells, on the store of the test."""
     store = {"NBMLOPS_STORE": os.environ["NBMLOPS_STORE"], "NBMLOPS_USER": "tester"}
-    done = engine.execute(notebook(*cells), Job(cwd=str(folder), environment=store, preload=("sklearn", "pandas")))
+    document = notebook(*cells)
+    warm = works.preload([(json.dumps(document).encode(), "session")])  # the same kernel as the clean runs have
+    done = engine.execute(document, Job(cwd=str(folder), environment=store, preload=warm))
     assert done.status == "FINISHED", done.error
     return "".join(o.get("text", "") for cell in done.nb.cells for o in cell.outputs)
 

@@ -17,8 +17,8 @@ from sklearn.linear_model import LinearRegression
 
 from nbmlops import clock
 from nbmlops.context import Context
-from nbmlops.errors import InvalidValue, NotFound, StoreTooNew, Tampered, UsageFault
-from nbmlops.store import Store, open_store, schema
+from nbmlops.errors import InvalidValue, NotFound, StoreFault, StoreTooNew, Tampered, UsageFault
+from nbmlops.store import Store, ledger, migrations, open_store, schema
 from nbmlops.store.merging.columns import NOT_TAKEN, TABLES
 from nbmlops.workspace import Workspace
 
@@ -342,6 +342,19 @@ def test_a_run_that_was_open_comes_up_to_date_and_never_goes_back(open_: Any, tm
     assert content(ours.store) == before
 
 
+def test_who_claims_the_id_of_an_ended_run_does_not_change_it(open_: Any, tmp_path: Path, theirs: Workspace) -> None:
+    ours = open_("ours")
+    ours.merge(folder(theirs))
+    change(
+        folder(theirs),
+        "UPDATE runs SET heartbeat_at = heartbeat_at + 1e6, name = 'other'",
+        "UPDATE params SET value = 0",
+    )
+    before = content(ours.store)
+    ours.merge(folder(theirs))
+    assert content(ours.store) == before
+
+
 def test_three_stores_in_any_order_are_the_same_set(open_: Any) -> None:
     for name, factor in (("a", 2.0), ("b", 3.0), ("c", 2.0)):
         fill(open_(name), factor)
@@ -434,6 +447,8 @@ def change(where: Path, *statements: str) -> None:
         ("DELETE FROM ledger", "no event tells of the registration of model:price@1"),
         ("UPDATE ledger SET data = '[' WHERE seq = 1", "event 1 of the ledger is no event"),
         ("UPDATE model_aliases SET version = 1", "no event has put"),
+        ("UPDATE ledger SET user = CAST(X'FF00' AS TEXT)", "the ledger cannot be read"),
+        ("UPDATE meta SET value = '../x' WHERE name = 'store_id'", "no ids of stores: ../x"),
     ],
 )
 def test_a_ledger_that_is_not_intact_is_refused(open_: Any, theirs: Workspace, statement: str, said: str) -> None:
@@ -459,6 +474,19 @@ def test_a_ledger_must_go_on_where_it_was(open_: Any, theirs: Workspace, tmp_pat
     with pytest.raises(Tampered, match=r"event 3 of the ledger of .* \(model.registered of model:price@2\)"):
         ours.merge(tmp_path / "early")
     assert len(ours.models.versions("price")) == 2
+
+
+def test_absurd_events_tell_nothing(open_: Any, theirs: Workspace) -> None:
+    absurd: list[Any] = [{"model_versions": 5}, {"model_versions": {"a": 1}, "aliases": []}, {"store": {}}]
+    with theirs.store.write() as db:
+        for data in absurd:
+            ledger.append(db, type="store.merged", subject="x", user="eve", data=data)
+        ledger.append(db, type="model.registered", subject="model:x@1", user="eve", data={"id": [1]})
+    ours = open_("ours")
+    ours.merge(folder(theirs))
+    ours.merge(folder(theirs))
+    assert ours.verify_ledger() == 2
+    assert len(ours.events(merged=True)) == 8
 
 
 @pytest.mark.parametrize(
@@ -562,6 +590,9 @@ def test_no_store_and_one_that_is_too_new(open_: Any, theirs: Workspace, tmp_pat
     assert not (tmp_path / "nothing").exists()
     change(folder(theirs), "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StoreTooNew):
+        ours.merge(folder(theirs))
+    change(folder(theirs), "UPDATE alembic_version SET version_num = '" + migrations.HEAD + "'", "DELETE FROM meta")
+    with pytest.raises(StoreFault, match="has lost its id"):
         ours.merge(folder(theirs))
 
 

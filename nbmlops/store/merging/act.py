@@ -20,6 +20,7 @@ from nbmlops.store.engine import Store, lock_versions, store_id
 from nbmlops.store.merging import chains
 from nbmlops.store.merging.bytes import Needed, follow
 from nbmlops.store.merging.chains import Chains, Placed
+from nbmlops.store.merging.checking import unreadable
 from nbmlops.store.merging.columns import TABLES
 from nbmlops.store.merging.reading import read
 from nbmlops.store.merging.taking import Taking
@@ -67,7 +68,7 @@ class Act:
         self.left_out = list(asked.left_out)
         self.chains: Chains | None = None
         if theirs is not None and db is not None:
-            self.chains = chains.read(theirs, db)
+            self.chains = chains.read(db)
             if wrong := disagreements(theirs):
                 raise Tampered(
                     f"the ledger of {asked.origin} does not agree with it: {'; '.join(wrong[:_MOST_TOLD])}",
@@ -85,6 +86,8 @@ class Act:
             for name in TABLES:
                 for row, _ in taking.coming(name):
                     needed.note(name, row)
+                    self.met.faults.extend(unreadable(name, row))
+        self.met.faults.raise_for(self.asked.origin)
         copied = self._bring(needed)
         try:
             with self.store.write() as db:

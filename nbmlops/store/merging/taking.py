@@ -73,7 +73,7 @@ class Taking:
             held = here.get(run.id)
             if held is None:
                 found[seq] = NEW
-            elif run.status == "RUNNING" and held.status in {"FINISHED", "FAILED"}:
+            elif held.status in {"FINISHED", "FAILED"}:  # and nobody who claims its id changes it
                 found[seq] = THERE
             else:
                 # A run that was taken over while it ran may have been given up for dead here: its heart tells.
