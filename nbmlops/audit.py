@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-
 from nbmlops.errors import Tampered
 from nbmlops.store import Store, ledger
-from nbmlops.store import schema as s
+from nbmlops.store.told import disagreements
 
 
 def verify(store: Store) -> int:
-    """Check the chain, and that every registered version and every alias is what the events say; the number of events.
+    """Check all chains, and that every registered version and every alias is what the events say; our events counted.
 
-    What cannot be found without another copy: newest events that were removed together with the state they led to.
+    Chains of stores whose content was taken over are checked too, each from its own beginning. What cannot be found
+    without another copy: newest events that were removed together with the state they led to.
 
     Raises:
         Tampered: names the first event, or every disagreement.
     """
     count = ledger.verify(store)
+    ledger.verify_merged(store)
     wrong = disagreements(store)
     if wrong:
         raise Tampered(
@@ -25,21 +25,3 @@ def verify(store: Store) -> int:
             "restore the store from a backup and find out who wrote to the database",
         )
     return count
-
-
-def disagreements(store: Store) -> list[str]:
-    """Registered versions without their event, and aliases that stand where no event has put them."""
-    with store.read() as db:
-        events = {row.seq: (row.type, row.subject) for row in db.execute(sa.select(s.ledger))}
-        versions = [f"model:{row.name}@{row.version}" for row in db.execute(sa.select(s.model_versions))]
-        aliases = {(row.name, row.alias): row.version for row in db.execute(sa.select(s.model_aliases))}
-        moves = db.execute(sa.select(s.alias_history).order_by(s.alias_history.c.seq)).mappings().all()
-    registered = {subject for kind, subject in events.values() if kind == "model.registered"}
-    wrong = [f"no event tells of the registration of {ref}" for ref in versions if ref not in registered]
-    last = {(move["name"], move["alias"]): move for move in moves}
-    for (name, alias), version in aliases.items():
-        move = last.get((name, alias))
-        ref = f"model:{name}@{version}"
-        if move is None or events.get(move["event_seq"], ("", ""))[1] != ref or move["version"] != version:
-            wrong.append(f"no event has put {ref} into {alias}")
-    return wrong

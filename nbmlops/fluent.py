@@ -343,6 +343,7 @@ def register_model(
     *,
     input_example: Any = None,
     training_data: Any = None,
+    certify: bool = False,
 ) -> ModelVersion:
     """Register a fitted model, or a run's logged one (``run:ID``), as the next version of ``name``.
 
@@ -356,13 +357,15 @@ def register_model(
         description: a few words, kept with the version.
         input_example: some rows as ``predict`` gets them.
         training_data: a frame, ``(X, y)`` or a data set's reference; also gives the profile that monitoring needs.
+        certify: execute the run again in a fresh kernel, as it is so far, and keep the certificate.
 
     Raises:
         InvalidValue: the model or its inputs cannot be described; says what is missing.
     """
-    return workspace().models.register(
+    version = workspace().models.register(
         model_or_ref, name, alias, description, input_example=input_example, training_data=training_data
     )
+    return workspace().reproduction.certify(version, now=True) if certify else version
 
 
 def load_model(ref: str, trusted: Sequence[str] = ()) -> Any:

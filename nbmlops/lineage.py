@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from nbmlops import clock
 from nbmlops.errors import NotFound
-from nbmlops.records import Lineage, LineageNode, ModelVersion
+from nbmlops.records import Certificate, Lineage, LineageNode, ModelVersion
 from nbmlops.refs import parse
 from nbmlops.store import Store, ledger, schema
 
@@ -89,6 +89,7 @@ class _Walk:
             "metrics": model.metrics,
             "package": model.package,
             "training profile": model.profile,
+            "certificate": _certified(model.certificate),
             "history": self._history(model.name, model.version),
         }
         behind = [f"run:{model.run_id}"] if model.run_id else list(model.datasets)
@@ -112,6 +113,7 @@ class _Walk:
             "environment": run.environment,
             "params": run.params,
             "metrics": run.metrics,
+            "certificate": _certified(run.certificate),
             "error": run.error and f"{run.error.get('name')}: {run.error.get('message')}",
         }
         behind = [*run.datasets, *self._desk.runs.models(run.run_id)]
@@ -253,6 +255,11 @@ class _Walk:
                     text = f"{row['status']} for {row['environment']}, by {row['decided_by']}: {row['decision']}"
                     lines.append((row["decided_at"], text))
         return [f"{clock.iso(at)} {text}" for at, text in sorted(lines)]
+
+
+def _certified(certificate: Certificate | None) -> str:
+    """What became of a clean run, and when."""
+    return "" if certificate is None else f"{certificate.status}, {_by(certificate.user, certificate.at)}"
 
 
 def _by(user: str, at: float | None) -> str:

@@ -24,7 +24,11 @@ _HELP = """nbmlops in a notebook
   %mlops register model --name churn       register a model
   %mlops extract auc -o stage.ipynb        the minimal cells behind a variable, run, model or figure, as a stage
   %mlops runs | datasets | models | flows  tables to sort and filter
+  %mlops history [NAME | CELL] [-n N]      earlier versions of a cell or variable, and what they gave
+  %mlops restore CELL@N                    put an earlier version into a new cell below
   %mlops dashboard                         runs, data sets, models and approvals in tabs
+  %mlops check                             would a clean run of this notebook differ, and why
+  %mlops reproduce RUN                     the same again in a fresh kernel? a certificate
   %mlops why prediction:ID                 back to the cells and data that made it
 
   %%mlops run baseline --tag team=vision   the cell is a tracked run: its literals are parameters, its numbers
@@ -42,22 +46,14 @@ NOUNS = {
     "reject": "model",
     "rollback": "model",
     "compare": "run",
+    "reproduce": "run",
     "diff": "dataset",
 }
 # Verbs that exist only here; everything else is the command line's.
 VERBS = (
-    "experiment",
-    "start",
-    "end",
-    "param",
-    "metric",
-    "log",
-    "snapshot",
-    "register",
-    "extract",
-    "dashboard",
-    "flows",
-)
+    "experiment", "start", "end", "param", "metric", "log", "snapshot", "register", "extract", "history", "restore",
+    "dashboard", "flows",
+)  # fmt: skip
 
 
 def short_errors(method: Any) -> Any:
@@ -192,14 +188,36 @@ class MlopsMagics(Magics):
     def _register(self, words: list[str], _rest: str) -> Any:
         from nbmlops import fluent
 
-        options, names = words_of.options(words, {"--name": True, "-n": True, "--alias": True, "--description": True})
+        options, names = words_of.options(
+            words, {"--name": True, "-n": True, "--alias": True, "--description": True, "--certify": False}
+        )
         given = words_of.first(options, "--name", "-n")
         if len(names) != 1 or not given:
             raise UsageFault("%mlops register takes one variable and --name", "%mlops register model --name churn")
         alias = words_of.first(options, "--alias")
         description = words_of.first(options, "--description")
         thing = names[0] if ":" in names[0] else self._variable(names[0])
-        return fluent.register_model(thing, given, alias, description)
+        return fluent.register_model(thing, given, alias, description, certify="--certify" in options)
+
+    def _history(self, words: list[str], _rest: str) -> Any:
+        from nbmlops import session
+        from nbmlops.cells import history
+
+        options, names = words_of.options(words, {"-n": True})
+        most = words_of.first(options, "-n") or str(history.SHOWN)
+        if len(names) > 1 or not most.isdecimal() or not int(most):
+            raise UsageFault("%mlops history takes one cell or variable, and a number", "%mlops history [3] -n 5")
+        return history.shown(history.here(session.workspace().cells), next(iter(names), None), int(most))
+
+    def _restore(self, words: list[str], _rest: str) -> None:
+        from nbmlops import session
+        from nbmlops.cells import history
+
+        if len(words) != 1:
+            raise UsageFault("%mlops restore takes one version of a cell", "%mlops restore 3@2; see %mlops history")
+        version = history.pick(history.here(session.workspace().cells), words[0])
+        self.shell.set_next_input(version.source, replace=False)  # type: ignore[union-attr]
+        print(history.restored(version))
 
     def _extract(self, words: list[str], _rest: str) -> Any:
         from nbmlops import leaving
@@ -287,9 +305,21 @@ def _status() -> Any:
         {"": "store", "value": info.url},
         {"": "experiment", "value": session.experiment_name() or _default_experiment()},
         {"": "active run", "value": f"{active.name} ({active.run_id})" if active else "none"},
+        {"": "this notebook", "value": _truth()},
         *({"": name, "value": count} for name, count in info.counts.items() if count),
     ]
     return Listing(rows, "nbmlops")
+
+
+def _truth() -> str:
+    """Would a clean run of this notebook differ, in one line."""
+    from nbmlops import session
+    from nbmlops.display.cells import quiet
+
+    try:
+        return quiet(session.workspace().cells.check().to_dict())
+    except UsageFault as fault:
+        return fault.message
 
 
 def _default_experiment() -> str:

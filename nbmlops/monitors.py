@@ -171,12 +171,13 @@ class Monitors:
     def reports(self, name: str | None = None) -> list[MonitorReport]:
         """The reports that were kept, newest first; of one model if it is named."""
         r = schema.monitor_reports
-        query = sa.select(r.c.data).order_by(r.c.at.desc(), r.c.id.desc())
+        query = sa.select(r.c.data, r.c.version).order_by(r.c.at.desc(), r.c.id.desc())
         if name is not None:
             query = query.where(r.c.name == parse(name, kind="model").name)
         with self.store.read() as db:
-            digests = list(db.execute(query).scalars())
-        return [_report(self.store.blobs.get(digest)) for digest in digests]
+            rows = db.execute(query).all()
+        # A report that came from another store may be about a version that has another number here.
+        return [dataclasses.replace(_report(self.store.blobs.get(row.data)), version=row.version) for row in rows]
 
     def alerts(self, open_only: bool = False) -> list[dict[str, Any]]:
         """The alerts, newest first: ``id report_id name version message status flow_id findings at closed_at``."""

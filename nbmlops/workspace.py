@@ -6,9 +6,10 @@ import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from nbmlops import settings
+from nbmlops import clock, settings
 from nbmlops.context import Context, ContextSource, hostname, who
-from nbmlops.records import Event, StoreInfo
+from nbmlops.errors import NotFound
+from nbmlops.records import Environment, EnvironmentCheck, Event, Merged, StoreInfo
 from nbmlops.store import Store, open_store, schema
 from nbmlops.store import ledger as chain
 
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 
 
 class Workspace:
-    """``Workspace("folder")``: ``.runs .cells .datasets .models .promotion .deployments .pipelines .monitors .lineage
-    .reproduction .extraction``.
+    """``Workspace("folder")``, with its desks: runs, cells, datasets, models, promotion, deployments and so on.
 
     Args:
         store: an open store, a folder, an SQLAlchemy URL, or None for the settings' default.
@@ -100,6 +100,78 @@ class Workspace:
 
         return Lineages(self.store, self.runs, self.datasets, self.models, self.deployments)
 
+    def environment(self, ref: str) -> Environment:
+        """What surrounded a run, or the run that a model version came from; or what a lock file holds.
+
+        A model version of no run has a little of it in its package: Python, and the libraries that it needs.
+
+        Raises:
+            NotFound: no such run, model version or file; or nothing was noted.
+            InvalidValue: the file is no lock.
+        """
+        from nbmlops.runs import environment as room
+
+        if not ref.startswith(("run:", "runs:", "model:", "models:")) and os.path.isfile(ref):
+            return room.of(room.read_lock_file(ref))
+        if ref.startswith(("model:", "models:")) or "@" in ref:
+            version = self.models.get(ref)
+            if version.run_id is None:
+                return room.of(room.of_package(self.models.manifest(version)))
+            ref = version.run_id
+        run = self.runs.get(ref)
+        if run.environment is None:
+            raise NotFound(f"nothing was noted of the environment of run {run.name!r}", "name another run")
+        return room.read(self.store, run.environment)
+
+    def check_environment(self, ref: str) -> EnvironmentCheck:
+        """How this process differs from a run's, a model version's or a lock's environment.
+
+        What brings BLAS is imported where that environment had it, for its library and threads to be compared.
+
+        Raises:
+            NotFound, InvalidValue: as :meth:`environment` does.
+        """
+        from nbmlops.runs import environment as room
+
+        before = self.environment(ref)
+        room.load(before.facts)
+        found = room.differences(before.facts, room.here())
+        return EnvironmentCheck(ref, found, len(before.packages), clock.now())
+
+    def events(self, subject: str | None = None, limit: int | None = None, *, merged: bool = False) -> list[Event]:
+        """The ledger's events, newest first; with ``merged`` also those of stores whose content was taken over."""
+        return chain.read(self.store, subject=subject, limit=limit, merged=merged)
+
+    def merge(
+        self,
+        other: str | os.PathLike[str],
+        *,
+        artifacts: str | None = None,
+        partial: bool = False,
+        dry_run: bool = False,
+    ) -> Merged:
+        """Take over everything another store has, any number of times, without duplicates; it is not changed.
+
+        Args:
+            other: a folder, or a database's URL.
+            artifacts: where its files are, if not beside its database.
+            partial: take what is there also if files are missing.
+            dry_run: only tell what would come.
+
+        Raises:
+            UsageFault: it is this store.
+            NotFound: there is no store.
+            InvalidValue: what is in it cannot be taken over, or files are missing; all faults are listed.
+            Tampered: a ledger is not intact, or not a continuation of what was taken over before.
+        """
+        from nbmlops.runs.fold import fold_all
+        from nbmlops.store.merging import merge_store
+
+        user = self.context().user
+        return merge_store(
+            self.store, other, artifacts=artifacts, user=user, partial=partial, dry_run=dry_run, settle=fold_all
+        )
+
     @cached_property
     def reproduction(self) -> Reproduction:
         from nbmlops.reproduction import Reproduction
@@ -113,10 +185,6 @@ class Workspace:
         return Extraction(
             self.runs, self.datasets, self.models, self.pipelines, self.cells, reproduction=self.reproduction
         )
-
-    def events(self, subject: str | None = None, limit: int | None = None) -> list[Event]:
-        """The ledger's events, newest first."""
-        return chain.read(self.store, subject=subject, limit=limit)
 
     def verify_ledger(self) -> int:
         """The number of events of an intact ledger that agrees with the models and aliases it tells of.

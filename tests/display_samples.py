@@ -27,12 +27,33 @@ def run(i: int = 1, **more: Any) -> r.Run:
     return r.Run(**{**given, **more})
 
 
+CELL_VERSION = r.CellVersion(
+    EVIL, 2, f"{EVIL}\n{QUOTES}", "[3]", 4, "error", QUOTES, T, 0.1, ("01J1",), (EVIL,), f"-{EVIL}", EVIL, True
+)
 FINDINGS = (
     r.Finding("metrics.auc", "pass", "metrics.auc >= 0.65", "0.71"),
     r.Finding("certificate", "block", "a clean run", "cells 3 and 5 differ", "re-run the notebook from the top"),
     r.Finding(EVIL, "warn", "a < b", QUOTES, "look at it"),
 )
 PROMOTION = r.Promotion("churn", 3, "production", "waiting", "better recall", "ada", 2, FINDINGS, "01APPROVAL", 17, T)
+CERTIFICATE = r.Certificate(
+    "01CERT",
+    "01RUN",
+    "drifted",
+    "stage",
+    {"metrics": 2, "models": 1},
+    (
+        r.Difference("metric", EVIL, 0.1, float("nan"), 0.2, ("[3]", QUOTES)),
+        r.Difference("missing", "dataset " + EVIL, "3 rows", "nothing"),
+    ),
+    {"cell": "[4]", "name": "NameError", "message": EVIL, "why": QUOTES},
+    (f"[3]: {EVIL}",),
+    {"same": False, "python": ["3.11.1", "3.12.0"], "packages": {EVIL: ["1.0", None]}},
+    1e-6,
+    2.5,
+    "ada",
+    T,
+)
 STAGE = r.StageRun(
     "01STAGE",
     "train",
@@ -170,6 +191,8 @@ ALL: dict[str, r.Record] = {
     x.__class__.__name__: x
     for x in (
         r.Experiment("01E", EVIL, T, {"a": QUOTES}, 4),
+        CERTIFICATE,
+        CERTIFICATE.differences[0],
         r.Artifact("plots/" + EVIL, "sha256:1", 4321, "image/png", T),
         run(
             5,
@@ -299,5 +322,28 @@ ALL: dict[str, r.Record] = {
         ),
         r.GcReport(False, 86400.0, 2, 3_000_000, T, ({"digest": EVIL, "bytes": 3, "touched": T},), 1, 10, 4, 20, 1),
         r.StoreCheck(12, 3_000_000, FINDINGS),
+        r.Merged(
+            EVIL,
+            "01STORE",
+            added={"runs": 2},
+            there={"runs": 1},
+            renumbered=(r.Renumbered(f"model:{EVIL}@1", f"model:{EVIL}@2", "01VERSION"),),
+            left_out=(EVIL,),
+        ),
+        r.Renumbered(f"model:{EVIL}@1", f"model:{EVIL}@2", "01VERSION", same=True),
+        r.Environment(
+            "sha256:ab",
+            "3.11.7",
+            "CPython",
+            EVIL,
+            "x86_64",
+            {EVIL: "1", "numpy": QUOTES},
+            ("numpy",),
+            {EVIL: {"editable": True, "commit": EVIL, "dirty": True}},
+            {"libraries": [{"library": EVIL, "threads": 2}], "variables": {"TZ": EVIL}, "gpus": [{"name": QUOTES}]},
+        ),
+        r.EnvironmentCheck(EVIL, FINDINGS, 12, T),
+        r.CellHistory("variable", EVIL, (CELL_VERSION, CELL_VERSION), 3),
+        CELL_VERSION,
     )
 }

@@ -211,7 +211,7 @@ def test_tables_status_help_and_loading_twice(shell: Any, capsys: pytest.Capture
     assert "%%mlops run" in shell.ip.find_line_magic("mlops").__doc__
     shell("%load_ext nbmlops")
     shell("%reload_ext nbmlops")
-    hooks = [h for h in shell.ip.events.callbacks["pre_run_cell"] if h.__module__ == "nbmlops.magics"]
+    hooks = [h for h in shell.ip.events.callbacks["pre_run_cell"] if h.__module__ == "nbmlops.notebook.recorder"]
     assert len(hooks) == 1
     assert shell("%mlops run list --json") is None
     assert '"name": "one"' in capsys.readouterr().out

@@ -15,11 +15,11 @@ from nbmlops import display
 from nbmlops.context import Context
 from nbmlops.errors import Blocked, InvalidValue, NotFound, UsageFault
 from nbmlops.models import Models
-from nbmlops.promotion import CERTIFICATE_TAG, Promotion, trials
+from nbmlops.promotion import Promotion, trials
 from nbmlops.records import Finding, Flow, plain
 from nbmlops.records import Promotion as Promotion_
 from nbmlops.runs import Runs
-from nbmlops.store import ledger
+from nbmlops.store import ledger, schema
 
 RNG = np.random.default_rng(0)
 FRAME = pd.DataFrame(RNG.normal(size=(60, 3)), columns=["a", "b", "c"])
@@ -37,12 +37,17 @@ class Desk:
     def register(self, model=None, name="m", **metrics):
         live = self.runs.start("trials")
         live.log_metrics(metrics or {"auc": 0.8})
-        live.set_tag(CERTIFICATE_TAG, "reproduced")
+        live.set_tags({"nbmlops.certificate": "reproduced", "certificate": "reproduced"})  # which proves nothing
         self.context = replace(self.context, run_id=live.run_id)
         version = self.models.register(model or LogisticRegression().fit(FRAME, Y), name, training_data=FRAME)
         self.context = replace(self.context, run_id=None)
         live.end()
         return version
+
+    def certify(self, version, status="reproduced"):
+        row = {"id": f"01{status}", "run_id": version.run_id, "status": status, "user": "tester", "at": 1.0}
+        with self.store.write() as db:
+            db.execute(schema.certificates.insert(), {**row, "report": {"how": "stage", "compared": {"metrics": 1}}})
 
     def stands(self, environment, name="m"):
         try:
@@ -64,8 +69,20 @@ def desk(store):
     return Desk(store)
 
 
+def test_a_certificate_is_what_a_clean_run_has_written_and_no_tag(desk):
+    version, rule = desk.register(), 'certificate == "reproduced"'
+    for status in ("none", "drifted"):
+        if status != "none":
+            desk.certify(version, status)
+        with pytest.raises(Blocked) as caught:
+            desk.promotion.promote("m@1", "staging", "looks good", [rule])
+        assert f"certificate = '{status}'" in caught.value.message
+    desk.certify(version)
+    assert desk.promotion.promote("m@1", "staging", "looks good", [rule]).status == "promoted"
+
+
 def test_the_whole_way(desk):
-    desk.register()
+    desk.certify(desk.register())
     first = desk.promotion.promote(
         "m@1", "staging", "looks good", ["metrics.auc >= 0.7", 'certificate == "reproduced"']
     )

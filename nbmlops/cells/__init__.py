@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
+from nbmlops import context
 from nbmlops.cells import executed, folding
-from nbmlops.errors import NotFound
-from nbmlops.notebook import recorder
+from nbmlops.errors import NotFound, UsageFault
+from nbmlops.notebook import place, recorder
 from nbmlops.records import CellExecution, CellSession, CellTouch, Verdict
 from nbmlops.store import Store, schema
 
@@ -53,7 +55,7 @@ class Cells:
         with self.store.read() as db:
             row = db.execute(sa.select(S).where(S.c.id == session_id)).mappings().first()
         if row is None:
-            raise NotFound(f"no session {session_id!r}", "sessions are listed by `nbmlops cells sessions`")
+            raise NotFound(f"no session {session_id!r}", "workspace.cells.sessions() lists them")
         return _session(row)
 
     def executions(self, session_id: str, until: int | None = None) -> list[CellExecution]:
@@ -63,10 +65,15 @@ class Cells:
         return self._read(query if until is None else query.where(E.c.number <= until))
 
     def of_run(self, run_id: str) -> list[CellExecution]:
-        """The cells of a run, in the order in which they ran: those that logged to it, or ran while it was active."""
+        """The cells of a run, in the order in which they ran: those that logged to it, or ran while it was active.
+
+        Of a stage's run these are all cells of its notebook.
+        """
         self.fold()
         ids = sa.select(T.c.execution_id).where(T.c.kind == "run", T.c.subject == run_id)
-        found = self._read(sa.select(E).where(E.c.id.in_(ids)).order_by(E.c.started_at, E.c.number))
+        stages = sa.select(S.c.id).where(S.c.run_id == run_id)
+        wanted = sa.or_(E.c.id.in_(ids), E.c.session_id.in_(stages))
+        found = self._read(sa.select(E).where(wanted).order_by(E.c.started_at, E.c.number))
         return found or self._of_stage(run_id)
 
     def behind(self, run_id: str) -> list[CellExecution]:
@@ -117,16 +124,52 @@ class Cells:
         """
         found = self.behind(run_id)
         if not found:
-            raise NotFound(
-                f"no cells of run {run_id} are recorded",
-                "load the extension (%load_ext nbmlops) before a run starts; a script has no cells",
-            )
+            raise _unrecorded(run_id)
         last = self.session(found[-1].session_id) if found[-1].session_id else None
         return executed.notebook(found, self.store.blobs, last.notebook if last else "", run_id)
 
     def outputs(self, execution: CellExecution) -> list[dict[str, Any]]:
         """What a cell printed and showed, whole: large data are fetched from where they are kept."""
         return executed.outputs(execution, self.store.blobs)
+
+    # -- would a clean run differ ----------------------------------------------------------------------------------
+    def check(self, notebook: str | None = None, run_id: str | None = None) -> Verdict:
+        """Would a clean run give the same: of a saved notebook, of a run, or of what ran in this kernel.
+
+        Raises:
+            UsageFault: neither is given, and this is no notebook that records its cells.
+            NotFound: there is no such notebook or run, or no cells of it are known.
+        """
+        from nbmlops.notebook import parameters, verdict
+
+        if notebook is not None:
+            document = parameters.parse_document(parameters.read_file(notebook), notebook)
+            folder = str(Path(notebook).absolute().parent)
+            return verdict.check_document(document, notebook=notebook, folder=folder)
+        if run_id is not None:
+            said = self._verdict(run_id)
+            if said is None:
+                raise _unrecorded(run_id)
+            return said
+        return self._here()
+
+    def _here(self) -> Verdict:
+        """The verdict on what ran in this kernel, against the notebook's file as it is now."""
+        from nbmlops.notebook import verdict
+
+        here = recorder.current()
+        if here is None or here.fault is not None:
+            raise UsageFault(
+                f"no cells are recorded here{f': {here.fault}' if here is not None else ''}",
+                "in a notebook: %load_ext nbmlops; elsewhere name a notebook, or --run REF",
+            )
+        ran = [e for e in self.executions(here.session_id) if e.execution_id != here.execution_id]
+        path = Path(place.notebook_path(context.from_environment().notebook) or "")
+        found = executed.stripped(path, _LARGEST_NOTEBOOK) if path.name else None
+        document, saved_at = (json.loads(found[0]), found[1]) if found else (None, None)
+        return verdict.check(
+            ran, document, saved_at=saved_at, notebook=str(path) if path.name else "", folder=os.getcwd()
+        )
 
     # -- when a run ends -------------------------------------------------------------------------------------------
     def keep_document(self, run_id: str) -> None:
@@ -142,20 +185,26 @@ class Cells:
         with self.store.write() as db:
             db.execute(R.update().where(R.c.id == run_id).values(source={**source, "document": kept}))
 
-    def judge(self, run_id: str, folder: str | None = None) -> Verdict | None:
+    def judge(self, run_id: str) -> Verdict | None:
         """Say whether a clean run would give the same, and keep it with the run; None where no cells are known."""
+        said = self._verdict(run_id)
+        if said is not None:
+            with self.store.write() as db:
+                db.execute(R.update().where(R.c.id == run_id).values(verdict=said.to_dict()))
+                self._tag(db, run_id, "nbmlops.verdict", said.verdict)
+        return said
+
+    def _verdict(self, run_id: str) -> Verdict | None:
         from nbmlops.notebook import verdict
 
         found = self.behind(run_id)
         if not found:
             return None
         document, saved_at = self.document(run_id)
-        notebook = self.session(found[-1].session_id).notebook if found[-1].session_id else ""
-        said = verdict.check(found, document, saved_at=saved_at, notebook=notebook, folder=folder)
-        with self.store.write() as db:
-            db.execute(R.update().where(R.c.id == run_id).values(verdict=said.to_dict()))
-            self._tag(db, run_id, "nbmlops.verdict", said.verdict)
-        return said
+        with self.store.read() as db:
+            source = db.execute(sa.select(R.c.source).where(R.c.id == run_id)).scalar() or {}
+        path, folder = source.get("path") or "", source.get("cwd")
+        return verdict.check(found, document, saved_at=saved_at, notebook=path, folder=folder)
 
     def _tag(self, db: sa.Connection, run_id: str, key: str, value: str) -> None:
         seq = db.execute(sa.select(R.c.seq).where(R.c.id == run_id)).scalar_one()
@@ -176,6 +225,13 @@ class Cells:
             rows = db.execute(query).mappings().all()
             touched = _touched(db, [row["id"] for row in rows])
         return [_execution(row, touched.get(row["id"], ())) for row in rows]
+
+
+def _unrecorded(run: str) -> NotFound:
+    return NotFound(
+        f"no cells of run {run} are recorded",
+        "load the extension (%load_ext nbmlops) before a run starts; a script has no cells",
+    )
 
 
 def _touched(db: sa.Connection, ids: list[str]) -> dict[str, tuple[CellTouch, ...]]:

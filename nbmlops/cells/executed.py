@@ -62,7 +62,7 @@ def _fetched(value: Any, blobs: Blobs) -> Any:
 
 def executions(document: Mapping[str, Any], run_id: str) -> list[CellExecution]:
     """What an executed notebook tells of its cells; papermill notes when each began and how long it took."""
-    found = []
+    found: list[CellExecution] = []
     for cell in document.get("cells", ()):
         noted = (cell.get("metadata") or {}).get("papermill") or {}
         if cell.get("cell_type") != "code" or noted.get("status") not in _STATUS:

@@ -100,6 +100,15 @@ def rollback(name: str, environment: str, reason: str) -> Any:
 
 
 @model.command()
+@_model
+@json_option
+def certify(ref: str) -> Any:
+    """Execute a version's run again in a fresh kernel and keep the certificate; exit 1 if it differs."""
+    here = workspace()
+    return here.reproduction.certify(here.models.get(ref)).certificate
+
+
+@model.command()
 @json_option
 def approvals() -> Any:
     """Approvals that wait for somebody."""

@@ -10,8 +10,10 @@ from typing import Any
 import click
 
 from nbmlops.records import (
+    Certificate,
     ContractReport,
     Diagnosis,
+    EnvironmentCheck,
     Extracted,
     Finding,
     Flow,
@@ -22,6 +24,7 @@ from nbmlops.records import (
     Record,
     StageRun,
     StoreCheck,
+    Verdict,
     plain,
 )
 
@@ -93,18 +96,22 @@ def _fitting(widths: list[int], room: int) -> int:
 
 
 def exit_code(value: Any) -> int:
-    """0, or 1 where the answer is no: a failed stage, a blocked flow, an alert, a finding that blocks."""
+    """0, or 1 where the answer is no: a failed stage, a blocked flow, an alert, a drifted run, a blocking finding."""
     if isinstance(value, Flow | StageRun):
         return 0 if value.status == "FINISHED" else 1
     if isinstance(value, MonitorReport):
         return 1 if value.status == "alert" else 0
+    if isinstance(value, Certificate):
+        return 0 if value.status == "reproduced" else 1
     if isinstance(value, Promotion):
         return 0
+    if isinstance(value, Verdict):
+        return 1 if value.verdict == "invalid" else 0
     if isinstance(value, ContractReport):
         return 1 if value.status == "block" else 0
     if isinstance(value, Extracted):
         return 1 if value.proof in {"differs", "failed"} else 0
-    if isinstance(value, Leakage):
+    if isinstance(value, Leakage | EnvironmentCheck):
         return 0 if value.ok else 1
     findings = value.findings if isinstance(value, Diagnosis | StoreCheck) else value
     if isinstance(findings, list | tuple) and any(isinstance(f, Finding) and f.level == "block" for f in findings):

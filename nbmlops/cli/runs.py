@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from nbmlops.cli.options import complete_run, json_option, listing, workspace
+from nbmlops.errors import UsageFault
 
 
 @click.group()
 def run() -> None:
-    """Tracked runs: find, show, compare, delete."""
+    """Tracked runs: find, show, compare, reproduce, delete."""
 
 
 @run.command("list")
@@ -57,6 +58,20 @@ def show(ref: str, html: str | None, artifact: str | None, out: str | None) -> A
     return record
 
 
+@run.command("export-notebook")
+@click.argument("ref", shell_complete=complete_run)
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--force", is_flag=True, help="Write over a file that exists.")
+def export_notebook(ref: str, file: str, force: bool) -> Any:
+    """Write the cells behind a run as an executed notebook, in the order in which they really ran."""
+    ws = workspace()
+    record = ws.runs.get(ref)
+    if Path(file).exists() and not force:
+        raise UsageFault(f"{file} exists already", "choose another name, or give --force")
+    Path(file).write_bytes(ws.cells.export(record.run_id))
+    return f"wrote {file}"
+
+
 @run.command()
 @click.argument("refs", nargs=-1, required=True, shell_complete=complete_run)
 @click.option("--all", "all_", is_flag=True, help="Also what is the same in all of them.")
@@ -72,6 +87,27 @@ def compare(refs: tuple[str, ...], all_: bool) -> Any:
     rows.append(["data sets", *(", ".join(r.datasets) for r in records)])
     shown = [row for row in rows if all_ or len({str(value) for value in row[1:]}) > 1]
     return listing([dict(zip(("what", *titles), row, strict=True)) for row in shown], "Differences")
+
+
+@run.command("env")
+@click.argument("ref", shell_complete=complete_run)
+@click.option("-o", "--out", type=click.Path(dir_okay=False), help="Write it to this file.")
+@click.option("--format", "format_", type=click.Choice(["pip", "json"]), default="pip", show_default=True)
+def env(ref: str, out: str | None, format_: str) -> Any:
+    """The environment of a run or model version as a lock for pip: every distribution exactly; or all its facts.
+
+    \b
+    nbmlops run env 4KX2Q1 -o requirements.lock
+    pip install --no-deps -r requirements.lock
+    """
+    from nbmlops.runs import environment
+
+    found = workspace().environment(ref)
+    text = environment.lock(found.facts) if format_ == "pip" else environment.as_json(found.facts)
+    if out is None:
+        return text.removesuffix("\n")
+    Path(out).write_text(text, encoding="utf-8")
+    return f"wrote {len(found.packages)} distributions to {out}"
 
 
 @run.command()
@@ -106,6 +142,28 @@ def delete(ref: str) -> Any:
     """Hide a run from every list; its rows and files stay in the store."""
     record = workspace().runs.delete(ref)
     return f"deleted run {record.name} ({record.run_id})"
+
+
+@run.command()
+@click.argument("ref", shell_complete=complete_run)
+@click.option("--tolerance", type=float, default=0.0, show_default=True, help="Relative; 0 is equal to the last bit.")
+@click.option(
+    "--how",
+    type=click.Choice(["notebook", "journal"]),
+    help="Of a live session: its notebook from top to bottom (default), or all cells in the order in which they ran.",
+)
+@json_option
+def reproduce(ref: str, tolerance: float, how: str | None) -> Any:
+    """Execute a run, or a model's run, in a fresh kernel, compare, and keep a certificate; exit 1 if it differs.
+
+    \b
+    nbmlops run reproduce 01J8…
+    nbmlops run reproduce model:churn@3 --tolerance 1e-9
+    """
+    here = workspace()
+    if here.context().reproducing:
+        return "left out: this is a clean run already"
+    return here.reproduction.reproduce(ref, tolerance=tolerance, how=how)
 
 
 runs = click.Command("runs", params=list_.params, callback=list_.callback, help="Short for `run list`.")

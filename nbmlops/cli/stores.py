@@ -21,10 +21,11 @@ def ledger() -> None:
 @ledger.command("show")
 @click.argument("subject", required=False)
 @click.option("-n", "--limit", default=50, show_default=True)
+@click.option("--all", "merged", is_flag=True, help="Also the ledgers of stores whose content was taken over.")
 @json_option
-def show_ledger(subject: str | None, limit: int) -> Any:
+def show_ledger(subject: str | None, limit: int, merged: bool) -> Any:
     """Events, newest first; SUBJECT may be a reference such as model:churn."""
-    events = workspace().events(subject, limit)
+    events = workspace().events(subject, limit, merged=merged)
     if subject and not events:
         raise NotFound(f"no event about {subject!r}", "subjects are references such as model:churn or model:churn@3")
     return listing(events, "Ledger")
@@ -33,7 +34,12 @@ def show_ledger(subject: str | None, limit: int) -> Any:
 @ledger.command("verify")
 def verify_ledger() -> Any:
     """Check every link of the chain; exit 1 and the event's number if one was changed."""
-    return f"the ledger is intact: {workspace().verify_ledger()} events"
+    from nbmlops.store import ledger as chain
+
+    count = workspace().verify_ledger()
+    merged = chain.verify_merged(workspace().store)
+    more = f", and {sum(merged.values())} in the ledgers of {len(merged)} merged stores" if merged else ""
+    return f"the ledger is intact: {count} events{more}"
 
 
 @ledger.command("export")
@@ -86,6 +92,17 @@ def gc(grace: str, delete: bool) -> Any:
 
 
 @store.command()
+@click.argument("other")
+@click.option("--artifacts", help="Where the other store's files are, if not beside its database.")
+@click.option("--partial", is_flag=True, help="Take what is there also if files are missing.")
+@click.option("--dry-run", is_flag=True, help="Only tell what would come.")
+@json_option
+def merge(other: str, artifacts: str | None, partial: bool, dry_run: bool) -> Any:
+    """Take over all that the store OTHER (a folder or URL) has, any number of times; OTHER is not changed."""
+    return workspace().merge(other, artifacts=artifacts, partial=partial, dry_run=dry_run)
+
+
+@store.command()
 @json_option
 def verify() -> Any:
     """Hash every stored object again; exit 1 if one is damaged or missing, with what needs it."""
@@ -95,12 +112,18 @@ def verify() -> Any:
 
 
 @click.command()
+@click.option(
+    "--against",
+    metavar="REF",
+    help="Instead: how this environment differs from that of a run, a model version or a lock file; exit 1 if a "
+    "difference may change results.",
+)
 @json_option
-def doctor() -> Any:
+def doctor(against: str | None) -> Any:
     """What is wrong here, and how to mend it; exit 1 if something is."""
     from nbmlops.doctor import diagnose
 
-    return diagnose()
+    return workspace().check_environment(against) if against else diagnose()
 
 
 @click.command()

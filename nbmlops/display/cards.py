@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbmlops import clock
-from nbmlops.display import data, extraction, pipelines, quality, stages
+from nbmlops.display import cells, certificates, data, environments, extraction, history, pipelines, quality, stages
 from nbmlops.display.plain import tree
 from nbmlops.display.sections import (
     drift_grid,
@@ -64,7 +64,9 @@ def _run(x: Any) -> Card:
         ("source", source, "text"),
         ("commit", _commit(x.git), "code"),
         ("data", x.datasets, "code"),
+        ("certificate", certificates.line(x.certificate), "text"),
         ("description", x.description, "text"),
+        ("clean run", cells.quiet(x.verdict), "text"),
         ("id", x.run_id, "code"),
     )
     files = [(a.path, a.bytes, a.media_type) for a in x.artifacts]
@@ -73,8 +75,9 @@ def _run(x: Any) -> Card:
         *error_block(x.error),
         *pairs("metrics", x.metrics, "number"),
         *pairs("params", x.params),
-        *pairs("tags", x.tags),
+        *pairs("tags", {k: v for k, v in x.tags.items() if k != "nbmlops.verdict"}),
         *grid("artifacts", columns, files),
+        *cells.of_run(x.cells),
     )
     return Card("run", x.name or x.run_id, x.status, facts, sections)
 
@@ -88,6 +91,7 @@ def _model(x: Any) -> Card:
         ("created", x.created_at or None, "time"),
         ("run", x.run_id, "code"),
         ("data", x.datasets, "code"),
+        ("certificate", certificates.line(x.certificate), "text"),
         ("description", x.description, "text"),
         ("package", x.package, "code"),
     )
@@ -156,6 +160,7 @@ def _event(x: Any) -> Card:
         ("subject", x.subject, "code"),
         ("by", x.user, "text"),
         ("at", x.at, "time"),
+        ("store", x.store, "code"),
         ("hash", x.hash, "code"),
         ("previous", x.previous, "code"),
     )
@@ -214,7 +219,48 @@ def _check(x: Any) -> Card:
     return Card("verification", "stored objects", "pass" if x.ok else "block", facts, findings(x.findings))
 
 
+def _merged(x: Any) -> Card:
+    kinds = [name for name in dict.fromkeys((*x.added, *x.updated)) if x.added.get(name) or x.updated.get(name)]
+    rows = [(name, x.added.get(name, 0), x.updated.get(name, 0), x.there.get(name, 0)) for name in kinds]
+    columns = (
+        Column("kind", "kind"),
+        Column("added", "new", "count"),
+        Column("updated", "brought up to date", "count"),
+        Column("there", "were there", "count"),
+    )
+    moved = [(r.there, r.here, "the same content" if r.same else "the number was taken") for r in x.renumbered]
+    facts = told(
+        ("came", None if rows else "nothing new", "text"),
+        ("store", x.store_id, "code"),
+        ("event", x.event, "count"),
+        ("were there", sum(x.there.values()), "count"),
+        ("files", x.blobs, "count"),
+        ("size", x.bytes, "bytes"),
+        ("events taken over", x.events, "count"),
+    )
+    numbers = (Column("there", "there", "code"), Column("here", "here", "code"), Column("why", "why"))
+    return Card(
+        "merge",
+        f"{x.origin} (dry run: nothing was written)" if x.dry_run else x.origin,
+        "warn" if x.left_out else "pass",
+        facts,
+        (
+            *grid("what came", columns, rows),
+            *grid("numbers", numbers, moved),
+            *grid("left out", (Column("what", ""),), [(text,) for text in x.left_out]),
+        ),
+    )
+
+
+def _renumbered(x: Any) -> Card:
+    why = "the same content" if x.same else "the number was taken"
+    return Card("version", f"{x.there} is {x.here} here", "", told(("why", why, "text")))
+
+
 BUILDERS: dict[str, Callable[[Any], Card]] = {
+    "CellExecution": cells.execution,
+    "CellSession": cells.session,
+    "Verdict": cells.verdict,
     "Experiment": _experiment,
     "Artifact": _artifact,
     "Run": _run,
@@ -225,6 +271,8 @@ BUILDERS: dict[str, Callable[[Any], Card]] = {
     "ModelVersion": _model,
     "Finding": _finding,
     "Promotion": _promotion,
+    "Certificate": certificates.certificate,
+    "Difference": certificates.difference,
     "StageRun": pipelines.stage,
     "StageContract": stages.contract,
     "Flow": pipelines.flow,
@@ -244,6 +292,12 @@ BUILDERS: dict[str, Callable[[Any], Card]] = {
     "LabelReport": quality.label_report,
     "GcReport": _gc,
     "StoreCheck": _check,
+    "CellHistory": history.history,
+    "CellVersion": history.version,
+    "Environment": environments.environment,
+    "EnvironmentCheck": environments.check,
+    "Merged": _merged,
+    "Renumbered": _renumbered,
     "Extracted": extraction.extracted,
     "LiftedParameter": extraction.parameter,
     "ReadTurned": extraction.read,

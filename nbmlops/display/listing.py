@@ -199,6 +199,7 @@ FACTS: dict[str, tuple[Column, ...]] = {
         Column("data.reason", "reason"),
         _USER,
         Column("at", "at", "time"),
+        Column("store", "other store", "code"),
         Column("hash", "hash", "code", hidden=True),
     ),
 }

@@ -15,12 +15,15 @@ RIGHT = frozenset({"number", "count", "bytes", "duration"})
 
 # The tone of a status: one of "good", "warn", "bad", "busy", "calm".
 TONES = {
-    "good": "FINISHED pass ok promoted approved production closed done up fresh reused proved",
-    "warn": "warn waiting staging open retraining pending KILLED stale differs",
+    "good": "FINISHED pass ok promoted approved production closed done up fresh reused reproduced proved",
+    "warn": "warn waiting staging open retraining pending KILLED stale drifted differs",
     "bad": "FAILED block BLOCKED alert rejected error TIMEOUT DIED down failed",
     "busy": "RUNNING waits",
 }
-_TONE = {word: tone for tone, words in TONES.items() for word in words.split()}
+_TONE = {word: tone for tone, words in TONES.items() for word in words.split()} | {
+    "strongly valid": "good", "weakly valid": "warn", "unknown": "warn", "invalid": "bad",
+    "not reproducible": "bad", "interrupted": "warn", "lost": "bad",
+}  # fmt: skip
 
 
 def tone(status: str) -> str:

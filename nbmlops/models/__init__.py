@@ -14,7 +14,7 @@ from nbmlops import clock, refs
 from nbmlops.context import ContextSource
 from nbmlops.errors import CheckFailed, InvalidValue, NotFound, UsageFault
 from nbmlops.models import packages
-from nbmlops.records import Finding, ModelVersion, plain
+from nbmlops.records import Certificate, Finding, ModelVersion, plain
 from nbmlops.store import Store, ledger, schema
 from nbmlops.store.engine import lock_ledger
 
@@ -146,7 +146,7 @@ class Models:
             new = {"id": clock.new_id(), "name": name, "created_at": row["created_at"], "description": description}
             db.execute(self.store.insert(schema.models).on_conflict_do_nothing(), new)
             db.execute(v.insert(), row)
-            facts = {k: row[k] for k in ("flavor", "package", "run_id", "metrics", "datasets")}
+            facts = {k: row[k] for k in ("id", "flavor", "package", "run_id", "metrics", "datasets")}
             ledger.append(
                 db, type="model.registered", subject=f"model:{name}@{row['version']}", user=here.user, data=facts
             )
@@ -260,7 +260,8 @@ class Models:
             if row is None:
                 raise self._no_version(db, asked.name, version)
             labels = db.execute(sa.select(a.c.alias).where(a.c.name == asked.name, a.c.version == row["version"]))
-            return self._record(dict(row), tuple(sorted(labels.scalars())))
+            certificate = self.runs.certificate(row["run_id"]) if row["run_id"] else None
+            return self._record(dict(row), tuple(sorted(labels.scalars())), certificate)
 
     def list(self) -> Versions:
         """The latest version of each model, and those that hold an alias, such as the one in production; by name."""
@@ -379,17 +380,22 @@ class Models:
             labels: dict[tuple[str, int], set[str]] = {}
             for name, alias, version in db.execute(sa.select(a.c.name, a.c.alias, a.c.version).order_by(a.c.alias)):
                 labels.setdefault((name, version), set()).add(alias)
-        return [self._record(dict(row), tuple(sorted(labels.get((row["name"], row["version"]), ())))) for row in rows]
+        certified = self.runs.certificates(row["run_id"] for row in rows if row["run_id"])
+        return [
+            self._record(dict(r), tuple(sorted(labels.get((r["name"], r["version"]), ()))), certified.get(r["run_id"]))
+            for r in rows
+        ]
 
-    def _record(self, row: dict[str, Any], aliases: tuple[str, ...]) -> ModelVersion:
+    def _record(
+        self, row: dict[str, Any], aliases: tuple[str, ...], certificate: Certificate | None = None
+    ) -> ModelVersion:
         kept = {
             k: row[k] for k in ("name", "version", "flavor", "package", "signature", "run_id", "description", "user")
         }
         metrics = {k: float(value) for k, value in row["metrics"].items()}
         rest = {k: row[k] for k in ("bytes", "created_at", "profile")}
-        return ModelVersion(
-            **kept, **rest, metrics=metrics, datasets=tuple(row["datasets"]), aliases=aliases, _desk=self
-        )
+        rest |= {"metrics": metrics, "datasets": tuple(row["datasets"])}
+        return ModelVersion(**kept, **rest, aliases=aliases, certificate=certificate, _desk=self)
 
     def _candidate(self, row: dict[str, Any]) -> ModelVersion:
         run = self.runs.find(row["run_id"])

@@ -20,7 +20,7 @@ def assigned(source: str) -> tuple[dict[str, Any], list[str]]:
     """
     literals: dict[str, Any] = {}
     computed: dict[str, None] = {}
-    for node in _statements(_parsed(source).body):
+    for node in _statements(_body(source)):
         for name, value in _targets(node):
             if name.startswith("_"):
                 continue
@@ -43,13 +43,11 @@ def assigned(source: str) -> tuple[dict[str, Any], list[str]]:
 _NOTHING = object()
 
 
-def _parsed(source: str) -> ast.Module:
-    from IPython.core.inputtransformer2 import TransformerManager
+def _body(source: str) -> list[ast.stmt]:
+    from nbmlops.notebook.cells import tree_of  # brings YAML along, which loading the extension must not
 
-    try:
-        return ast.parse(TransformerManager().transform_cell(source))
-    except SyntaxError:
-        return ast.Module(body=[], type_ignores=[])  # running the cell says so better than we could
+    tree = tree_of(source)
+    return [] if tree is None else tree.body  # running the cell says what is wrong with it better than we could
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:

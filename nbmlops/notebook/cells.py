@@ -110,10 +110,15 @@ def normalised(tree: ast.Module) -> str | None:
         return None
 
 
+def tree_of(source: str) -> ast.Module | None:
+    """The cell as Python, its magics and shell lines as the calls that IPython makes of them; None where it is none."""
+    return syntax_of(source)[1]
+
+
 @functools.lru_cache(512)
 def names_loaded(source: str) -> frozenset[str] | None:
     """The names that the code uses, in its functions too; None for what is not Python."""
-    tree = _tree(source)
+    tree = tree_of(source)
     if tree is None:
         return None
     changed = (node.target for node in ast.walk(tree) if isinstance(node, ast.AugAssign))

@@ -21,10 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nbmlops.notebook import provenance
+
 if TYPE_CHECKING:
     from importlib import metadata
 
-_FORMAT = 1
+_FORMAT = 2
 # Folders of installations keep times of a few milliseconds' grain: an index this young may miss an installation.
 _SETTLED = 2.0
 _HEADER = re.compile(r"^(Name|Version|Requires-Dist):[ \t]*(.*)$", re.MULTILINE)
@@ -36,10 +38,38 @@ _SUFFIXES = (".py", ".so", ".pyd")
 
 @dataclass(frozen=True)
 class Index:
-    """``providers``: module -> distributions. ``distributions``: name -> [version, {extra: [[name, extras], …]}]."""
+    """``providers``: module -> distributions. ``distributions``: name -> [version, {extra: [[name, extras], …]}].
+
+    ``sources``: name -> where it came from, of those that are from no index; ``records``: name -> digest of its files;
+    see ``provenance``.
+    """
 
     providers: Mapping[str, list[str]]
     distributions: Mapping[str, list[Any]]
+    sources: Mapping[str, dict[str, Any]]
+    records: Mapping[str, str]
+
+    def version(self, name: str) -> str:
+        """The version alone, without the commit that stands beside it where there is one."""
+        return str(self.distributions[name][0]).partition(" (")[0]
+
+    def required(self, names: Iterable[str]) -> set[str]:
+        """These distributions and all that they require here, as far as they are installed."""
+        done: set[tuple[str, str]] = set()
+        todo = [(name, "") for name in names]
+        while todo:
+            name, extra = todo.pop()
+            if (name, extra) in done or name not in self.distributions:
+                continue
+            done.add((name, extra))
+            for required, extras in self.distributions[name][1].get(extra, ()):
+                todo += [(required, ""), *((required, one) for one in extras)]
+        return {name for name, _ in done}
+
+
+def index() -> Index:
+    """What is installed here: of this very state of the folders, and kept."""
+    return _index(_folders())
 
 
 def versions(top_level_names: Iterable[str]) -> dict[str, str]:
@@ -49,23 +79,14 @@ def versions(top_level_names: Iterable[str]) -> dict[str, str]:
     the extra is asked for. What is not installed is left out. A distribution installed from version control has its
     commit in its version.
     """
-    index = _index(_folders())
-    found: dict[str, str] = {}
-    done: set[tuple[str, str]] = set()
+    here = index()
     names = set(top_level_names)
     if "nbmlops" in names:  # its version stands for itself; the frames that it hands out are pandas'
         names = (names - {"nbmlops"}) | {"pandas"}
-    todo = [(name, "") for module in names for name in index.providers.get(module, ())]
-    while todo:
-        name, extra = todo.pop()
-        if (name, extra) in done or name not in index.distributions:
-            continue
-        done.add((name, extra))
-        version, requirements = index.distributions[name]
-        found[name] = version
-        for required, extras in requirements.get(extra, ()):
-            todo += [(required, ""), *((required, one) for one in extras)]
-    found |= {name: index.distributions[name][0] for name in ("nbmlops",) if name in index.distributions}
+    wanted = here.required(name for module in names for name in here.providers.get(module, ()))
+    if "nbmlops" in here.distributions:
+        wanted.add("nbmlops")
+    found = {name: str(here.distributions[name][0]) for name in wanted}
     found["python"] = platform.python_version()
     return dict(sorted(found.items()))
 
@@ -115,12 +136,15 @@ def _read(path: Path, key: tuple[tuple[str, int], ...]) -> Index | None:
         held = json.loads(path.read_bytes())
         if held["format"] != _FORMAT or held["folders"] != [list(pair) for pair in key]:
             return None
-        providers, distributions = held["providers"], held["distributions"]
-        sound = all(isinstance(names, list) for names in providers.values()) and all(
+        found = Index(held["providers"], held["distributions"], held["sources"], held["records"])
+        sound = all(isinstance(names, list) for names in found.providers.values()) and all(
             isinstance(version, str) and isinstance(requirements, dict)
-            for version, requirements in distributions.values()
+            for version, requirements in found.distributions.values()
         )
-        return Index(providers, distributions) if sound else None
+        of_names = all(isinstance(source, dict) for source in found.sources.values()) and all(
+            isinstance(digest, str) for digest in found.records.values()
+        )
+        return found if sound and of_names else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
@@ -129,12 +153,7 @@ def _write(path: Path, key: tuple[tuple[str, int], ...], index: Index) -> None:
     """Whole or not at all; a cache folder that cannot be written costs time and nothing else."""
     import tempfile
 
-    held = {
-        "format": _FORMAT,
-        "folders": key,
-        "providers": index.providers,
-        "distributions": index.distributions,
-    }
+    held = {"format": _FORMAT, "folders": key, **vars(index)}
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.stem)
@@ -152,6 +171,8 @@ def _built(paths: list[str]) -> Index:
 
     providers: dict[str, list[str]] = {}
     distributions: dict[str, list[Any]] = {}
+    sources: dict[str, dict[str, Any]] = {}
+    records: dict[str, str] = {}
     for found in metadata.distributions(path=paths):
         header = (found.read_text("METADATA") or found.read_text("PKG-INFO") or "").partition("\n\n")[0]
         fields: dict[str, list[str]] = {}
@@ -164,9 +185,14 @@ def _built(paths: list[str]) -> Index:
             fields.get("Version", [""])[0] + _commit(found),
             _requirements(fields.get("Requires-Dist", [])),
         ]
-        for module in _modules(found):
+        record = found.read_text("RECORD") or ""
+        for module in _modules(found, record):
             providers.setdefault(module, []).append(name)
-    return Index(providers, distributions)
+        if digest := provenance.record_digest(record):
+            records[name] = digest
+        if direct := found.read_text("direct_url.json"):
+            sources[name] = provenance.source(direct, found.read_text("INSTALLER") or "")
+    return Index(providers, distributions, sources, records)
 
 
 def canonical(name: str) -> str:
@@ -181,10 +207,10 @@ def _commit(found: metadata.Distribution) -> str:
     return ""
 
 
-def _modules(found: metadata.Distribution) -> set[str]:
+def _modules(found: metadata.Distribution, record: str) -> set[str]:
     """The top-level modules of a distribution, by its list of files."""
     names = set((found.read_text("top_level.txt") or "").split())
-    for first, slash in _RECORDED.findall(found.read_text("RECORD") or ""):
+    for first, slash in _RECORDED.findall(record):
         if not slash:
             stem = first.partition(".")[0]
             if not first.endswith(_SUFFIXES) or stem.startswith("__editable__"):

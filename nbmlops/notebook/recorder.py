@@ -73,11 +73,14 @@ class Recorder:
         self._file: tuple[Path, int] | None = None
         self._pid = os.getpid()
         self._source = ""
+        self._last = 0  # the highest In[…] that is written down: cells run while unloaded are caught up with
 
     # -- life ------------------------------------------------------------------------------------------------------
     def start(self) -> None:
         """Begin. Where a cell runs already, the one that loads the extension, it and what ran before is noted."""
-        self.stop()
+        if self._pre_run_cell in self.shell.events.callbacks["pre_run_cell"]:
+            return
+        atexit.unregister(self.close)
         atexit.register(self.close)
         self.shell.events.register("pre_run_cell", self._pre_run_cell)
         self.shell.events.register("post_run_cell", self._post_run_cell)
@@ -85,8 +88,7 @@ class Recorder:
             self._guarded(self._catch_up, frame)
 
     def stop(self) -> None:
-        """Take the hooks back; what is in the file stays."""
-        atexit.unregister(self.close)
+        """Take the hooks back; what is in the file stays, and ``start`` goes on with it."""
         for event, hook in (("pre_run_cell", self._pre_run_cell), ("post_run_cell", self._post_run_cell)):
             if hook in self.shell.events.callbacks[event]:
                 self.shell.events.unregister(event, hook)
@@ -95,6 +97,7 @@ class Recorder:
     def close(self) -> None:
         """The session is over: said in the file, so that nobody need look for the process."""
         self.stop()
+        atexit.unregister(self.close)
         if self.number and self.recording:
             self._guarded(self._write, {"closed": clock.now()})
 
@@ -214,16 +217,22 @@ class Recorder:
         if not self.recording:
             return
         told = frame.f_locals
+        if told.get("silent"):  # nothing of a silent request is told to hooks, nor of its end
+            return
         source, counted = told.get("raw_cell") or "", bool(told.get("store_history"))
+        count = told.get("execution_count", self.shell.execution_count) if counted else None
+        if self.execution_id is not None and (count, source) == (self.count, self._source):
+            self._listener.start()  # %reload_ext: the running cell is known
+            return
         inputs = list(self.shell.history_manager.input_hist_raw)[1:]
-        for count, earlier in enumerate(inputs[:-1] if counted else inputs, 1):
-            if earlier.strip():
-                self.count = count
+        for place, earlier in enumerate(inputs[:-1] if counted else inputs, 1):
+            if place > self._last and earlier.strip():
+                self.count = self._last = place
                 self._learn(earlier)
                 self._note("earlier", earlier)
         self.cell_id = told.get("cell_id")
         self._depth = 1  # the hook registered now is called at the end of this very cell
-        self._open_cell(source, self.shell.execution_count - 1 if counted else None)
+        self._open_cell(source, count)
 
     def _learn(self, source: str) -> None:
         for text in secrets_in(source):
@@ -232,6 +241,7 @@ class Recorder:
     def _open_cell(self, source: str, count: int | None) -> None:
         self._learn(source)
         self._source, self.count = source, count
+        self._last = count or self._last
         self._note("running", source)
         self._before = self._namespace()
         self._listener.start()

@@ -219,11 +219,11 @@ class Pipelines:
             InvalidValue: listing every fault of the file and the values; or the target lacks something.
         """
         from nbmlops.pipelines import exports
-        from nbmlops.runs import origin
+        from nbmlops.runs import environment as surroundings
 
         pipeline = plans.prepare(os.fspath(path), params)
         noted = self.runs.get(run).environment if run is not None else None
-        environment = self.store.blobs.get(noted) if noted else origin.environment()
+        environment = self.store.blobs.get(noted) if noted else surroundings.now()
         return exports.export(pipeline, to, exports.Order(image, schedule, frozenset(params or ()), environment))
 
     def schedule(self, path: str | os.PathLike[str], cron: str, params: Mapping[str, Any] | None = None) -> Schedule:

@@ -23,7 +23,6 @@ from nbmlops.runs import Runs
 from nbmlops.store import Store, ledger, schema
 from nbmlops.store.engine import lock_ledger
 
-CERTIFICATE_TAG = "nbmlops.certificate"
 FACTS = ("metrics", "params", "tags", "certificate", "flavor", "version")
 ROLLED_BACK = "model.rolled-back"
 
@@ -181,12 +180,13 @@ class Promotion:
     def facts(self, version: ModelVersion) -> dict[str, Any]:
         """What rules may speak of; an environment where no model stands is None."""
         run = self.runs.find(version.run_id) if version.run_id else None
-        tags = run.tags if run else {}
+        certificate = run.certificate if run else None
         return {
             "metrics": version.metrics,
             "params": run.params if run else {},
-            "tags": tags,
-            "certificate": tags.get(CERTIFICATE_TAG, "none"),
+            "tags": run.tags if run else {},
+            # From the table that only a clean run writes: a tag anybody can set.
+            "certificate": certificate.status if certificate else "none",
             "flavor": version.flavor,
             "version": version.version,
             **{name: self._standing_facts(version.name, name) for name in self.environments},
@@ -313,10 +313,19 @@ class Promotion:
         )
 
     def _stood(self, db: sa.Connection, name: str, environment: str) -> list[int]:
-        """The versions a rollback can go through, the current one last: each rollback takes one away."""
-        h, e = schema.alias_history, schema.ledger
+        """The versions a rollback can go through, the current one last: each rollback takes one away.
+
+        Moves in another store, which came with the model, have no event in our ledger, but one of that time in theirs.
+        """
+        h, e, m = schema.alias_history, schema.ledger, schema.merged_ledger
+        theirs = sa.select(m.c.type).where(
+            h.c.event_seq.is_(None),
+            m.c.at == h.c.at,
+            m.c.type == ROLLED_BACK,
+            m.c.subject.startswith(f"model:{name}@", autoescape=True),
+        )
         query = (
-            sa.select(h.c.version, e.c.type)
+            sa.select(h.c.version, sa.func.coalesce(e.c.type, theirs.limit(1).scalar_subquery()))
             .select_from(h.outerjoin(e, h.c.event_seq == e.c.seq))
             .where(h.c.name == name, h.c.alias == environment)
             .order_by(h.c.seq)

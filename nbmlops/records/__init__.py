@@ -20,19 +20,23 @@ from nbmlops.records.cells import (
     Verdict,
 )
 from nbmlops.records.datasets import DatasetDiff, DatasetProfile, DatasetUse, DatasetVersion
+from nbmlops.records.environments import Environment, EnvironmentCheck
 from nbmlops.records.extraction import Extracted, LiftedParameter, ReadTurned
+from nbmlops.records.history import CellHistory, CellVersion
 from nbmlops.records.quality import ContractReport, Duplicates, LabelReport, Leakage, Violation
 from nbmlops.records.record import Finding, Record, plain
 from nbmlops.records.record import Timed as _Timed
 from nbmlops.records.stages import StageContract
-from nbmlops.records.upkeep import GcReport, StoreCheck
+from nbmlops.records.upkeep import GcReport, Merged, Renumbered, StoreCheck
 
 __all__ = [
     "Artifact",
     "CellExecution",
     "CellFinding",
+    "CellHistory",
     "CellSession",
     "CellTouch",
+    "CellVersion",
     "Certificate",
     "ContractReport",
     "DatasetDiff",
@@ -42,6 +46,8 @@ __all__ = [
     "Diagnosis",
     "Difference",
     "Duplicates",
+    "Environment",
+    "EnvironmentCheck",
     "Event",
     "Experiment",
     "Extracted",
@@ -53,6 +59,7 @@ __all__ = [
     "LiftedParameter",
     "Lineage",
     "LineageNode",
+    "Merged",
     "ModelVersion",
     "MonitorReport",
     "Plan",
@@ -61,6 +68,7 @@ __all__ = [
     "Promotion",
     "ReadTurned",
     "Record",
+    "Renumbered",
     "Run",
     "StageContract",
     "StageRun",
@@ -96,7 +104,11 @@ class Artifact(Record):
 
 @dataclass(frozen=True)
 class Run(_Timed):
-    """One tracked execution. Metrics are the latest values; NaN and infinities are kept as they are."""
+    """One tracked execution. Metrics are the latest values; NaN and infinities are kept as they are.
+
+    ``verdict`` says whether a clean run of its notebook would give the same: :class:`Verdict` as a dictionary.
+    ``cells`` are those of the run in a few words each, see :func:`nbmlops.cells.brief.brief`.
+    """
 
     run_id: str
     name: str
@@ -119,6 +131,7 @@ class Run(_Timed):
     environment: str | None = None
     error: dict[str, Any] | None = None
     verdict: dict[str, Any] | None = None
+    cells: tuple[dict[str, Any], ...] = ()
     certificate: Certificate | None = None
     experiment_id: str = field(default="", repr=False)
     artifact_uri: str = field(default="", repr=False)
@@ -340,7 +353,7 @@ class MonitorReport(Record):
 
 @dataclass(frozen=True)
 class Event(Record):
-    """One link of the ledger's hash chain."""
+    """One link of a ledger's hash chain; of our own, or of the one of a ``store`` whose content was taken over."""
 
     seq: int
     id: str
@@ -351,10 +364,11 @@ class Event(Record):
     data: dict[str, Any]
     previous: str
     hash: str
+    store: str | None = None  # the id of the store that it was written in, if another
 
     @property
     def ref(self) -> str:
-        return f"event:{self.seq}"
+        return f"event:{self.seq}" if self.store is None else f"event:{self.seq} of store {self.store}"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nbmlops import clock, secrets
 from nbmlops.context import ContextSource
 from nbmlops.errors import InvalidValue, NotFound, UsageFault
+from nbmlops.notebook import recorder
 from nbmlops.notebook.job import Stop
 from nbmlops.records import Certificate, ModelVersion, Run, plain
 from nbmlops.reproduction import comparing, environments, logged, past, predicting
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
     from nbmlops.runs import Runs
 
 __all__ = ["CellError", "Kept", "Logged", "Metric", "Reproduction", "Rerun", "Written"]
+
+
 CERTIFIED = "run.certified"
-
-
 _COLUMNS = ("certificate_id", "run_id", "status", "user", "at")
 
 
@@ -89,15 +90,34 @@ class Reproduction:
         if not (isinstance(tolerance, int | float) and 0 <= tolerance < math.inf):
             raise InvalidValue(f"{tolerance!r} is no tolerance", "give a share such as 1e-6, or 0 for equal bits")
         run, version = self._asked(ref)
-        work = self._again(run, version, how)
+        return self._reproduce(run, version, tolerance=tolerance, how=how, progress=progress)
+
+    def _reproduce(
+        self,
+        run: Run,
+        until: str | tuple[str, int] | None,
+        *,
+        tolerance: float = 0.0,
+        how: str | None = None,
+        progress: Progress | bool | None = None,
+    ) -> Certificate:
+        work = self._again(run, until, how)
         before = logged.of_runs(self.store, self.runs, [run.run_id])[0]
         attempt: Attempt = watched(work, progress)
         return self._keep(self._certificate(run, before, attempt, float(tolerance)))
 
-    def certify(self, version: ModelVersion, progress: Progress | bool | None = None) -> ModelVersion:
+    def certify(
+        self, version: ModelVersion, *, now: bool = False, progress: Progress | bool | None = None
+    ) -> ModelVersion:
         """Reproduce the run of a model version; the version comes back with its certificate.
 
         Inside a clean run nothing is done: it would begin another one of itself.
+
+        Args:
+            version: the model version.
+            now: it was registered just now: the cell that runs is the last one of the clean run, and of a run that is
+                active, what it has logged so far is compared.
+            progress: as in :meth:`reproduce`.
 
         Raises:
             UsageFault: the model was registered outside of any run.
@@ -109,8 +129,9 @@ class Reproduction:
                 f"{version.ref} was registered outside of any run: there is nothing to reproduce",
                 "register it inside one, with start_run() or as a stage",
             )
-        certificate = self.reproduce(version.ref if version.version else f"run:{version.run_id}", progress=progress)
-        return replace(version, certificate=certificate)
+        run, until = self.runs.get(f"run:{version.run_id}"), version.ref if version.version else None
+        here = _running_cell() if now else None
+        return replace(version, certificate=self._reproduce(run, here or until, progress=progress))
 
     def _asked(self, ref: str) -> tuple[Run, str | None]:
         """The run, and the model version by which it was asked for."""
@@ -122,14 +143,18 @@ class Reproduction:
             raise NotFound(f"{version.ref} was registered outside of any run", "register it inside one")
         return self.runs.get(f"run:{version.run_id}"), version.ref
 
-    def _again(self, run: Run, version: str | None, how: str | None) -> Any:
+    def _again(self, run: Run, until: str | tuple[str, int] | None, how: str | None) -> Any:
         """What executes the run again, given what takes events and what stops it."""
         context = self.context()
+        if until is None and context.run_id == run.run_id:  # it is active, and a cell of it asks
+            until = _running_cell()
         row = row_of(self.store, self.runs, run)
         if row is None:
-            return functools.partial(SessionAgain(self.store, self.cells, run, version, how).attempt, context)
+            return functools.partial(SessionAgain(self.store, self.cells, run, until, how).attempt, context)
         if how is not None:
-            raise UsageFault(f"{run.ref} is a stage's, and its notebook is known: leave out how", "")
+            raise UsageFault(
+                f"{run.ref} is a stage's, whose notebook is kept", "leave out how: it is for live sessions"
+            )
         here = context.cell_id if context.run_id == row["run_id"] else None
         return functools.partial(StageAgain(self.store, self.runs, self.cells, row, here).attempt, run, context)
 
@@ -146,7 +171,8 @@ class Reproduction:
             alike = predicting.by_predictions(self.store, tolerance, functools.partial(self._rows_read, run))
             so_far = run.status == "RUNNING"
             compared = comparing.compare(before, attempt.after, alike, tolerance=tolerance, so_far=so_far)
-        differences = comparing.named((*attempt.differences, *compared.differences), attempt.cells)
+        found = (*attempt.differences, *compared.differences)
+        differences = tuple(replace(difference, cells=attempt.cells(difference, before)) for difference in found)
         status = "not reproducible" if error else "drifted" if differences else "reproduced"
         return Certificate(
             certificate_id=clock.new_id(),
@@ -157,7 +183,7 @@ class Reproduction:
             differences=differences,
             error=dict(error) if error else None,
             suspects=(*(attempt.suspects() if status != "reproduced" else ()), *attempt.notes),
-            environment=environments.differences(self.store, run.environment),
+            environment=environments.compared(self.store, before.environment, attempt.after),
             tolerance=tolerance,
             seconds=attempt.seconds,
             user=self.context().user,
@@ -236,6 +262,12 @@ class Reproduction:
         plain = json.loads(json.dumps(document))
         with clean(self.store, self.context(), found, json.dumps([plain, str(params)])) as here:
             return here.execute(plain, wish, on_event, stop or Stop())
+
+
+def _running_cell() -> tuple[str, int] | None:
+    """Session and number of the cell that runs in this process, if it is recorded."""
+    here = recorder.current()
+    return (here.session_id, here.number) if here is not None and here.recording and here.execution_id else None
 
 
 def _folder(folder: str | os.PathLike[str]) -> str:

@@ -36,6 +36,10 @@ class Cells(Protocol):
         """Everything that ran in a session, in order."""
 
 
+# Of a difference and the run as it was: the labels of the cells that made what differs.
+Makers = Callable[[Difference, Logged], tuple[str, ...]]
+
+
 @dataclass(frozen=True)
 class Attempt:
     """What became of it.
@@ -50,7 +54,7 @@ class Attempt:
     error: Mapping[str, Any] | None = None
     differences: tuple[Difference, ...] = ()
     notes: tuple[str, ...] = ()
-    cells: Callable[[Difference], tuple[str, ...]] = field(default=lambda _: (), repr=False)
+    cells: Makers = field(default=lambda *_: (), repr=False)
     suspects: Callable[[], tuple[str, ...]] = field(default=tuple, repr=False)
 
 
@@ -64,16 +68,23 @@ def suspects(question: str, *arguments: Any, **more: Any) -> tuple[str, ...]:
     return tuple(f"{', '.join(f.cells)}: {f.what}" for f in found if f.level in SUSPECT)
 
 
-def made_by(cells: Cells | None, run_id: str) -> Callable[[Difference], tuple[str, ...]]:
-    """Finds the cell that logged what differs, as the journal has it."""
+def made_by(cells: Cells | None) -> Makers:
+    """Finds the cell of a run that made what differs, as the journal has it."""
 
-    def find(difference: Difference) -> tuple[str, ...]:
+    def find(difference: Difference, run: Logged) -> tuple[str, ...]:
         kind, name = subject_of(difference)
         if cells is None:
             return ()
-        stored = kind in {"dataset", "model"}
-        found = cells.made(kind, f"{kind}:{name}") if stored else cells.made(kind, run_id, name)
-        return (found.label,) if found else ()
+        kept = run.models.get(name) if kind == "model" else None
+        if kind == "dataset" and name in run.datasets:
+            made = cells.made(kind, run.datasets[name].ref)
+        elif kept is not None and kept.version:
+            made = cells.made(kind, f"model:{name}@{kept.version}")
+        elif kind == "model":
+            made = cells.made("artifact", run.run_id, f"models/{name}")
+        else:
+            made = cells.made(kind, run.run_id, name)
+        return (made.label,) if made else ()
 
     return find
 

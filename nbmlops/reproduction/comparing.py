@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from nbmlops.records import Difference
@@ -60,11 +60,6 @@ def same(before: float, after: float, tolerance: float) -> bool:
     if math.isnan(before) or math.isnan(after):
         return math.isnan(before) and math.isnan(after)
     return before == after or math.isclose(before, after, rel_tol=tolerance, abs_tol=0.0)
-
-
-def named(differences: Iterable[Difference], cells: Callable[[Difference], tuple[str, ...]]) -> tuple[Difference, ...]:
-    """The differences with the cells that made what differs."""
-    return tuple(replace(difference, cells=cells(difference)) for difference in differences)
 
 
 def _told(metrics: Mapping[str, Metric]) -> dict[str, Metric]:

@@ -1,26 +1,29 @@
-"""Whether a run's Python and packages are those that are here."""
+"""Whether what surrounded a run surrounded its clean run too."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from nbmlops.runs import origin
+from nbmlops.errors import NbmlopsError
+from nbmlops.reproduction.logged import Logged
+from nbmlops.runs import environment as room
 from nbmlops.store import Store
 
-_FACTS = ("python", "implementation", "platform", "machine")
 
+def compared(store: Store, noted: str | None, after: Logged | None) -> dict[str, Any]:
+    """``same`` (None where nobody knows), and the findings on what matters, the worst first.
 
-def differences(store: Store, noted: str | None) -> dict[str, Any]:
-    """``same`` (None where nothing was noted), and what differs: ``{"python": [before, now], "packages": {name: …}}``.
-
-    What was installed since counts for nothing: the run did not have it.
+    Args:
+        store: where the blobs are.
+        noted: the digest of what surrounded the run.
+        after: the clean run; where there is none, what surrounds this process is taken.
     """
     if noted is None:
         return {"same": None}
-    before, now = json.loads(store.blobs.get(noted)), json.loads(origin.environment())
-    found: dict[str, Any] = {k: [before.get(k), now.get(k)] for k in _FACTS if before.get(k) != now.get(k)}
-    was, has = before.get("packages", {}), now.get("packages", {})
-    if packages := {name: [was[name], has.get(name)] for name in was if was[name] != has.get(name)}:
-        found["packages"] = packages
-    return {"same": not found, **found}
+    try:
+        before = room.read(store, noted).facts
+        now = room.read(store, after.environment).facts if after and after.environment else room.here()
+    except NbmlopsError:  # damaged, or gone: told by `nbmlops store verify`
+        return {"same": None}
+    found = room.differences(before, now)
+    return {"same": all(f.ok for f in found), "differences": [f.to_dict() for f in found if not f.ok]}

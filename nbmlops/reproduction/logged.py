@@ -49,7 +49,7 @@ class Kept:
 class Logged:
     """One run with all it logged: data sets by name (the last version written), models by name, files by path.
 
-    ``cell_id`` is the cell in which it was started, as far as that is known.
+    ``cell_id`` is the cell in which it was started, as far as that is known; ``environment`` the digest of its own.
     """
 
     run_id: str
@@ -59,6 +59,7 @@ class Logged:
     parent_id: str | None = None
     cell_id: str | None = None
     error: Mapping[str, Any] | None = None
+    environment: str | None = None
     params: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     datasets: Mapping[str, Written] = field(default_factory=dict)
@@ -86,7 +87,7 @@ def of_runs(store: Store, runs: Runs, run_ids: Iterable[str]) -> list[Logged]:
             datasets=wrote[row["id"]],
             models=models[row["id"]],
             artifacts=files.get(row["seq"], {}),
-            **{k: row[k] for k in ("name", "status", "kind", "parent_id", "error")},
+            **{k: row[k] for k in ("name", "status", "kind", "parent_id", "error", "environment")},
         )
         for row in rows
     ]

@@ -26,15 +26,18 @@ class SessionAgain:
         store: where the run is.
         cells: the cells desk.
         run: the run.
-        model: a version that it registered, perhaps after it had ended.
+        until: a model version that it registered, perhaps after it had ended; or the cell that runs now, as its
+            session and number, whose own marks are not written yet.
         how: ``notebook`` or ``journal``; by default the notebook where it is known.
     """
 
-    def __init__(self, store: Store, cells: Cells | None, run: Run, model: str | None, how: str | None) -> None:
+    def __init__(
+        self, store: Store, cells: Cells | None, run: Run, until: str | tuple[str, int] | None, how: str | None
+    ) -> None:
         if how is not None and how not in steps.HOW:
             raise InvalidValue(f"a run cannot be reproduced by its {how}", f"how is one of: {', '.join(steps.HOW)}")
         self.store, self.run = store, run
-        self.behind = [] if cells is None else self._until(cells, cells.behind(run.run_id), model)
+        self.behind = [] if cells is None else _until(cells, cells.behind(run.run_id), until)
         if cells is None or not self.behind:
             raise _unknown(run)
         self.cells = cells
@@ -48,14 +51,6 @@ class SessionAgain:
         self.steps = (
             steps.in_order(self.behind) if known is None else steps.as_notebook(self.behind, known, self.saved_at)
         )
-
-    def _until(self, cells: Cells, behind: list[CellExecution], model: str | None) -> list[CellExecution]:
-        """The cells behind the run and, where a version was registered after it had ended, those until then."""
-        made = cells.made("model", model) if model and behind else None
-        if made is None or made.session_id != behind[-1].session_id or made.number <= behind[-1].number:
-            return behind
-        later = [e for e in cells.executions(made.session_id) if behind[-1].number < e.number <= made.number]
-        return [*behind, *later]
 
     def attempt(self, context: Any, announce: Callable[[Event], None], stop: Stop) -> Attempt:
         """Execute its cells in a scratch store.
@@ -84,7 +79,7 @@ class SessionAgain:
             done.seconds,
             self._error(done),
             notes=tuple(f"{e.label} is not executed: {reason}" for e, reason in self.steps.left_out),
-            cells=attempts.made_by(self.cells, self.run.run_id),
+            cells=attempts.made_by(self.cells),
             suspects=self._suspects,
         )
 
@@ -120,6 +115,18 @@ class SessionAgain:
         return None
 
 
+def _until(cells: Cells, behind: list[CellExecution], until: str | tuple[str, int] | None) -> list[CellExecution]:
+    """The cells behind a run and those after them in the same session, up to one."""
+    last = (behind[-1].session_id, behind[-1].number) if behind else None
+    if isinstance(until, str):
+        made = cells.made("model", until)
+        until = (made.session_id, made.number) if made and last else None
+    if until is None or (last is not None and (until[0] != last[0] or until[1] <= last[1])):
+        return behind
+    before = last[1] if last else 0
+    return [*behind, *(e for e in cells.executions(until[0]) if before < e.number <= until[1])]
+
+
 def partner(run: Run, made_of: Steps, found: Sequence[Logged]) -> Logged | None:
     """The clean run that answers to a run: begun by the same cell, else with the same name, else in the same place."""
     begun = [(step, run_id) for step, run_id in _begun(made_of)]
@@ -132,8 +139,9 @@ def partner(run: Run, made_of: Steps, found: Sequence[Logged]) -> Logged | None:
     named = [each for each in found if each.name == run.name]
     if len(named) == 1:
         return named[0]
+    # One that no cell is known to have begun was begun by the cell that runs now.
     order = [run_id for _, run_id in begun]
-    place = order.index(run.run_id) if run.run_id in order else 0
+    place = order.index(run.run_id) if run.run_id in order else len(order)
     return found[place] if place < len(found) else None
 
 

@@ -96,7 +96,7 @@ class StageAgain:
             stage.duration or 0.0,
             error,
             differences,
-            cells=self._cells(run, self.executed if self.executed["cells"] else now),
+            cells=self._makers(self.executed if self.executed["cells"] else now),
             suspects=lambda: attempts.suspects("check_document", self.document, notebook=self.row["notebook"]),
         )
 
@@ -179,11 +179,11 @@ class StageAgain:
         places = [place for place, cell in enumerate(self.executed["cells"]) if cell.get("id") == cell_id]
         return label_of(self.executed, places[0]) if places else label_of(executed_now, index)
 
-    def _cells(self, run: Run, executed: Mapping[str, Any]) -> Callable[[Difference], tuple[str, ...]]:
-        journal = attempts.made_by(self.cells, run.run_id)
+    def _makers(self, executed: Mapping[str, Any]) -> attempts.Makers:
+        journal = attempts.made_by(self.cells)
 
-        def find(difference: Difference) -> tuple[str, ...]:
-            return journal(difference) or mentions(executed, attempts.subject_of(difference)[1])
+        def find(difference: Difference, run: Logged) -> tuple[str, ...]:
+            return journal(difference, run) or mentions(executed, attempts.subject_of(difference)[1])
 
         return find
 

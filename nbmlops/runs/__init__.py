@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from nbmlops import clock, secrets, settings
+from nbmlops.cells import Cells
+from nbmlops.cells.brief import brief
 from nbmlops.context import ContextSource
 from nbmlops.errors import InvalidValue, NotFound, StoreReadOnly, UsageFault
 from nbmlops.records import Artifact, Experiment, Run
@@ -47,7 +49,8 @@ class Runs(Uses, Certificates):
         self.store = store
         self.context = context
         self._experiments: dict[str, str] = {}
-        self._origins = Origins(store)
+        self.origins = Origins(store)
+        self._cells = Cells(store)
 
     # -- experiments -----------------------------------------------------------------------------------------------
     def experiment(self, name: str, *, tags: dict[str, str] | None = None) -> Experiment:
@@ -100,7 +103,7 @@ class Runs(Uses, Certificates):
         run_id, at = clock.new_id(), clock.now()
         context = self.context()
         here = source if source is not None else {**origin.source(context.notebook), "cell_id": context.cell_id}
-        known = self._origins.known(here)
+        known = self.origins.known(here)
         row: dict[str, Any] = {
             "id": run_id,
             "experiment_id": experiment_id,
@@ -120,7 +123,7 @@ class Runs(Uses, Certificates):
         with self.store.write() as db:
             seq = db.execute(_INSERT, row).inserted_primary_key[0]  # type: ignore[index]
         live = LiveRun(self, run_id, seq, row["name"])
-        self._origins.note(run_id, here, known)
+        self.origins.note(run_id, here, known)
         if params:
             live.log_params(params)
         if tags:
@@ -147,7 +150,7 @@ class Runs(Uses, Certificates):
         """End a run on behalf of its handle: fold, compress, record the status, all in one durable transaction."""
         if status not in _ENDINGS:
             raise InvalidValue(f"a run cannot end with status {status!r}", f"use one of {', '.join(sorted(_ENDINGS))}")
-        self._origins.wait(live.run_id)
+        self.origins.wait(live.run_id)
         at = clock.now()
         end = {"run": live.run_id, "status": status, "ended_at": at, "heartbeat_at": at, "error": error}
         with self.store.write(durable=True) as db:
@@ -406,6 +409,7 @@ class Runs(Uses, Certificates):
                 tags=tags.get(row["seq"], {}),
                 artifacts=tuple(self.artifacts(row["id"])) if artifacts else (),
                 datasets=tuple(self.datasets(row["id"])) if artifacts else (),
+                cells=brief(self._cells.of_run(row["id"]), row["id"]) if artifacts else (),
                 artifact_uri=self.store.blobs.shown_root,
                 certificate=self.certificate(row["id"]) if artifacts else None,
                 **{

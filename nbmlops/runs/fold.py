@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
+from nbmlops.errors import NbmlopsError
 from nbmlops.store import Store, journal, series
-from nbmlops.store.schema import journals, metric_chunks, metric_latest, param_history, params, tags
+from nbmlops.store.schema import journals, metric_chunks, metric_latest, param_history, params, runs, tags
 
 _OFFSETS = sa.select(journals.c.name, journals.c.offset).where(journals.c.run_seq == sa.bindparam("run"))
 _GROW = 1024  # a chunk below this is rewritten with what comes; larger ones wait for the end of the run
@@ -127,6 +128,21 @@ class Folder:
         self._scattered |= len(chunks) > len(points)
         self.store.upsert(db, metric_latest, latest, ["run_seq", "key_id"])
         self.store.upsert(db, metric_chunks, chunks, ["run_seq", "key_id", "chunk"])
+
+
+def fold_all(store: Store) -> list[str]:
+    """Fold every journal of a store that nobody else uses, such as a copy; what cannot be folded, in words."""
+    with store.read() as db:
+        seqs = {row.id: row.seq for row in db.execute(sa.select(runs.c.id, runs.c.seq))}
+    names = {path.name.split(".")[0] for path in store.journal_folder.glob("*")}
+    left = [f"the journal {name}, which belongs to no run" for name in sorted(names - seqs.keys())]
+    for run_id in sorted(names & seqs.keys()):
+        try:
+            with store.write() as db:
+                Folder(store, run_id, seqs[run_id]).seal(db)
+        except (NbmlopsError, ValueError, KeyError, TypeError, OverflowError) as error:  # of another store: anything
+            left.append(f"what run:{run_id} logged and was not folded: {error}")
+    return left
 
 
 def number_of(text: str) -> float | None:

@@ -1,11 +1,9 @@
-"""Where a run comes from: notebook or script, git commit and uncommitted changes, Python and packages."""
+"""Where a run comes from: notebook or script, git commit and uncommitted changes."""
 
 from __future__ import annotations
 
 import functools
-import json
 import os
-import platform
 import subprocess
 import sys
 import threading
@@ -88,24 +86,3 @@ def _ask_git(folder: str) -> tuple[dict[str, Any] | None, bytes]:
 def _git(folder: str, *arguments: str) -> bytes:
     command = ["git", "-c", "core.fsmonitor=false", "-C", folder, *arguments]
     return subprocess.run(command, capture_output=True, check=True, timeout=20, stdin=subprocess.DEVNULL).stdout
-
-
-@functools.cache
-def environment() -> bytes:
-    """Python, platform and every installed distribution with its version, as canonical JSON."""
-    from importlib import metadata
-
-    packages = {}
-    for distribution in metadata.distributions():
-        name = distribution.metadata["Name"]
-        if name:
-            packages[name] = distribution.version
-    facts = {
-        "python": platform.python_version(),
-        "implementation": platform.python_implementation(),
-        "platform": platform.platform(),
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
-    }
-    return json.dumps(facts, indent=1, ensure_ascii=False).encode()

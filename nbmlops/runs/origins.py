@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import sqlalchemy as sa
+
 from nbmlops import settings
 from nbmlops.notebook import place
-from nbmlops.runs import origin
+from nbmlops.runs import environment, origin
 from nbmlops.store import Store, schema
 
 
@@ -18,6 +20,8 @@ class Origins:
         self._store = store
         self._threads: dict[str, threading.Thread] = {}
         self._environment: str | None = None
+        self._written = b""
+        self._noted: dict[str, str] = {}
 
     def known(self, here: dict[str, Any]) -> dict[str, Any]:
         """Columns of the run's row, as far as an earlier run of this process has just looked them up."""
@@ -32,6 +36,8 @@ class Origins:
 
     def note(self, run_id: str, here: dict[str, Any], known: dict[str, Any]) -> None:
         """Look up what is not known yet, on a thread of its own: git and packages take longer than a run may."""
+        if "environment" in known:
+            self._noted[run_id] = known["environment"]
         nameless = here["type"] == "notebook" and not here["path"] and bool(here.get("kernel_id"))
         if {"environment", "git"} <= known.keys() and not nameless:
             return
@@ -39,8 +45,9 @@ class Origins:
         def look() -> None:
             values = dict(known)
             if "environment" not in known:
-                self._environment = self._environment or self._store.blobs.put(origin.environment())
-                values["environment"] = self._environment
+                found = self._noted[run_id] = self._surroundings()
+                # The kernel that does the work may have been quicker, and knows better.
+                values["environment"] = sa.func.coalesce(schema.runs.c.environment, found)
             if "git" not in known:
                 values["git"] = self._git(*origin.git(here["cwd"]))
             if nameless and (path := place.ask_servers(here["kernel_id"])):
@@ -53,9 +60,35 @@ class Origins:
         thread.start()
 
     def wait(self, run_id: str) -> None:
-        """Until what was being looked up for a run is in its row, at most ten seconds."""
+        """At a run's end: until what was being looked up is in its row, at most ten seconds; then note what was loaded.
+
+        The surroundings are those at the end, unless somebody else has noted them since: the kernel of a stage does,
+        whose run is ended by the process of the flow.
+        """
         if (thread := self._threads.pop(run_id, None)) is not None:
             thread.join(timeout=10)
+        if (before := self._noted.pop(run_id, None)) is not None:
+            self.renew(run_id, before)
+
+    def renew(self, run_id: str, before: str | None = None) -> None:
+        """Note the surroundings of this process as a run's; with ``before`` only where that is still what is noted."""
+        try:
+            found = self._surroundings()
+        except Exception:  # a broken installation, or a library that cannot be asked: no reason for a run not to end
+            return
+        if found == before:
+            return
+        r = schema.runs
+        where = [r.c.id == run_id, *([r.c.environment == before] if before is not None else [])]
+        with self._store.write() as db:
+            db.execute(r.update().where(*where).values(environment=found))
+
+    def _surroundings(self) -> str:
+        """The digest of what surrounds this process now; it is kept only when it is new."""
+        now = environment.now()
+        if self._environment is None or now != self._written:
+            self._environment, self._written = self._store.blobs.put(now), now
+        return self._environment
 
     def _git(self, facts: dict[str, Any] | None, diff: bytes) -> dict[str, Any] | None:
         return {**facts, "diff": self._store.blobs.put(diff)} if facts and diff else facts

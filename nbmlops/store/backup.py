@@ -39,7 +39,7 @@ def write_backup(store: Store, target: Path) -> tuple[int, int]:
     try:
         with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(temporary, "w") as archive:
             copy = Path(folder) / "nbmlops.db"
-            _copy_database(store.folder / "nbmlops.db", copy)
+            copy_database(store.folder / "nbmlops.db", copy)
             archive.write(copy, "nbmlops.db", zipfile.ZIP_DEFLATED)
             kept, size, named, wrong = _copy_blobs(store, archive)
             with copy.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
@@ -61,7 +61,7 @@ def write_backup(store: Store, target: Path) -> tuple[int, int]:
     return len(kept) + 1, size
 
 
-def _copy_database(source: Path, copy: Path) -> None:
+def copy_database(source: Path, copy: Path) -> None:
     """A consistent copy, whatever others are writing meanwhile; of a read-only store as well."""
     url = f"file:{quote(str(source))}" + ("" if os.access(source.parent, os.W_OK) else "?immutable=1")
     try:

@@ -115,6 +115,20 @@ class Store:
                     connection.connection.driver_connection.execute("PRAGMA synchronous=NORMAL")  # type: ignore[union-attr]
 
     @contextmanager
+    def snapshot(self) -> Iterator[sa.Connection]:
+        """A connection that sees the store as it is now, whatever others write; ``read()`` on this thread uses it."""
+        with self._faults(), self.engine.connect() as connection:
+            if self.dialect == "postgresql":
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            before = getattr(self._local, "connection", None)
+            try:
+                with connection.begin():
+                    self._local.connection = connection
+                    yield connection
+            finally:
+                self._local.connection = before
+
+    @contextmanager
     def _faults(self) -> Iterator[None]:
         try:
             yield
@@ -207,17 +221,39 @@ def _instead(store: Store, scratch: str) -> Store:
 
 
 def store_id(store: Store) -> str:
-    """The id that a store was born with."""
+    """The id that a store was born with.
+
+    Raises:
+        StoreFault: its database does not have it.
+    """
     from nbmlops.store.schema import meta
 
     with store.read() as db:
-        return str(db.execute(sa.select(meta.c.value).where(meta.c.name == "store_id")).scalar_one())
+        found = db.execute(sa.select(meta.c.value).where(meta.c.name == "store_id")).scalar()
+    if found is None:
+        raise StoreFault(f"the store {store.shown_url} has lost its id", "restore its database from a backup")
+    return str(found)
 
 
 def lock_tables(db: sa.Connection, tables: Iterable[sa.Table]) -> None:
     """Keeps every other writer out until this transaction ends (SQLite's writers are alone anyway)."""
     if db.dialect.name == "postgresql":
         db.execute(sa.text(f"LOCK TABLE {', '.join(t.name for t in tables)} IN SHARE MODE"))
+
+
+def lock_versions(db: sa.Connection) -> None:
+    """Keeps others from numbering versions until this transaction ends (SQLite's writers are alone anyway).
+
+    Whoever registers a model takes the ledger's lock first, whoever keeps data writes to ``datasets`` first: so do we.
+    """
+    lock_ledger(db)
+    if db.dialect.name == "postgresql":
+        db.execute(sa.text("LOCK TABLE datasets, dataset_versions IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def open_elsewhere(url: str, artifacts: str | None = None) -> Store:
+    """A store in a database server, as it is: its schema is not brought up to date."""
+    return _open_server(url, artifacts)
 
 
 def _open_folder(folder: Path, artifacts: str | None) -> Store:

@@ -75,7 +75,7 @@ class References:
             if not may_name_others(head):
                 return frozenset()
             with blobs.stream(name) as stream:
-                found, digest = _scan(stream, head)
+                found, digest = scan(stream, head)
         except NotFound:
             self.missing.add(name)
             return frozenset()
@@ -90,8 +90,8 @@ def may_name_others(head: bytes) -> bool:
     return head.startswith(_ZSTD) or head.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] in {b"{", b"["}
 
 
-def _scan(stream: Any, head: bytes) -> tuple[frozenset[tuple[bool, str]], str]:
-    """The names in a stream, in bounded memory, and its SHA-256."""
+def scan(stream: Any, head: bytes) -> tuple[frozenset[tuple[bool, str]], str]:
+    """What a blob that begins with ``head`` names, as (surely, name), in bounded memory, and its SHA-256."""
     hashed = _Hashed(stream)
     found: set[tuple[bool, str]] = set()
     if head.startswith(_ZSTD):

@@ -99,7 +99,7 @@ def execute(sources):
     names = {}
     for source in sources:
         try:
-            exec(compile(source, "cell", "exec"), names)  # noqa: S102
+            exec(compile(source, "cell", "exec"), names)
         except Exception:
             return None
         if any(len(repr(names.get(v))) > 2000 for v in VARIABLES):

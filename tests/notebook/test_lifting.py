@@ -221,8 +221,8 @@ def execute(cells: list[str]) -> tuple[str, Any]:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             for source in cells:
-                exec(compile(source, "<cell>", "exec"), space)  # noqa: S102
-    except Exception as error:  # noqa: BLE001
+                exec(compile(source, "<cell>", "exec"), space)
+    except Exception as error:
         return type(error).__name__, [str(v) for v in space["out"]]
     left = [space[name] for name in NAMES if isinstance(space.get(name), int | str | list)]
     return "", [str(v) for v in (*space["out"], *left)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def test_a_seeded_stage_comes_out_the_same_to_the_last_bit(
 ) -> None:
     run = stage(ws, tmp_path, *(c.replace("SEED", "0") for c in TRAIN), params={"trees": 4})
     ws.datasets.snapshot(numbers * 2, "numbers")  # a version that the run has not seen
+    ws.cells.fold()
     before = rows(ws.store)
     made = ws.reproduction.reproduce("model:forest@1", progress=False)
     assert (made.status, made.differences, made.error, made.how) == ("reproduced", (), None, "stage")
@@ -103,5 +105,24 @@ def test_what_makes_no_sense_is_refused(ws: Workspace, tmp_path: Path) -> None:
     run = stage(ws, tmp_path, "n: int = 1")
     with pytest.raises(UsageFault, match="no tolerance"):
         ws.reproduction.reproduce(run, tolerance=-1)
-    with pytest.raises(UsageFault, match="leave out how"):
+    with pytest.raises(UsageFault, match="whose notebook is kept"):
         ws.reproduction.reproduce(run, how="journal")
+
+
+def test_an_interrupt_leaves_the_store_as_it_was(ws: Workspace, tmp_path: Path) -> None:
+    waits = "import os, time\nprint('on', flush=True)\nif os.path.exists('wait'):\n    time.sleep(60)"
+    run = stage(ws, tmp_path, "n: int = 1", waits)
+    ws.cells.fold()
+    (tmp_path / "wait").touch()
+    before, interrupted = rows(ws.store), []
+
+    def interrupt(event: dict[str, Any]) -> None:
+        if event["type"] == "output" and not interrupted:
+            interrupted.append(event)
+            _thread.interrupt_main()
+
+    with pytest.raises(KeyboardInterrupt):
+        ws.reproduction.reproduce(run, progress=interrupt)
+    assert interrupted
+    assert rows(ws.store) == before
+    assert ws.runs.certificate(run) is None

@@ -19,7 +19,7 @@ from nbmlops.runs import origin
 def space(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The namespace of a shell that seems to be there."""
     names: dict[str, Any] = {}
-    monkeypatch.setattr(origin, "_shell", lambda: SimpleNamespace(user_ns=names))
+    monkeypatch.setattr(place, "shell", lambda: SimpleNamespace(user_ns=names))
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     return names
 
@@ -89,9 +89,3 @@ def test_outside_a_repository_and_before_the_first_commit(tmp_path: Path) -> Non
     facts, diff = origin.git(str(tmp_path))
     assert facts is not None
     assert (facts["commit"], facts["dirty"], diff) == (None, True, b"")
-
-
-def test_the_environment_names_what_is_installed() -> None:
-    facts = json.loads(origin.environment())
-    assert {"sqlalchemy", "pandas"} <= {name.lower() for name in facts["packages"]}
-    assert facts["python"].startswith("3.")

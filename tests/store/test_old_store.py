@@ -1,4 +1,7 @@
-"""A store of nbmlops 0.1 (schema 0001, frames as whole files): opened, migrated, read, compared and continued."""
+"""Stores of earlier versions: opened, migrated, read, compared and continued.
+
+store-0001 is of nbmlops 0.1, with frames as whole files; store-0003 of the version before cells were recorded.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +18,32 @@ from nbmlops.context import Context, hostname
 from nbmlops.store import migrations, open_store, schema
 from nbmlops.workspace import Workspace
 
-OLD = Path(__file__).parents[1] / "data" / "store-0001"
+DATA = Path(__file__).parents[1] / "data"
 
 
 @pytest.fixture
 def old(tmp_path):
-    shutil.copytree(OLD, tmp_path / "old")
+    yield from opened("store-0001", tmp_path)
+
+
+@pytest.fixture
+def later(tmp_path):
+    yield from opened("store-0003", tmp_path)
+
+
+def opened(name, tmp_path):
+    shutil.copytree(DATA / name, tmp_path / "old")
     ws = Workspace(open_store(tmp_path / "old"), lambda: Context(user="tester", host=hostname()))
     yield ws
     ws.store.close()
 
 
-def test_it_is_migrated(old, tmp_path):
-    with old.store.read() as db:
-        assert migrations.current(db) == migrations.HEAD
-        assert sa.inspect(db).has_table(schema.dataset_tags.name)
+@pytest.mark.parametrize("name", ["store-0001", "store-0003"])
+def test_it_is_migrated(name, tmp_path):
+    for ws in opened(name, tmp_path):
+        with ws.store.read() as db:
+            assert migrations.current(db) == migrations.HEAD
+            assert sa.inspect(db).has_table(schema.merged_ledger.name)
     open_store(tmp_path / "fresh").close()
     assert shape(tmp_path / "old" / "nbmlops.db") == shape(tmp_path / "fresh" / "nbmlops.db")
 
@@ -67,3 +81,37 @@ def test_it_goes_on(old, tmp_path):
         assert pd.read_parquet(old.datasets.files(ref)[0])["who"].tolist()[3] == ""
         assert old.datasets.export(ref, tmp_path / ref)
     assert all(f.ok for f in old.datasets.verify())
+
+
+def test_everything_of_0003_is_there(later):
+    runs = {run.name: run for run in later.runs.search()}
+    assert set(runs) == {"fit-0", "fit-1", "select"}
+    fit = later.runs.get(runs["fit-0"].run_id)
+    assert (fit.status, fit.params["lr"], fit.tags["kind"]) == ("FINISHED", "0.1", "<b>demo</b>")
+    assert later.runs.metric_history(fit.run_id, "loss")["value"].tolist() == [1, 1 / 2, 1 / 3, 1 / 4]
+    assert str(fit.metrics["broken"]) == "nan"
+    assert later.runs.artifact(fit.run_id, "notes/about.txt") == b"as it was"
+    assert later.runs.datasets(fit.run_id) == ["dataset:trips@2"]
+    trips = later.datasets.load("trips@2")
+    assert trips["city"].tolist() == ["Bern", "Köln", "Bern", "Wien"] * 2
+    assert later.models.get("price@staging").version == later.models.get("price@champion").version == 1
+    assert later.models.load("price@1").predict(trips[["x"]]).shape == (8,)
+    assert later.deployments.window("price")["actual"].dropna().tolist() == [2.0]
+    flow = later.pipelines.get("trips")
+    assert (flow.status, flow.stages[0].reused, flow.stages[0].results) == ("FINISHED", True, {"rows": 8})
+    assert later.lineage.why("dataset:long-trips").root.title
+    assert all(f.ok for f in (*later.datasets.verify(), *later.models.verify("price@1")))
+
+
+def test_0003_goes_on(later):
+    assert later.verify_ledger() == 6
+    within = later.runs.start("trips", "after")
+    within.log_metric("loss", 1.0)
+    within.end()
+    assert not later.datasets.snapshot(later.datasets.load("trips@2"), "trips").new
+    assert later.datasets.snapshot(pd.DataFrame({"x": [1.0]}), "trips").version == 3
+    later.models.set_alias("price", "newest", 2)
+    later.promotion.promote("price@2", "staging", "again")
+    later.promotion.rollback("price", "staging", "no")
+    assert later.models.get("price@staging").version == 1
+    assert later.verify_ledger() == 9

@@ -21,6 +21,8 @@ from nbmlops.context import Context, hostname
 from nbmlops.errors import Tampered
 from nbmlops.store import open_store, schema
 from nbmlops.workspace import Workspace
+from tests.pipelines import notebooks
+from tests.reproduction.test_rerun import rows
 
 pytestmark = pytest.mark.postgres
 
@@ -116,6 +118,32 @@ def test_special_values_data_models_and_the_ledger(team: Workspace) -> None:
         team.verify_ledger()
 
 
+def test_stores_are_merged_in_and_out(team: Workspace, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": [1.0, 2.0]})
+    team.datasets.snapshot(frame, "trips")
+    old = Path(__file__).parents[1] / "data" / "store-0003"
+    merged = team.merge(old)
+    assert (merged.added["runs"], merged.added["flows"]) == (3, 2)
+    assert {r.there: r.here for r in merged.renumbered} == {
+        "dataset:trips@1": "dataset:trips@2",
+        "dataset:trips@2": "dataset:trips@3",
+    }
+    assert team.merge(old).added == {}
+    assert team.datasets.load("trips@3")["city"].tolist() == ["Bern", "Köln", "Bern", "Wien"] * 2
+    assert team.models.get("price@staging").version == 1
+    assert team.runs.get(team.runs.search()[-1].run_id).params["data"] == "dataset:trips@3"
+    assert team.verify_ledger() == 2
+    assert not team.datasets.snapshot(team.datasets.load("trips@3"), "trips").new
+    # And from the server into a folder; its files lie in this test's project.
+    mine = Workspace(open_store(tmp_path / "mine"), lambda: Context(user="tester", host=hostname()))
+    back = mine.merge(team.store.url)
+    assert (back.added["runs"], back.added["data set versions"], back.renumbered) == (3, 4, ())
+    assert mine.merge(team.store.url).added == {}
+    assert mine.datasets.load("trips@3").equals(team.datasets.load("trips@3"))
+    assert mine.verify_ledger() == 2
+    mine.store.close()
+
+
 def test_no_row_holds_a_secret(team: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     value = 'tok/9f+"Zq3'
     monkeypatch.setenv("API_TOKEN", value)
@@ -174,3 +202,18 @@ def test_an_absent_server_is_two_lines(cli: Any, monkeypatch: pytest.MonkeyPatch
     done = cli("runs", code=4)
     assert len(done.err.strip().splitlines()) == 2
     assert "s3cret" not in done.err
+
+
+def test_a_clean_run_has_a_store_of_its_own(team: Workspace, tmp_path: Path) -> None:
+    team.datasets.snapshot(pd.DataFrame({"x": [1.0, 2.0]}), "numbers")
+    cells = "import nbmlops\nnbmlops.log_metric('sum', nbmlops.load_dataset('numbers').x.sum())\n"
+    escape = f"nbmlops.use({team.store.url!r})\nnbmlops.start_run('escaped', nested=True)\nnbmlops.end_run()"
+    path = notebooks.write(tmp_path / "s.ipynb", "n: int = 1", cells, escape)
+    run = team.pipelines.run_stage(path, progress=False)
+    team.datasets.snapshot(pd.DataFrame({"x": [9.0]}), "numbers")
+    team.cells.fold()
+    before = rows(team.store)
+    assert team.reproduction.reproduce(run.run_id, progress=False).status == "reproduced"
+    after = rows(team.store)
+    assert {name for name in after if after[name] != before[name]} == {"certificates", "ledger"}
+    assert team.verify_ledger() == 1

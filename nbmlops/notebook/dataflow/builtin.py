@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from nbmlops.notebook.dataflow.files import read_file, write_file
-from nbmlops.notebook.dataflow.files import path_of
+from nbmlops.notebook.dataflow.files import path_of, read_file, write_file
 from nbmlops.notebook.dataflow.given import Given
 from nbmlops.notebook.dataflow.library import order_of_set
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.methods import call_back, unknown, write_to_handle
 from nbmlops.notebook.dataflow.things import FIXED, Thing, Value
 
-_PLAIN = frozenset("abs all any bin bool callable chr complex divmod float format hash hex id int isinstance issubclass "
-                   "len oct ord pow repr round str ascii bytes hasattr input".split())  # fmt: skip
-_HOLDING = frozenset("list tuple set dict frozenset sorted reversed iter zip enumerate map filter max min sum next "
-                     "getattr vars bytearray memoryview slice super type object".split())  # fmt: skip
-_ORDERED = frozenset("list tuple enumerate iter zip map next".split())
+_PLAIN = frozenset(["abs", "all", "any", "bin", "bool", "callable", "chr", "complex", "divmod", "float", "format", "hash", "hex", "id", "int", "isinstance", "issubclass", "len", "oct", "ord", "pow", "repr", "round", "str", "ascii", "bytes", "hasattr", "input"])  # fmt: skip
+_HOLDING = frozenset(["list", "tuple", "set", "dict", "frozenset", "sorted", "reversed", "iter", "zip", "enumerate", "map", "filter", "max", "min", "sum", "next", "getattr", "vars", "bytearray", "memoryview", "slice", "super", "type", "object"])  # fmt: skip
+_ORDERED = frozenset(["list", "tuple", "enumerate", "iter", "zip", "map", "next"])
 DYNAMIC = frozenset({"exec", "eval", "globals", "locals", "compile", "__import__", "execfile"})
 SHOWN = frozenset({"print", "display", "help", "breakpoint", "exit", "quit", "dir"})
 KNOWN = _PLAIN | _HOLDING | DYNAMIC | SHOWN | {"open", "range", "setattr", "delattr", "property", "staticmethod",
@@ -33,6 +30,7 @@ def call_builtin(m: Machine, name: str, given: Given) -> Value:
         text = "r" if mode is None else mode.constant if isinstance(mode.constant, str) else "r+"
         return open_file(m, path_of(given.at(0, "file")) or None, text, version)
     if name in SHOWN:
+        m.outcomes.append(version)
         for value in given.named.values():
             write_to_handle(m, value, version)
         return Value(version, (), "plain")

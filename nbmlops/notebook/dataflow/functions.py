@@ -13,8 +13,7 @@ from nbmlops.notebook.dataflow.things import Bound, Thing, Value
 
 _DEEPEST = 12
 # Decorators that leave a function what it is.
-_TRANSPARENT = frozenset("wraps njit jit vectorize contextmanager asynccontextmanager dataclass total_ordering "
-                         "abstractmethod override final overload delayed task flow".split())  # fmt: skip
+_TRANSPARENT = frozenset(["wraps", "njit", "jit", "vectorize", "contextmanager", "asynccontextmanager", "dataclass", "total_ordering", "abstractmethod", "override", "final", "overload", "delayed", "task", "flow"])  # fmt: skip
 _CACHES = frozenset({"cache", "lru_cache", "cached_property", "memoize"})
 _OWNERS = {"classmethod": "class", "staticmethod": "static", "property": "property", "cached_property": "property"}
 
@@ -89,7 +88,7 @@ def _followed(m: Machine, thing: Thing, frame: Frame) -> Value:
     assert code is not None and not isinstance(code.node, ast.ClassDef)  # noqa: S101 - told by the caller
     before, m.frame = m.frame, frame
     loops, m.loops = m.loops, 0
-    reads, changes = len(m.reads), len(m.changes)
+    reads, changes, outcomes = len(m.reads), len(m.changes), len(m.outcomes)
     m.active.append(code.node)
     arguments = [m.of_bound(bound) for bound in frame.names.values()]
     try:
@@ -105,6 +104,8 @@ def _followed(m: Machine, thing: Thing, frame: Frame) -> Value:
     else:
         seal = m.versions.of("called", digest(code.node), *arguments, *m.reads[reads:])
         seal_changes(m, seal, changes)
+        if len(m.outcomes) > outcomes:
+            m.outcomes.append(seal)
         things = tuple(dict.fromkeys(t for value in frame.returns for t in value.things))
         kinds = {value.sort for value in frame.returns}
         kind = kinds.pop() if len(kinds) == 1 else ""

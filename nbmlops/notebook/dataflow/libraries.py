@@ -86,10 +86,8 @@ def _result(m: Machine, origin: str, given: Given, *, version: int, kind: str) -
     things = given.things
     held = [inner for t in things for inner in t.held]
     if knowledge.KEEPS_ARGUMENTS.fullmatch(origin):
-        if (
-            kind in {"list", "dict", "path"}
-            or origin.rpartition(".")[2][:1].isupper()
-            and kind not in {"pandas", "numpy"}
+        if kind in {"list", "dict", "path"} or (
+            origin.rpartition(".")[2][:1].isupper() and kind not in {"pandas", "numpy"}
         ):
             thing = Thing(kind, version, m.bit, origin, held=list(things))
             return Value(m.of_thing(thing), (thing,), kind)
@@ -128,8 +126,7 @@ def _files(m: Machine, origin: str, given: Given, version: int) -> int:
     if (
         known.reads_file(origin)
         or origin in known.FOLDER_READERS
-        or origin.startswith("os.path.")
-        and origin[8:] in _ASKING
+        or (origin.startswith("os.path.") and origin[8:] in _ASKING)
     ):
         first = given.at(0, *known.PATH_KEYWORDS)
         path = files.path_of(first)
@@ -159,6 +156,7 @@ _ASKING = frozenset({"exists", "isfile", "isdir", "getsize", "getmtime"})
 def _figure(m: Machine, origin: str, given: Given, version: int) -> Value:
     """Drawing: the figure at hand is a hidden variable, a new one in each cell that begins to draw."""
     verb = origin.rpartition(".")[2]
+    m.outcomes.append(version)
     if verb in {"savefig"}:
         files.write_file(m, files.path_of(given.at(0, "fname")) or None, version)
     if verb == "imread":

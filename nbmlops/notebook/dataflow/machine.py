@@ -33,7 +33,8 @@ class Note:
 class Step:
     """What one execution did. ``sources`` maps each name it took from earlier to the steps that made it as it was.
 
-    ``sign`` stands for all that it read: two executions of one cell with one sign gave the same.
+    ``shown`` stands for all that it showed, logged and wrote, ``made`` for that and for what it left in names: two
+    executions of one cell with one version gave the same.
     """
 
     number: int
@@ -47,7 +48,8 @@ class Step:
     missing: dict[str, None] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     files: list[tuple[str, str, bool]] = field(default_factory=list)
-    sign: int = 0
+    shown: int = 0
+    made: int = 0
     guessed: bool = False
 
 
@@ -71,6 +73,7 @@ class Machine:
         self.step = Step(-1)
         self.bit = 0
         self.reads: list[int] = []
+        self.outcomes: list[int] = []  # what left the kernel: shown, logged, written
         self.changes: list[tuple[Thing | Bound, Any]] = []
         self.active: list[ast.AST] = []
         self.loops = 0
@@ -120,7 +123,7 @@ class Machine:
     def _source(self, name: str, bound: Bound) -> None:
         steps = bound.steps
         for thing in bound.things:
-            steps |= thing.steps
+            steps |= thing.steps if not thing.held and not thing.keys else self.steps_of((thing,))
         self.step.sources[name] = self.step.sources.get(name, 0) | (steps & ~self.bit)
 
     def load(self, name: str) -> Value:
@@ -172,6 +175,8 @@ class Machine:
         steps = 0
         for thing in reachable(things):
             steps |= thing.steps
+            for bound in thing.keys.values():
+                steps |= bound.steps
         return steps
 
     # Versions

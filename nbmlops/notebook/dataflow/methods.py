@@ -14,13 +14,26 @@ from nbmlops.notebook.dataflow.things import FIXED, Thing, Value, reachable
 _QUIET = frozenset({"pandas", "numpy", "str", "path", "list", "dict", "set", "tuple", "figure", "record", "plain",
                     "estimator", "generator", "handle"})  # fmt: skip
 _PLOTS = frozenset({"plot", "hist", "boxplot", "scatter", "bar", "line"})
-_HOLDING = frozenset("append appendleft extend insert add update setdefault put __setitem__ setattr".split())
-_TAKING = frozenset("pop popitem popleft setdefault".split())
+_HOLDING = frozenset(
+    ["append", "appendleft", "extend", "insert", "add", "update", "setdefault", "put", "__setitem__", "setattr"]
+)
+_TAKING = frozenset(["pop", "popitem", "popleft", "setdefault"])
 
 
 def call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
-    """``base.name(…)`` where the method is none of the notebook's."""
-    whole = m.read(m.whole(base))
+    """``base.name(…)`` where the method is none of the notebook's.
+
+    What counts as read is what came of it: sorting again what is sorted is no other input.
+    """
+    answer = _call_method(m, base, name, given)
+    m.read(answer.version)
+    if any(thing in m.step.changed for thing in base.things):
+        m.read(m.whole(base))
+    return answer
+
+
+def _call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
+    whole = m.whole(base)
     version = m.versions.of("method", name, whole, *given.versions)
     kind = base.sort
     call_back(m, given, [Value(m.versions.of("given by", version), base.things, part=bool(base.things))])
@@ -32,7 +45,7 @@ def call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
         return _fit(m, base, name, given)
     if name in knowledge.INPLACE and (said := given.is_true("inplace")) is not False:
         _change(m, base, name, given, certain=said is True)
-        return Value(version, (), "plain") if said else Value(version, base.things, kind, part=True)
+        return Value(m.versions.of("constant", "NoneType", "None"), (), "plain") if said else Value(version, base.things, kind, part=True)
     if name in knowledge.WRITING_METHODS and kind != "handle" and (given.values or given.named):
         return _write(m, base, name, given)
     if name in knowledge.WRITING_ELSEWHERE:
@@ -86,7 +99,7 @@ def _change(m: Machine, base: Value, name: str, given: Given, *, certain: bool =
 
 
 def _changed(m: Machine, base: Value, name: str, given: Given) -> Value:
-    before = m.whole(base)
+    before = m.whole(base) if name not in knowledge.IDEMPOTENT else 0
     taken = [t for thing in base.things for t in thing.held] if name in _TAKING else []
     for thing in base.things:
         if name in {"set_params", "load_state_dict", "set_weights"}:
@@ -120,7 +133,7 @@ def _answer(m: Machine, base: Value, name: str, given: Given) -> Value:
     if name in _PLOTS and kind == "pandas":
         return Value(version, (), "figure")
     if name in knowledge.PURE or kind in {"pandas", "str", "numpy", "record", "plain"}:
-        held = any(thing.held or thing.keys and kind != "pandas" for thing in base.things)
+        held = any(thing.held or (thing.keys and kind != "pandas") for thing in base.things)
         if kind in {"str", "plain"}:
             return Value(version, (), answered)
         if name in knowledge.VIEWS or (held and kind in {"list", "dict", "tuple", "set", "", "instance"}):
@@ -140,6 +153,7 @@ def unknown(m: Machine, base: Value | None, name: str, given: Given) -> Value:
     m.step.guessed = before or m.step.guessed
     things = tuple(dict.fromkeys((*own, *given.things)))
     version = m.read(m.versions.of("unknown", *versions))
+    m.outcomes.append(version)
     return Value(version, things, part=bool(things), choice=version if things else 0)
 
 

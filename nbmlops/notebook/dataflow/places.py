@@ -10,8 +10,39 @@ from nbmlops.notebook.dataflow.things import Value
 
 # Attributes of tables and arrays that are no columns.
 SHAPES = frozenset(
-    """shape columns values index T dtypes dtype size iloc loc at iat empty ndim str dt cat plot style attrs axes flags
-    array nbytes name names is_unique hasnans levels codes sparse""".split()
+    [
+        "shape",
+        "columns",
+        "values",
+        "index",
+        "T",
+        "dtypes",
+        "dtype",
+        "size",
+        "iloc",
+        "loc",
+        "at",
+        "iat",
+        "empty",
+        "ndim",
+        "str",
+        "dt",
+        "cat",
+        "plot",
+        "style",
+        "attrs",
+        "axes",
+        "flags",
+        "array",
+        "nbytes",
+        "name",
+        "names",
+        "is_unique",
+        "hasnans",
+        "levels",
+        "codes",
+        "sparse",
+    ]
 )
 
 

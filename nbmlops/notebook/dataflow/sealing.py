@@ -24,12 +24,14 @@ class Seal:
 @contextmanager
 def sealed(m: Machine, node: ast.AST, *more: int) -> Iterator[Seal]:
     """All that is bound and changed within gets a version made of everything read within, once it is over."""
-    reads, changes = len(m.reads), len(m.changes)
+    reads, changes, outcomes = len(m.reads), len(m.changes), len(m.outcomes)
     seal = Seal()
     yield seal
+    if len(m.outcomes) > outcomes:  # whether and how often depends on all that was read
+        m.outcomes.append(m.versions.of("sealed", digest(node), *more, *m.reads[reads : seal.read]))
     changed = m.changes[changes:]
     if seal.only_changes and not any(
-        isinstance(thing, Thing) or where and isinstance(where[0], Thing) for thing, where in changed
+        isinstance(thing, Thing) or (where and isinstance(where[0], Thing)) for thing, where in changed
     ):
         return
     seal.version = m.versions.of("sealed", digest(node), *more, *m.reads[reads : seal.read])

@@ -148,7 +148,9 @@ def _class(m: Machine, node: ast.ClassDef) -> None:
 
 
 def _expression(m: Machine, node: ast.Expr) -> None:
-    m.value(node.value)
+    value = m.value(node.value)
+    if not isinstance(node.value, ast.Constant):
+        m.outcomes.append(m.whole(value))
 
 
 def _return(m: Machine, node: ast.Return) -> None:
@@ -170,7 +172,7 @@ def _parts(m: Machine, node: ast.stmt) -> None:
     """``assert``, ``raise``: their expressions are read."""
     for inner in ast.iter_child_nodes(node):
         if isinstance(inner, ast.expr):
-            m.value(inner)
+            m.outcomes.append(m.value(inner).version)
 
 
 def _nothing(m: Machine, node: ast.stmt) -> None:
@@ -186,7 +188,7 @@ def _if(m: Machine, node: ast.If) -> None:
         then = _copies(m)
         _restore(m, before)
         m.follow(node.orelse)
-    _merge(m, seal, before=before, others=[then])
+    merge(m, seal, before=before, others=[then])
 
 
 def _for(m: Machine, node: ast.For | ast.AsyncFor) -> None:
@@ -202,7 +204,7 @@ def _for(m: Machine, node: ast.For | ast.AsyncFor) -> None:
         _repeat(m, once, seal)
         m.follow(node.orelse)
     if not _surely_some(node.iter):
-        _merge(m, seal, before=before, others=[])
+        merge(m, seal, before=before, others=[])
 
 
 def _surely_some(node: ast.expr) -> bool:
@@ -229,7 +231,7 @@ def _while(m: Machine, node: ast.While) -> None:
 
         _repeat(m, once, seal)
         m.follow(node.orelse)
-    _merge(m, seal, before=before, others=[])
+    merge(m, seal, before=before, others=[])
 
 
 def _repeat(m: Machine, once: Callable[[], None], seal: Seal) -> None:
@@ -262,7 +264,7 @@ def _try(m: Machine, node: ast.Try) -> None:
             others.append(_copies(m))
             _restore(m, after)
     if node.handlers:
-        _merge(m, seal, before=before if not m.hopeful else after, others=others if not m.hopeful else [])
+        merge(m, seal, before=before if not m.hopeful else after, others=others if not m.hopeful else [])
     m.follow(node.finalbody)
 
 
@@ -301,7 +303,7 @@ def _match(m: Machine, node: ast.Match) -> None:
             m.follow(case.body)
             others.append(_copies(m))
             _restore(m, before)
-    _merge(m, seal, before=before, others=others)
+    merge(m, seal, before=before, others=others)
 
 
 def _scopes(m: Machine) -> list[Names]:
@@ -320,7 +322,7 @@ def _restore(m: Machine, saved: list[Names]) -> None:
         names.update(old)
 
 
-def _merge(m: Machine, seal: Seal, *, before: list[Names], others: list[list[Names]]) -> None:
+def merge(m: Machine, seal: Seal, *, before: list[Names], others: list[list[Names]]) -> None:
     """One of several outcomes: what the names stand for now, in ``others``, or as they were ``before``."""
     for number, names in enumerate(_scopes(m)):
         was = before[number] if number < len(before) else {}

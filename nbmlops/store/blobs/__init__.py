@@ -23,9 +23,9 @@ from nbmlops.store.blobs.names import DIGEST, PART, Data, Held, hex_of, shown
 from nbmlops.store.blobs.ordered import ordered
 from nbmlops.store.blobs.remote import Remote
 from nbmlops.store.blobs.retry import Patience
-from nbmlops.store.blobs.transfer import Copied, Progress
+from nbmlops.store.blobs.transfer import BlobSource, Copied, Progress
 
-__all__ = ["DIGEST", "Blobs", "Cache", "Copied", "Held", "Patience", "Progress"]
+__all__ = ["DIGEST", "BlobSource", "Blobs", "Cache", "Copied", "Held", "Patience", "Progress"]
 
 T = TypeVar("T")
 _UNCACHED = ("memory://", "local://")
@@ -113,6 +113,10 @@ class Blobs:
             StoreFault: one of the two places fails; says how many arrived.
         """
         return transfer.copy(self, other, digests, workers=workers, progress=progress)
+
+    def receive(self, source: BlobSource, digests: Iterable[str], *, workers: int | None = None) -> Copied:
+        """Bring blobs here from any place that has them; see :meth:`copy_to`."""
+        return transfer.copy(source, self, digests, workers=workers)
 
     # --- reading --------------------------------------------------------------------------------------------------
     def get(self, digest: str) -> bytes:

@@ -7,11 +7,10 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from nbmlops import secrets
 from nbmlops.errors import BlobCorrupt, NbmlopsError, StoreFault
-from nbmlops.store.blobs.names import shown
 from nbmlops.store.blobs.ordered import ordered
 
 if TYPE_CHECKING:
@@ -20,6 +19,22 @@ if TYPE_CHECKING:
 _IN_MEMORY = 64 << 20
 # Called after each blob with: blobs done, blobs in all, bytes that travelled so far.
 Progress: TypeAlias = Callable[[int, int, int], None]
+
+
+class BlobSource(Protocol):
+    """Where the bytes come from: the blobs of another store, or an archive. ``digest`` is ``sha256:…``."""
+
+    def has(self, digest: str) -> bool:
+        """Whether it is there."""
+
+    def size(self, digest: str) -> int:
+        """Its number of bytes."""
+
+    def get(self, digest: str) -> bytes:
+        """Its bytes; whether they are what the digest says is looked at again when they have arrived."""
+
+    def save(self, digest: str, path: str | os.PathLike[str]) -> None:
+        """Write its bytes to a file, in bounded memory."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +48,7 @@ class Copied:
 
 
 def copy(
-    source: Blobs,
+    source: BlobSource,
     target: Blobs,
     digests: Iterable[str],
     *,
@@ -55,7 +70,7 @@ def copy(
     return Copied(len(wanted), len(wanted) - len(todo), done, travelled)
 
 
-def _one(source: Blobs, target: Blobs, digest: str) -> int:
+def _one(source: BlobSource, target: Blobs, digest: str) -> int:
     """Content is verified when it is read, and named by what arrives."""
     size = source.size(digest)
     if size <= _IN_MEMORY:
@@ -69,7 +84,7 @@ def _one(source: Blobs, target: Blobs, digest: str) -> int:
             arrived = target.put(path)
     if arrived.removeprefix("sha256:") != digest.removeprefix("sha256:"):
         raise BlobCorrupt(
-            f"the stored object {digest[:19]}… arrived with another content", f"check {shown(source.url(digest))}"
+            f"the stored object {digest[:19]}… arrived with another content", "check the place that it came from"
         )
     return size
 
