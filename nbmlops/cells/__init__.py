@@ -191,7 +191,6 @@ class Cells:
         if said is not None:
             with self.store.write() as db:
                 db.execute(R.update().where(R.c.id == run_id).values(verdict=said.to_dict()))
-                self._tag(db, run_id, "nbmlops.verdict", said.verdict)
         return said
 
     def _verdict(self, run_id: str) -> Verdict | None:
@@ -205,12 +204,6 @@ class Cells:
             source = db.execute(sa.select(R.c.source).where(R.c.id == run_id)).scalar() or {}
         path, folder = source.get("path") or "", source.get("cwd")
         return verdict.check(found, document, saved_at=saved_at, notebook=path, folder=folder)
-
-    def _tag(self, db: sa.Connection, run_id: str, key: str, value: str) -> None:
-        seq = db.execute(sa.select(R.c.seq).where(R.c.id == run_id)).scalar_one()
-        ids = self.store.key_ids(db, [key])
-        row = {"run_seq": seq, "key_id": ids[key], "value": value}
-        self.store.upsert(db, schema.tags, [row], ["run_seq", "key_id"])
 
     # -- inside ----------------------------------------------------------------------------------------------------
     def _of_stage(self, run_id: str) -> list[CellExecution]:
