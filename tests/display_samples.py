@@ -27,6 +27,9 @@ def run(i: int = 1, **more: Any) -> r.Run:
     return r.Run(**{**given, **more})
 
 
+CELL_VERSION = r.CellVersion(
+    EVIL, 2, f"{EVIL}\n{QUOTES}", "[3]", 4, "error", QUOTES, T, 0.1, ("01J1",), (EVIL,), f"-{EVIL}", EVIL, True
+)
 FINDINGS = (
     r.Finding("metrics.auc", "pass", "metrics.auc >= 0.65", "0.71"),
     r.Finding("certificate", "block", "a clean run", "cells 3 and 5 differ", "re-run the notebook from the top"),
@@ -328,5 +331,19 @@ ALL: dict[str, r.Record] = {
             left_out=(EVIL,),
         ),
         r.Renumbered(f"model:{EVIL}@1", f"model:{EVIL}@2", "01VERSION", same=True),
+        r.Environment(
+            "sha256:ab",
+            "3.11.7",
+            "CPython",
+            EVIL,
+            "x86_64",
+            {EVIL: "1", "numpy": QUOTES},
+            ("numpy",),
+            {EVIL: {"editable": True, "commit": EVIL, "dirty": True}},
+            {"libraries": [{"library": EVIL, "threads": 2}], "variables": {"TZ": EVIL}, "gpus": [{"name": QUOTES}]},
+        ),
+        r.EnvironmentCheck(EVIL, FINDINGS, 12, T),
+        r.CellHistory("variable", EVIL, (CELL_VERSION, CELL_VERSION), 3),
+        CELL_VERSION,
     )
 }

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from nbmlops.errors import NbmlopsError
 from nbmlops.extraction import fingerprints
 from nbmlops.extraction.asking import Asked
 from nbmlops.notebook.job import Stop
-from nbmlops.records import Difference
+from nbmlops.records import Difference, ModelVersion
 from nbmlops.reproduction import Logged, Reproduction, Rerun
-from nbmlops.reproduction.logged import of_runs
+from nbmlops.reproduction.logged import Kept, of_runs
 from nbmlops.reproduction.past import Past
 from nbmlops.reproduction.past import of_runs as past_of
+from nbmlops.reproduction.predicting import by_predictions
+from nbmlops.reproduction.rerun import Clean, clean
 from nbmlops.reproduction.rerun import Wish as Task
-from nbmlops.reproduction.rerun import clean
 
 _CHECK = "nbmlops-extraction"
 _ASK = """import nbmlops as _nbmlops
@@ -39,7 +40,7 @@ class Expected:
     params: Mapping[str, str] = field(default_factory=dict)
     datasets: Mapping[str, str] = field(default_factory=dict)
     artifacts: Mapping[str, str] = field(default_factory=dict)
-    models: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, ModelVersion] = field(default_factory=dict)
     name: str = ""
     fingerprint: str = ""
     shown: Any = None
@@ -75,6 +76,9 @@ def expected(desk: Reproduction, asked: Asked, namespace: Mapping[str, Any]) -> 
     if asked.name:
         value = namespace.get(asked.name)
         return Expected(name=asked.name, fingerprint=fingerprints.of(value), shown=fingerprints.shown(value))
+    if asked.model:
+        version = desk.models.get(asked.model)
+        return Expected(models={version.name: version})
     found = of_runs(desk.store, desk.runs, [asked.run_id]) if asked.run_id else []
     if not found:
         return Expected()
@@ -82,10 +86,6 @@ def expected(desk: Reproduction, asked: Asked, namespace: Mapping[str, Any]) -> 
     if asked.artifact:
         return Expected(artifacts={asked.artifact: run.artifacts.get(asked.artifact, "")})
     metrics = {k: m.value for k, m in run.metrics.items() if (k == asked.metric if asked.metric else not _is_clock(k))}
-    models = {k: m.package for k, m in run.models.items()}
-    if asked.model:
-        name = desk.models.get(asked.model).name
-        return Expected(models={name: models[name]}) if name in models else Expected(metrics)
     if asked.metric:
         return Expected(metrics)
     params = dict(run.params) if run.kind == "run" else {}  # a stage's are those it was given
@@ -122,9 +122,32 @@ def prove(
                 if not done.ok:
                     return Proof("failed", error=failure(done))
                 runs = done.runs
+            made = _models(desk, here, wanted)
     except NbmlopsError as error:  # a secret that is not set, say: told with the stage, which is written all the same
         return Proof("failed", error=error.message)
-    return judge(wanted, runs)
+    return judge(wanted, runs, made)
+
+
+def _models(desk: Reproduction, here: Clean, wanted: Expected) -> dict[str, str]:
+    """The packages of the versions that the stages registered, in a run or outside of any.
+
+    One that predicts the same as the wanted one, to the last bit, counts as that one.
+    """
+    known = {v.name: v.version for v in desk.models.list()}
+    same = by_predictions(desk.store, 0.0, lambda _signature: None)
+    found = {}
+    for name, before in wanted.models.items():
+        after = next((v for v in here.desks.models.list() if v.name == name and v.version > known[name]), None)
+        if after is None:
+            continue
+        differs = None if after.package == before.package else same(_kept(before), _kept(after))
+        found[name] = before.package if differs is None else differs[0]
+    return found
+
+
+def _kept(version: ModelVersion) -> Kept:
+    row = {"signature": version.signature, "flavor": version.flavor, "profile": version.profile}
+    return Kept(version.name, version.version, version.package, False, row)
 
 
 def _with_check(document: Mapping[str, Any], wanted: Expected) -> dict[str, Any]:
@@ -157,21 +180,19 @@ def failure(run: Rerun) -> str:
     return f"cell {cell + 1} ({line.strip()[:60]}): {said}"
 
 
-def judge(wanted: Expected, runs: Iterable[Logged]) -> Proof:
-    """Hold what the runs of the stage logged against what there was, bit for bit."""
-    runs = list(runs)
+def judge(wanted: Expected, runs: Sequence[Logged], models: Mapping[str, str]) -> Proof:
+    """Hold what the stages logged and registered against what there was, bit for bit."""
     if wanted.name:
         return _of_value(wanted, runs)
-    found: dict[str, dict[str, Any]] = {"metric": {}, "param": {}, "dataset": {}, "artifact": {}, "model": {}}
+    found: dict[str, dict[str, Any]] = {"metric": {}, "param": {}, "dataset": {}, "artifact": {}, "model": {**models}}
     for run in runs:
         found["metric"] |= {k: m.value for k, m in run.metrics.items()}
         found["param"] |= dict(run.params)
         found["dataset"] |= {k: d.digest for k, d in run.datasets.items()}
         found["artifact"] |= dict(run.artifacts)
-        found["model"] |= {k: m.package for k, m in run.models.items()}
     asked: dict[str, Mapping[str, Any]] = {
         "metric": wanted.metrics, "param": wanted.params, "dataset": wanted.datasets,
-        "artifact": wanted.artifacts, "model": wanted.models,
+        "artifact": wanted.artifacts, "model": {name: version.package for name, version in wanted.models.items()},
     }  # fmt: skip
     differences = [
         difference
@@ -194,7 +215,7 @@ def compare(kind: str, name: str, before: Any, after: Any) -> Difference | None:
     return None if before == after else Difference(kind, name, before, after)
 
 
-def _of_value(wanted: Expected, runs: list[Logged]) -> Proof:
+def _of_value(wanted: Expected, runs: Sequence[Logged]) -> Proof:
     last = next((run for run in reversed(runs) if run.name == _CHECK), None)
     if last is None:
         return Proof("failed", error=f"{wanted.name} could not be looked at after the clean run")

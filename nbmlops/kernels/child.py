@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from nbmlops.kernels import wire
+from nbmlops.kernels import preload, wire
 from nbmlops.kernels.preload import Base
 
 _FILES = 4  # standard input, output, error, and the working folder
@@ -112,6 +112,7 @@ def _fresh(command: list[str], environment: Mapping[str, str], pools: Any) -> No
         asked = (environment.get(name, "").partition(",")[0] for name in _BLAS)
         most = len(os.sched_getaffinity(0))
         pools.limit(limits=min(most, next((int(text) for text in asked if text.isdigit() and int(text)), most)))
+    preload.FORKED_WITH.update(sys.modules)
     gc.enable()  # what was frozen stays so
 
 

@@ -39,6 +39,8 @@ _ALONG = {
 }  # fmt: skip
 # Read when a library is loaded, and then too late to change: no thread may be there at the fork.
 _QUIET = {"OPENBLAS_NUM_THREADS": "1"}
+# What a zygote had loaded when it forked this process: nobody here has asked for it yet. Empty in any other process.
+FORKED_WITH: set[str] = set()
 _JEMALLOC = "JE_ARROW_MALLOC_CONF"  # pyarrow starts jemalloc's background thread when it is loaded
 
 

@@ -132,11 +132,11 @@ class Folder:
 
 def fold_all(store: Store) -> list[str]:
     """Fold every journal of a store that nobody else uses, such as a copy; what cannot be folded, in words."""
-    left = []
     with store.read() as db:
         seqs = {row.id: row.seq for row in db.execute(sa.select(runs.c.id, runs.c.seq))}
-    names = sorted({path.name.split(".")[0] for path in store.journal_folder.glob("*.*.*")} & seqs.keys())
-    for run_id in names:
+    names = {path.name.split(".")[0] for path in store.journal_folder.glob("*")}
+    left = [f"the journal {name}, which belongs to no run" for name in sorted(names - seqs.keys())]
+    for run_id in sorted(names & seqs.keys()):
         try:
             with store.write() as db:
                 Folder(store, run_id, seqs[run_id]).seal(db)

@@ -41,6 +41,9 @@ class LiveRun:
         self._journal: Journal | None = None
         self._lock = threading.RLock()
         self._touched: set[tuple[str, str]] = set()  # kinds and keys that were logged since somebody asked
+        self._left = owned
+        if not owned:  # IPython drops the notebook's names at its exit, and what is registered last comes before that
+            atexit.register(self.leave)
         keeper.add(self)
 
     # -- logging ---------------------------------------------------------------------------------------------------
@@ -127,7 +130,7 @@ class LiveRun:
                 self._desk.finish(self, status, error)
             else:
                 self.folder.fold()
-                self._desk.origins.renew(self.run_id)  # the work was done here, and another process ends the run
+                self.leave()
                 self.failed = error
             self.ended = True
         keeper.drop(self)
@@ -135,8 +138,16 @@ class LiveRun:
         for kind, key in self.take_touched():
             touch(kind, self.run_id, key, "write")
 
+    def leave(self) -> None:
+        """Note this process's environment as the run's, once: the work was done here, and another one ends the run."""
+        if not self._left:
+            self._left = True
+            atexit.unregister(self.leave)
+            self._desk.origins.renew(self.run_id)
+
     def after_fork(self) -> None:
         """In a forked child: log to a journal of our own, and leave the run's life to the parent."""
+        self._left = True
         self._lock = threading.RLock()
         self._journal = None
         self.owned = False

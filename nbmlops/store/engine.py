@@ -221,11 +221,18 @@ def _instead(store: Store, scratch: str) -> Store:
 
 
 def store_id(store: Store) -> str:
-    """The id that a store was born with."""
+    """The id that a store was born with.
+
+    Raises:
+        StoreFault: its database does not have it.
+    """
     from nbmlops.store.schema import meta
 
     with store.read() as db:
-        return str(db.execute(sa.select(meta.c.value).where(meta.c.name == "store_id")).scalar_one())
+        found = db.execute(sa.select(meta.c.value).where(meta.c.name == "store_id")).scalar()
+    if found is None:
+        raise StoreFault(f"the store {store.shown_url} has lost its id", "restore its database from a backup")
+    return str(found)
 
 
 def lock_tables(db: sa.Connection, tables: Iterable[sa.Table]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbmlops.store import schema as s
-from nbmlops.store.engine import Store
+from nbmlops.store.engine import Store, store_id
 from nbmlops.store.ledger import MERGED
 
 OURS = ""
@@ -24,15 +24,16 @@ class Chain:
     taken: dict[str, list[tuple[str | None, str, str]]] = field(default_factory=lambda: defaultdict(list))
     aliases: dict[str, int] = field(default_factory=dict)
 
-    def note(self, kind: str, subject: str, data: Any) -> None:
-        if not isinstance(data, dict):
-            return
+    def note(self, kind: str, subject: str, data: dict[str, Any]) -> None:
+        """Remember an event; what another store wrote into one may be anything, and then tells nothing."""
         if kind == "model.registered":
             self.registered[subject] = data.get("id")
         elif kind == MERGED:
-            for version_id, (there, here) in data.get("model_versions", {}).items():
-                self.taken[version_id].append((data.get("store"), there, here))
-            self.aliases.update(data.get("aliases", {}))
+            store, aliases = data.get("store"), data.get("aliases")
+            for version_id, pair in _items(data.get("model_versions")):
+                if isinstance(pair, list) and len(pair) == 2 and (store is None or isinstance(store, str)):
+                    self.taken[version_id].append((store, str(pair[0]), str(pair[1])))
+            self.aliases.update(_items(aliases))
 
 
 class Told:
@@ -65,7 +66,7 @@ class Told:
         if store in seen or store not in self._chains:
             return False
         chain = self._chains[store]
-        if ref in chain.registered and chain.registered[ref] in {None, version_id}:
+        if ref in chain.registered and chain.registered[ref] in (None, version_id):
             return True
         # Each store tells what it took over from which, under which number there; an archive has no ledger.
         return any(
@@ -83,11 +84,14 @@ class Told:
         return self.events.get(event, ("", ""))[1] == f"model:{name}@{version}"
 
 
+def _items(value: Any) -> list[tuple[str, Any]]:
+    return list(value.items()) if isinstance(value, dict) else []
+
+
 def disagreements(store: Store) -> list[str]:
     """Registered versions and certificates without their event, and aliases that stand where no event has put them."""
     with store.read() as db:
-        own_id = db.execute(sa.select(s.meta.c.value).where(s.meta.c.name == "store_id")).scalar_one()
-        told = Told(db, own_id)
+        told = Told(db, store_id(store))
         versions = [(row.id, f"model:{row.name}@{row.version}") for row in db.execute(sa.select(s.model_versions))]
         aliases = {(row.name, row.alias): row.version for row in db.execute(sa.select(s.model_aliases))}
         certificates = list(

@@ -96,6 +96,23 @@ print(sorted(found.imported), found.facts["variables"], "hidden" in str(found.fa
     assert done.stdout.rstrip().endswith("False")
 
 
+def test_of_what_a_warm_kernel_was_forked_with_only_what_is_named_and_needed_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import pandas  # noqa: F401
+    import scipy
+    import yaml
+
+    from nbmlops.kernels import preload
+
+    monkeypatch.setattr(preload, "FORKED_WITH", set(sys.modules))
+    monkeypatch.setattr(sys.modules["__main__"], "scipy_here", scipy, raising=False)
+    monkeypatch.setattr(sys.modules["__main__"], "yaml_here", yaml, raising=False)
+    found = set(environment.packages.imported())
+    assert {"scipy", "numpy", "pyyaml"} <= found
+    assert "pandas" not in found, "it was there before anything ran"
+
+
 def test_runs_in_the_same_surroundings_share_one_text(nb: Any, ws: Any) -> None:
     digests = set()
     for _ in range(3):
@@ -169,6 +186,8 @@ def test_the_digest_of_what_a_wheel_brought_does_not_tell_where_it_lies() -> Non
 
 
 def test_a_folder_is_noted_by_its_commit_not_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import packaging.requirements  # noqa: F401  (on the path that is replaced)
+
     project = tmp_path / "project"
     info = tmp_path / "venv" / "site-packages" / "mine-1.dist-info"
     info.mkdir(parents=True)

@@ -17,9 +17,10 @@ from sklearn.linear_model import LinearRegression
 
 from nbmlops import clock
 from nbmlops.context import Context
-from nbmlops.errors import InvalidValue, NotFound, StoreTooNew, Tampered, UsageFault
-from nbmlops.store import Store, open_store, schema
+from nbmlops.errors import InvalidValue, NotFound, StoreFault, StoreTooNew, Tampered, UsageFault
+from nbmlops.store import Store, ledger, migrations, open_store, schema
 from nbmlops.store.merging.columns import NOT_TAKEN, TABLES
+from nbmlops.store.verify import verify
 from nbmlops.workspace import Workspace
 
 OLD = Path(__file__).parents[1] / "data" / "store-0003"
@@ -156,6 +157,9 @@ def test_an_empty_store_becomes_the_same(old: Workspace, open_: Any) -> None:
     assert new.verify_ledger() == 1
     assert [e.type for e in new.events("model:price@2", merged=True)] == [e.type for e in old.events("model:price@2")]
     assert new.events(merged=True)[-1].store == merged.store_id
+    checked = verify(new.store)
+    assert checked.ok
+    assert checked.blobs == len(set(old.store.blobs.digests()))
     assert [h["version"] for h in new.promotion.history("price", "staging")] == [1, 2, 1]
     with pytest.raises(UsageFault):  # the rollback there has taken the second away
         new.promotion.rollback("price", "staging", "once more")
@@ -215,6 +219,32 @@ def test_versions_get_the_next_number_and_references_follow(open_: Any) -> None:
     assert again.added == {"data set versions": 1}
     assert {r.there: r.here for r in again.renumbered}["dataset:sales@3"] == "dataset:sales@5"
     assert "changed there" not in ours.runs.get(run_id).tags.values()  # it had ended
+
+
+def test_environments_of_a_model_that_is_here_stay_as_they_are(open_: Any, theirs: Workspace) -> None:
+    theirs.promotion.promote("price@1", "staging", "good there")
+    with theirs.store.write() as db:
+        db.execute(schema.dataset_aliases.insert(), {"name": "sales", "alias": "golden", "version": 2})
+    ours, new = open_("ours"), open_("new")
+    run_id = fill(ours, 3.0)
+    merged = ours.merge(folder(theirs))
+    assert merged.left_out == (
+        "best stays at model:price@1 here; there it is model:price@1 (2 here)",
+        "staging is not set here; there it is model:price@1 (2 here)",
+    )
+    assert ours.datasets.load("sales@golden")["x"].tolist() == [2.0, 4.0, 6.0]
+    with pytest.raises(NotFound):
+        ours.models.get("price@staging")
+    new.merge(folder(theirs))
+    assert new.models.get("price@staging").version == 1
+    register(theirs, run_id, 4.0)
+    theirs.promotion.promote("price@2", "staging", "better there")
+    assert "staging stays at model:price@1 here" in new.merge(folder(theirs)).left_out[-1]
+    assert new.models.get("price@staging").version == 1
+    new.promotion.promote("price@2", "staging", "here too")
+    new.promotion.rollback("price", "staging", "no")
+    assert new.models.get("price@staging").version == 1
+    assert new.verify_ledger() == len(new.events()) == 4
 
 
 def test_every_column_that_names_a_version_follows(open_: Any) -> None:
@@ -342,6 +372,19 @@ def test_a_run_that_was_open_comes_up_to_date_and_never_goes_back(open_: Any, tm
     assert content(ours.store) == before
 
 
+def test_who_claims_the_id_of_an_ended_run_does_not_change_it(open_: Any, tmp_path: Path, theirs: Workspace) -> None:
+    ours = open_("ours")
+    ours.merge(folder(theirs))
+    change(
+        folder(theirs),
+        "UPDATE runs SET heartbeat_at = heartbeat_at + 1e6, name = 'other'",
+        "UPDATE params SET value = 0",
+    )
+    before = content(ours.store)
+    ours.merge(folder(theirs))
+    assert content(ours.store) == before
+
+
 def test_three_stores_in_any_order_are_the_same_set(open_: Any) -> None:
     for name, factor in (("a", 2.0), ("b", 3.0), ("c", 2.0)):
         fill(open_(name), factor)
@@ -434,6 +477,8 @@ def change(where: Path, *statements: str) -> None:
         ("DELETE FROM ledger", "no event tells of the registration of model:price@1"),
         ("UPDATE ledger SET data = '[' WHERE seq = 1", "event 1 of the ledger is no event"),
         ("UPDATE model_aliases SET version = 1", "no event has put"),
+        ("UPDATE ledger SET user = CAST(X'FF00' AS TEXT)", "the ledger cannot be read"),
+        ("UPDATE meta SET value = '../x' WHERE name = 'store_id'", "no ids of stores: ../x"),
     ],
 )
 def test_a_ledger_that_is_not_intact_is_refused(open_: Any, theirs: Workspace, statement: str, said: str) -> None:
@@ -459,6 +504,19 @@ def test_a_ledger_must_go_on_where_it_was(open_: Any, theirs: Workspace, tmp_pat
     with pytest.raises(Tampered, match=r"event 3 of the ledger of .* \(model.registered of model:price@2\)"):
         ours.merge(tmp_path / "early")
     assert len(ours.models.versions("price")) == 2
+
+
+def test_absurd_events_tell_nothing(open_: Any, theirs: Workspace) -> None:
+    absurd: list[Any] = [{"model_versions": 5}, {"model_versions": {"a": 1}, "aliases": []}, {"store": {}}]
+    with theirs.store.write() as db:
+        for data in absurd:
+            ledger.append(db, type="store.merged", subject="x", user="eve", data=data)
+        ledger.append(db, type="model.registered", subject="model:x@1", user="eve", data={"id": [1]})
+    ours = open_("ours")
+    ours.merge(folder(theirs))
+    ours.merge(folder(theirs))
+    assert ours.verify_ledger() == 2
+    assert len(ours.events(merged=True)) == 8
 
 
 @pytest.mark.parametrize(
@@ -562,6 +620,9 @@ def test_no_store_and_one_that_is_too_new(open_: Any, theirs: Workspace, tmp_pat
     assert not (tmp_path / "nothing").exists()
     change(folder(theirs), "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StoreTooNew):
+        ours.merge(folder(theirs))
+    change(folder(theirs), "UPDATE alembic_version SET version_num = '" + migrations.HEAD + "'", "DELETE FROM meta")
+    with pytest.raises(StoreFault, match="has lost its id"):
         ours.merge(folder(theirs))
 
 

@@ -118,6 +118,32 @@ def test_special_values_data_models_and_the_ledger(team: Workspace) -> None:
         team.verify_ledger()
 
 
+def test_stores_are_merged_in_and_out(team: Workspace, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": [1.0, 2.0]})
+    team.datasets.snapshot(frame, "trips")
+    old = Path(__file__).parents[1] / "data" / "store-0003"
+    merged = team.merge(old)
+    assert (merged.added["runs"], merged.added["flows"]) == (3, 2)
+    assert {r.there: r.here for r in merged.renumbered} == {
+        "dataset:trips@1": "dataset:trips@2",
+        "dataset:trips@2": "dataset:trips@3",
+    }
+    assert team.merge(old).added == {}
+    assert team.datasets.load("trips@3")["city"].tolist() == ["Bern", "Köln", "Bern", "Wien"] * 2
+    assert team.models.get("price@staging").version == 1
+    assert team.runs.get(team.runs.search()[-1].run_id).params["data"] == "dataset:trips@3"
+    assert team.verify_ledger() == 2
+    assert not team.datasets.snapshot(team.datasets.load("trips@3"), "trips").new
+    # And from the server into a folder; its files lie in this test's project.
+    mine = Workspace(open_store(tmp_path / "mine"), lambda: Context(user="tester", host=hostname()))
+    back = mine.merge(team.store.url)
+    assert (back.added["runs"], back.added["data set versions"], back.renumbered) == (3, 4, ())
+    assert mine.merge(team.store.url).added == {}
+    assert mine.datasets.load("trips@3").equals(team.datasets.load("trips@3"))
+    assert mine.verify_ledger() == 2
+    mine.store.close()
+
+
 def test_no_row_holds_a_secret(team: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     value = 'tok/9f+"Zq3'
     monkeypatch.setenv("API_TOKEN", value)

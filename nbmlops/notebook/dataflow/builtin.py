@@ -30,6 +30,7 @@ def call_builtin(m: Machine, name: str, given: Given) -> Value:
         text = "r" if mode is None else mode.constant if isinstance(mode.constant, str) else "r+"
         return open_file(m, path_of(given.at(0, "file")) or None, text, version)
     if name in SHOWN:
+        m.outcomes.append(version)
         for value in given.named.values():
             write_to_handle(m, value, version)
         return Value(version, (), "plain")

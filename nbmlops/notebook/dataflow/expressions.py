@@ -52,11 +52,15 @@ def _subscript(m: Machine, node: ast.Subscript) -> Value:
     if base.sort == "pandas" and columns is not None:
         versions = [m.read(element(m, base, column).version) for column in columns]
         return Value(m.versions.of("columns", *columns, *versions), (), "pandas")
+    reads = len(m.reads)
     index = m.value(node.slice)
-    whole = m.read(m.whole(base))
+    whole = m.whole(base)
     if base.sort == "str":
-        return Value(m.versions.of("item", whole, index.version), (), "str")
+        return Value(m.versions.of("item", m.read(whole), index.version), (), "str")
     version = _filtered(m, node, whole, index)
+    if version != (plain := m.versions.of("item", whole, index.version)) or not plain:
+        del m.reads[reads:]  # all that the condition read is in the version
+    m.read(version)
     if _copies(node.slice):
         return _copy(base, version)
     kind = base.sort if base.sort in {"pandas", "numpy", "figure"} else ""

@@ -67,6 +67,7 @@ def _named(path: str) -> str:
 def write_file(m: Machine, path: str | None, version: int, *, more: bool = False) -> None:
     """A file is written; ``more`` where what was there before stays."""
     name = "files" if path is None else _named(path)
+    m.outcomes.append(version)
     old = m.hidden.get(name)
     more = more or path is None
     if more and old is not None:
@@ -104,6 +105,7 @@ def read_file(m: Machine, path: str | None, what: str) -> int:
 
 def active_run(m: Machine, verb: str, given: Given) -> None:
     """What verbs of nbmlops do to the active run, and which need it."""
+    m.outcomes += [version for version in given.versions if isinstance(version, int)]
     if verb in knowledge.RUN_BEGINS:
         m.set_hidden(RUN, m.versions.of("run", verb), anew=verb == "start_run")
     elif knowledge.RUN_USES.fullmatch(verb) and (bound := m.hidden.get(RUN)) is not None:

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from nbmlops.notebook.dataflow.branches import perhaps
 from nbmlops.notebook.dataflow.frames import AnyFunction, Code, Frame, digest, leaves_early
 from nbmlops.notebook.dataflow.machine import Machine
-from nbmlops.notebook.dataflow.sealing import place as seal_changes
 from nbmlops.notebook.dataflow.things import Bound, Thing, Value
 
 _DEEPEST = 12
@@ -88,29 +88,38 @@ def _followed(m: Machine, thing: Thing, frame: Frame) -> Value:
     assert code is not None and not isinstance(code.node, ast.ClassDef)  # noqa: S101 - told by the caller
     before, m.frame = m.frame, frame
     loops, m.loops = m.loops, 0
-    reads, changes = len(m.reads), len(m.changes)
     m.active.append(code.node)
-    arguments = [m.of_bound(bound) for bound in frame.names.values()]
     try:
         if isinstance(code.node, ast.Lambda):
             frame.returns.append(m.value(code.node.body))
+        elif leaves_early(code.node):
+            _follow_early(m, frame, code.node)
         else:
             m.follow(code.node.body)
     finally:
         m.active.pop()
         m.frame, m.loops = before, loops
-    if not leaves_early(code.node) and len(frame.returns) == 1:
+    if len(frame.returns) == 1 and not leaves_early(code.node):
         answer = frame.returns[0]
+    elif not frame.returns:
+        answer = Value(m.versions.of("constant", "NoneType", "None"), (), "plain")
     else:
-        seal = m.versions.of("called", digest(code.node), *arguments, *m.reads[reads:])
-        seal_changes(m, seal, changes)
-        things = tuple(dict.fromkeys(t for value in frame.returns for t in value.things))
-        kinds = {value.sort for value in frame.returns}
-        kind = kinds.pop() if len(kinds) == 1 else ""
-        answer = Value(seal, things, kind, part=any(v.part for v in frame.returns), choice=seal if things else 0)
+        answer = frame.returns.pop()
     if code.cached:
         m.change([thing], "cached", answer.version, certain=False)
     return answer
+
+
+def _follow_early(m: Machine, frame: Frame, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+    """A body that may be left before its end: what it does may not happen, and depends on all that it reads."""
+    arguments = [m.of_bound(bound) for bound in frame.names.values()]
+    with perhaps(m, node, *arguments) as seal:
+        m.follow(node.body)
+    things = tuple(dict.fromkeys(t for value in frame.returns for t in value.things))
+    kinds = {value.sort for value in frame.returns}
+    kind = kinds.pop() if len(kinds) == 1 else ""
+    part = any(value.part for value in frame.returns)
+    frame.returns.append(Value(seal.version, things, kind, part=part, choice=seal.version if things else 0))
 
 
 def _pass(m: Machine, code: Code, frame: Frame, *, given: list[Value], named: dict[str, Value]) -> None:

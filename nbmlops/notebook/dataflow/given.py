@@ -47,7 +47,7 @@ class Given:
     @property
     def names(self) -> frozenset[str]:
         """Keywords that are given something other than None or False."""
-        return frozenset(n for n, v in self.named.items() if not (v.sort == "plain" and v.constant in (None, False)
+        return frozenset(n for n, v in self.named.items() if not (v.sort == "plain" and (v.constant is None or v.constant is False)
                                                                     and _is_constant(self.node, n)))  # fmt: skip
 
     def is_true(self, name: str) -> bool | None:

@@ -156,6 +156,7 @@ _ASKING = frozenset({"exists", "isfile", "isdir", "getsize", "getmtime"})
 def _figure(m: Machine, origin: str, given: Given, version: int) -> Value:
     """Drawing: the figure at hand is a hidden variable, a new one in each cell that begins to draw."""
     verb = origin.rpartition(".")[2]
+    m.outcomes.append(version)
     if verb in {"savefig"}:
         files.write_file(m, files.path_of(given.at(0, "fname")) or None, version)
     if verb == "imread":

@@ -33,7 +33,8 @@ class Note:
 class Step:
     """What one execution did. ``sources`` maps each name it took from earlier to the steps that made it as it was.
 
-    ``sign`` stands for all that it read: two executions of one cell with one sign gave the same.
+    ``shown`` stands for all that it showed, logged and wrote, ``made`` for that and for what it left in names: two
+    executions of one cell with one version gave the same.
     """
 
     number: int
@@ -47,7 +48,8 @@ class Step:
     missing: dict[str, None] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     files: list[tuple[str, str, bool]] = field(default_factory=list)
-    sign: int = 0
+    shown: int = 0
+    made: int = 0
     guessed: bool = False
 
 
@@ -71,9 +73,11 @@ class Machine:
         self.step = Step(-1)
         self.bit = 0
         self.reads: list[int] = []
+        self.outcomes: list[int] = []  # what left the kernel: shown, logged, written
         self.changes: list[tuple[Thing | Bound, Any]] = []
         self.active: list[ast.AST] = []
         self.loops = 0
+        self.unsure = 0  # branches and loops around what is followed: it may not happen
         self.nodes = 0
         self.anything = 0  # steps after which any name may be bound
         self.inside_cell: set[str] = set()
@@ -120,7 +124,7 @@ class Machine:
     def _source(self, name: str, bound: Bound) -> None:
         steps = bound.steps
         for thing in bound.things:
-            steps |= thing.steps
+            steps |= thing.steps if not thing.held and not thing.keys else self.steps_of((thing,))
         self.step.sources[name] = self.step.sources.get(name, 0) | (steps & ~self.bit)
 
     def load(self, name: str) -> Value:
@@ -172,6 +176,8 @@ class Machine:
         steps = 0
         for thing in reachable(things):
             steps |= thing.steps
+            for bound in thing.keys.values():
+                steps |= bound.steps
         return steps
 
     # Versions
@@ -276,8 +282,11 @@ class Machine:
                 thing.held += [t for t in value.things if t.kind not in FIXED]
             return
         thing = things[0]
-        before = self.quiet_version(thing.keys[key]) if key in thing.keys else None
+        old = thing.keys.get(key)
+        before = self.quiet_version(old) if old is not None else None
         bound = self.bound_to(value)
+        if self.unsure and not self.hopeful:
+            self._or_before(bound, old, (before, thing))
         thing.keys[key] = bound
         self.changes.append((bound, (thing, key)))
         self.step.changed[thing] = None
@@ -286,6 +295,21 @@ class Machine:
             return
         for other in self._seeing(thing, key):
             self.change([other], "key", key, after)
+
+    def _or_before(self, bound: Bound, old: Bound | None, was: tuple[int | None, Thing]) -> None:
+        """Let a place be what is put there now or what it was."""
+        after = self.quiet_version(bound)
+        before, thing = was
+        inner = old.choice if old is not None else 0
+        while self.versions.term(inner)[0] == "in":
+            inner = self.versions.term(inner)[2]
+        if old is not None and self.versions.term(inner)[0] == "or" and self.versions.term(inner)[2] == after:
+            bound.choice = old.choice
+        else:
+            bound.choice = self.versions.of("or", before, after)
+        bound.constant = None
+        bound.steps |= thing.steps if old is None else old.steps
+        bound.things = tuple(dict.fromkeys((*(old.things if old is not None else ()), *bound.things)))
 
     @staticmethod
     def _seeing(thing: Thing, key: str) -> list[Thing]:
@@ -317,6 +341,8 @@ class Machine:
     def set_hidden(self, name: str, version: int, *, anew: bool) -> None:
         """Set or change a hidden variable."""
         old = self.hidden.get(name)
+        if anew and self.unsure and old is not None and not self.hopeful:
+            anew, version = False, self.versions.of("or", old.choice, version)
         steps = self.bit if anew or old is None else old.steps | self.bit
         bound = Bound(version, (), steps, "plain")
         self.hidden[name] = bound

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+
 from nbmlops.notebook.dataflow import knowledge
+from nbmlops.notebook.dataflow.branches import perhaps
 from nbmlops.notebook.dataflow.files import draw, path_of, read_file, write_file
 from nbmlops.notebook.dataflow.functions import call_function
 from nbmlops.notebook.dataflow.given import Given
@@ -21,8 +24,19 @@ _TAKING = frozenset(["pop", "popitem", "popleft", "setdefault"])
 
 
 def call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
-    """``base.name(…)`` where the method is none of the notebook's."""
-    whole = m.read(m.whole(base))
+    """``base.name(…)`` where the method is none of the notebook's.
+
+    What counts as read is what came of it: sorting again what is sorted is no other input.
+    """
+    answer = _call_method(m, base, name, given)
+    m.read(answer.version)
+    if any(thing in m.step.changed for thing in base.things):
+        m.read(m.whole(base))
+    return answer
+
+
+def _call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
+    whole = m.whole(base)
     version = m.versions.of("method", name, whole, *given.versions)
     kind = base.sort
     call_back(m, given, [Value(m.versions.of("given by", version), base.things, part=bool(base.things))])
@@ -34,7 +48,11 @@ def call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
         return _fit(m, base, name, given)
     if name in knowledge.INPLACE and (said := given.is_true("inplace")) is not False:
         _change(m, base, name, given, certain=said is True)
-        return Value(version, (), "plain") if said else Value(version, base.things, kind, part=True)
+        return (
+            Value(m.versions.of("constant", "NoneType", "None"), (), "plain")
+            if said
+            else Value(version, base.things, kind, part=True)
+        )
     if name in knowledge.WRITING_METHODS and kind != "handle" and (given.values or given.named):
         return _write(m, base, name, given)
     if name in knowledge.WRITING_ELSEWHERE:
@@ -59,7 +77,11 @@ def call_back(m: Machine, given: Given, values: list[Value]) -> None:
         if node is None or node in m.active:
             continue
         wanted = len(getattr(getattr(node, "args", None), "args", ()))
-        call_function(m, thing, (values * max(1, wanted))[:wanted])
+        with perhaps(m, node) as seal:
+            call_function(m, thing, (values * max(1, wanted))[:wanted])
+            seal.read = len(m.reads)
+            if not m.loops and not isinstance(node, ast.Lambda):  # it may be called more than once
+                call_function(m, thing, (values * max(1, wanted))[:wanted])
 
 
 def _changes(kind: str, name: str, base: Value) -> bool:
@@ -88,7 +110,7 @@ def _change(m: Machine, base: Value, name: str, given: Given, *, certain: bool =
 
 
 def _changed(m: Machine, base: Value, name: str, given: Given) -> Value:
-    before = m.whole(base)
+    before = m.whole(base) if name not in knowledge.IDEMPOTENT else 0
     taken = [t for thing in base.things for t in thing.held] if name in _TAKING else []
     for thing in base.things:
         if name in {"set_params", "load_state_dict", "set_weights"}:
@@ -142,6 +164,7 @@ def unknown(m: Machine, base: Value | None, name: str, given: Given) -> Value:
     m.step.guessed = before or m.step.guessed
     things = tuple(dict.fromkeys((*own, *given.things)))
     version = m.read(m.versions.of("unknown", *versions))
+    m.outcomes.append(version)
     return Value(version, things, part=bool(things), choice=version if things else 0)
 
 
@@ -159,7 +182,7 @@ def _fit(m: Machine, base: Value, name: str, given: Given) -> Value:
     for thing in parts or base.things:
         if thing.kind in FIXED:
             continue
-        if (anew or m.hopeful) and not (base.part and len(base.things) > 1):
+        if (anew or m.hopeful) and not (m.unsure and not m.hopeful) and not (base.part and len(base.things) > 1):
             version, steps = thing.fresh or (thing.version, thing.steps)
             thing.fresh = (version, steps)
             thing.steps = steps

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from nbmlops.notebook.cells import syntax_of
-from nbmlops.notebook.dataflow import expressions, ipython, statements
+from nbmlops.notebook.dataflow import branches, expressions, ipython, statements
 from nbmlops.notebook.dataflow.builtin import KNOWN, everything
 from nbmlops.notebook.dataflow.library import SETTINGS
 from nbmlops.notebook.dataflow.machine import Machine, Step, TooMuch
-from nbmlops.notebook.dataflow.things import Thing, Value, Versions, reachable
+from nbmlops.notebook.dataflow.sealing import Seal
+from nbmlops.notebook.dataflow.things import Bound, Thing, Value, Versions, reachable
 
 RULES = {**expressions.RULES, **statements.RULES}
 
@@ -156,14 +157,14 @@ def run_cell(
     """Execute a cell; what cannot be followed is told in the step's ``opaque``."""
     step = m.step = Step(number)
     m.bit = 1 << number
-    m.reads, m.changes, m.active, m.nodes, m.loops = [], [], [], 0, 0
+    m.reads, m.outcomes, m.changes, m.active, m.nodes, m.loops = [], [], [], [], 0, 0
     m.inside_cell = set()
     m.frame = m.top
     m.top.elsewhere.clear()
     text, tree = syntax_of(source)
     settings = m.read_hidden(SETTINGS)
-    if m.hopeful and settings:
-        m.reads.clear()
+    if settings and not m.hopeful:
+        m.outcomes.append(settings)
     if tree is None:
         if text.strip():
             step.opaque.append("is not Python that can be read")
@@ -175,7 +176,8 @@ def run_cell(
             step.opaque.append("is too deep or too long to be followed")
             _read_all(m, text)
     _seen_to_store(m, stored)
-    step.sign = m.versions.of("step", text, *m.reads)
+    step.shown = m.versions.of("step", text, *m.outcomes)
+    step.made = m.versions.of("made", step.shown, *_left(m))
     step.changed_names = _names_of(m, step.changed) if step.changed else ()
     return step
 
@@ -192,7 +194,7 @@ def _follow(m: Machine, tree: ast.Module, count: int) -> None:
     m.follow(body[:-1] if isinstance(last, ast.Expr) else body)
     if isinstance(last, ast.Expr):
         value = m.value(last.value)
-        m.read(m.whole(value))
+        m.outcomes.append(m.read(m.whole(value)))
         ipython.result(m, count, value)
 
 
@@ -206,6 +208,14 @@ def _seen_to_store(m: Machine, stored: Sequence[str] | None) -> None:
             m.put(m.top, name, Value(m.versions.of("unseen", name, version)))
 
 
+def _left(m: Machine) -> list[int]:
+    """The versions of what a step left behind."""
+    names = [m.top.names[name] for name in m.step.stored if name in m.top.names]
+    hidden = [m.hidden[name[1:-1]].choice for name in m.step.stored if name[:1] == "<" and name[1:-1] in m.hidden]
+    things = Bound(0, tuple(m.step.changed), 0)
+    return [*hidden, *(m.quiet_version(bound) for bound in (*names, things))]
+
+
 def _names_of(m: Machine, changed: dict[Thing, None]) -> tuple[str, ...]:
     """The names through which changed things can be reached."""
     found = []
@@ -213,3 +223,14 @@ def _names_of(m: Machine, changed: dict[Thing, None]) -> tuple[str, ...]:
         if any(thing in changed for thing in reachable(bound.things)):
             found.append(name)
     return tuple(found)
+
+
+def attempt_cell(m: Machine, source: str, number: int) -> Step:
+    """A cell that stopped before its end: all that it does may have been done, or not."""
+    before = dict(m.top.names)
+    if m.hopeful or syntax_of(source)[1] is None:
+        m.step = Step(number)
+        return m.step
+    step = run_cell(m, source, number)
+    branches.merge(m, Seal(step.made), before=[before], others=[])
+    return step

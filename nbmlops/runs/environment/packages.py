@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from nbmlops import settings
+from nbmlops.kernels import preload
 from nbmlops.notebook import installed
 from nbmlops.runs import origin
 
@@ -70,13 +71,21 @@ def _source(source: dict[str, Any]) -> dict[str, Any]:
 
 
 def imported() -> tuple[str, ...]:
-    """The distributions whose modules this process has loaded, without what any kernel loads and no code names."""
+    """The distributions whose modules this process has loaded, without what any kernel loads and no code names.
+
+    Of what a warm kernel was forked with counts what the code names, and what that requires.
+    """
     index = installed.index()
     tops = {name.partition(".")[0] for name in list(sys.modules)} - sys.stdlib_module_names
     own = {top for top in tops if not _providers(index, top)}
-    loaded = {name for top in tops for name in _providers(index, top)}
     named = {name for top in _named(own) for name in _providers(index, top)}
-    return tuple(sorted(loaded - (_machinery(index) - named) - {_TRACKER}))
+    unnamed = _required(_MACHINERY, id(index)) - named
+    loaded = {name for top in tops for name in _providers(index, top)} - unnamed
+    if preload.FORKED_WITH:
+        asked = {name.partition(".")[0] for name in list(sys.modules) if name not in preload.FORKED_WITH}
+        needed = index.required(named - _required(_MACHINERY, id(index)) - {_TRACKER})
+        loaded &= {name for top in asked for name in _providers(index, top)} | named | needed
+    return tuple(sorted(loaded - {_TRACKER}))
 
 
 def _providers(index: installed.Index, module: str) -> list[str]:
@@ -88,10 +97,6 @@ def _providers(index: installed.Index, module: str) -> list[str]:
 @functools.lru_cache(2)
 def _required(names: tuple[str, ...], key: int) -> frozenset[str]:
     return frozenset(installed.index().required(names))
-
-
-def _machinery(index: installed.Index) -> frozenset[str]:
-    return _required(_MACHINERY, id(index))
 
 
 def _named(own: set[str]) -> set[str]:

@@ -106,7 +106,7 @@ class Folder:
         return open(self.path / key_of(name), "rb")
 
     def exists(self, name: str) -> bool:
-        return (self.path / key_of(name)).exists()
+        return (self.path / key_of(name)).is_file()
 
     def size(self, name: str) -> int:
         return (self.path / key_of(name)).stat().st_size

@@ -15,9 +15,12 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
+import sqlalchemy as sa
+
 from nbmlops.records import Merged
 from nbmlops.store.blobs.transfer import BlobSource
 from nbmlops.store.engine import Store
+from nbmlops.store.schema import runs
 
 __all__ = ["BlobSource", "Rows", "merge_rows", "merge_store"]
 
@@ -59,7 +62,7 @@ def merge_rows(
     """
     from nbmlops.store.merging.act import Act, Asked
 
-    return Act(store, rows, blobs, Asked(origin, user, partial, dry_run)).done()
+    return Act(store, rows, blobs=blobs, asked=Asked(origin, user, partial, dry_run)).done()
 
 
 def merge_store(
@@ -98,8 +101,18 @@ def merge_store(
     with opened(other, artifacts) as theirs:
         left_out = settle(theirs) if settle is not None and theirs.folder is not None else []
         with theirs.snapshot() as db:
-            asked = Asked(_shown(theirs, other), user, partial, dry_run, tuple(left_out))
-            return Act(store, StoreRows(db), theirs.blobs, asked, theirs, db).done()
+            asked = Asked(_shown(theirs, other), user, partial, dry_run, (*left_out, *_unseen(theirs)))
+            return Act(store, StoreRows(db), blobs=theirs.blobs, asked=asked, theirs=theirs, db=db).done()
+
+
+def _unseen(theirs: Store) -> list[str]:
+    """What a database server does not have: journals lie with whoever writes them."""
+    if theirs.folder is not None:
+        return []
+    running = sa.select(sa.func.count()).select_from(runs).where(runs.c.status == "RUNNING")
+    with theirs.read() as db:
+        count = db.execute(running).scalar_one()
+    return [f"what {count} open runs have in journals on their own machines"] if count else []
 
 
 def _shown(theirs: Store, other: str | os.PathLike[str]) -> str:

@@ -20,8 +20,9 @@ from nbmlops.store.engine import Store, lock_versions, store_id
 from nbmlops.store.merging import chains
 from nbmlops.store.merging.bytes import Needed, follow
 from nbmlops.store.merging.chains import Chains, Placed
+from nbmlops.store.merging.checking import unreadable
 from nbmlops.store.merging.columns import TABLES
-from nbmlops.store.merging.reading import read
+from nbmlops.store.merging.reading import Read, read
 from nbmlops.store.merging.taking import Taking
 from nbmlops.store.told import disagreements
 
@@ -58,6 +59,7 @@ class Act:
         self,
         store: Store,
         rows: Mapping[str, Iterable[Mapping[str, Any]]],
+        *,
         blobs: BlobSource,
         asked: Asked,
         theirs: Store | None = None,
@@ -65,9 +67,10 @@ class Act:
     ) -> None:
         self.store, self.rows, self.blobs, self.asked = store, rows, blobs, asked
         self.left_out = list(asked.left_out)
+        self.met = Read()
         self.chains: Chains | None = None
         if theirs is not None and db is not None:
-            self.chains = chains.read(theirs, db)
+            self.chains = chains.read(db)
             if wrong := disagreements(theirs):
                 raise Tampered(
                     f"the ledger of {asked.origin} does not agree with it: {'; '.join(wrong[:_MOST_TOLD])}",
@@ -85,6 +88,8 @@ class Act:
             for name in TABLES:
                 for row, _ in taking.coming(name):
                     needed.note(name, row)
+                    self.met.faults.extend(unreadable(name, row))
+        self.met.faults.raise_for(self.asked.origin)
         copied = self._bring(needed)
         try:
             with self.store.write() as db:
@@ -99,7 +104,7 @@ class Act:
         return self._record(taking, placed, copied, event)
 
     def _taking(self, db: sa.Connection) -> Taking:
-        taking = Taking(self.store, db, self.rows, self.met)
+        taking = Taking(self.store, db, rows=self.rows, met=self.met)
         self.met.faults.extend(taking.faults)
         self.met.faults.raise_for(self.asked.origin)
         return taking

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -17,9 +19,10 @@ import sqlalchemy as sa
 
 from nbmlops.errors import Tampered
 from nbmlops.store import ledger, schema
-from nbmlops.store.engine import Store, store_id
+from nbmlops.store.merging.checking import is_storable
 
 Events: TypeAlias = Sequence[Mapping[str, Any]]
+_NAME = re.compile(r"[0-9A-Z]{26}(~[0-9A-Z]{26})?")
 _TEXTS = ("id", "type", "subject", "user", "data", "previous", "hash")
 
 
@@ -45,17 +48,24 @@ class Placed:
         return sum(map(len, self.append.values()))
 
 
-def read(store: Store, db: sa.Connection) -> Chains:
+def read(db: sa.Connection) -> Chains:
     """All ledgers of a store, checked.
 
     Raises:
         Tampered: one is not what was written.
     """
     s = schema
-    own = [dict(r) for r in db.execute(sa.select(s.ledger).order_by(s.ledger.c.seq)).mappings()]
-    names = {*db.execute(sa.select(s.merged_stores.c.store_id)).scalars()}
-    names |= {*db.execute(sa.select(s.merged_ledger.c.store_id).distinct()).scalars()}
-    chains = Chains(store_id(store), own, {name: list(ledger.chain(db, name)) for name in sorted(map(str, names))})
+    try:
+        own = [dict(r) for r in db.execute(sa.select(s.ledger).order_by(s.ledger.c.seq)).mappings()]
+        names = {*db.execute(sa.select(s.merged_stores.c.store_id)).scalars()}
+        names |= {*db.execute(sa.select(s.merged_ledger.c.store_id).distinct()).scalars()}
+        own_id = db.execute(sa.select(s.meta.c.value).where(s.meta.c.name == "store_id")).scalar()
+        carried = {name: list(ledger.chain(db, name)) for name in sorted(map(str, names))}
+    except (sa.exc.DBAPIError, sqlite3.Error) as error:
+        raise Tampered(f"the ledger cannot be read: {error}", "nothing was taken over") from error
+    if odd := [str(n)[:40] for n in (own_id, *carried) if not isinstance(n, str) or not _NAME.fullmatch(n)]:
+        raise Tampered(f"these are no ids of stores: {', '.join(odd[:5])}", "nothing was taken over")
+    chains = Chains(str(own_id), own, carried)
     for name, events in (("the ledger", own), *((f"the ledger of {n}", e) for n, e in chains.carried.items())):
         _check(name, events)
     return chains
@@ -63,7 +73,9 @@ def read(store: Store, db: sa.Connection) -> Chains:
 
 def _check(name: str, events: Events) -> None:
     for event in events:
-        sound = all(isinstance(event[k], str) for k in _TEXTS) and isinstance(event["at"], int | float)
+        sound = all(isinstance(event[k], str) and is_storable(event[k]) for k in _TEXTS) and isinstance(
+            event["at"], int | float
+        )
         try:
             sound = sound and math.isfinite(event["at"]) and isinstance(json.loads(event["data"]), dict)
         except (ValueError, RecursionError):

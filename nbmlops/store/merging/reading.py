@@ -17,6 +17,17 @@ from nbmlops.store.merging.columns import TABLES
 _AT_ONCE = 500  # values of one IN
 
 
+# The columns that say what a row belongs to.
+_TIES = {
+    name: [
+        (column, kind)
+        for column, kind in table.columns.items()
+        if kind in {c.RUN, c.RUN_SEQ, c.KEY_ID, c.EXPERIMENT, c.DATASET, c.MODEL}
+    ]
+    for name, table in TABLES.items()
+}
+
+
 class Met(NamedTuple):
     """A version of a data set or model; ``content`` is the digest of the data or of the package."""
 
@@ -72,7 +83,7 @@ class _Look:
 
     def at(self, table: str, row: Mapping[str, Any]) -> list[str]:
         said = self._noted(table, row)
-        for name, kind in TABLES[table].columns.items():
+        for name, kind in _TIES[table]:
             value = row[name]
             if value is not None and (fault := self._lost(kind, value, row)):
                 said.append(f"{table}.{name}: {fault}")
@@ -108,21 +119,18 @@ class _Look:
 
     def _lost(self, kind: str, value: Any, row: Mapping[str, Any]) -> str:
         found = self.found
-        if kind == c.RUN and value not in self._run_ids:
-            found.absent.add(value)
-        lost = (
-            (kind == c.RUN_SEQ and value not in found.runs)
-            or (kind == c.KEY_ID and value not in found.keys)
-            or (kind == c.EXPERIMENT and value not in found.experiments)
-        )
-        if lost:
-            return f"{value!r:.60} is no {kind.split()[0]} among the rows"
-        if kind in {c.DATASET, c.MODEL}:
-            thing = kind.rpartition(" set")[0] or kind.split()[0]
-            thing = "dataset" if thing == "data" else thing
-            if (thing, row["name"], value) not in self._numbers:
-                return f"{thing}:{row['name']}@{value} is not among the rows"
-        return ""
+        if kind == c.RUN_SEQ:
+            return "" if value in found.runs else f"{value!r:.60} is no run among the rows"
+        if kind == c.KEY_ID:
+            return "" if value in found.keys else f"{value!r:.60} is no key among the rows"
+        if kind == c.EXPERIMENT:
+            return "" if value in found.experiments else f"{value!r:.60} is no experiment among the rows"
+        if kind == c.RUN:  # it may be here already
+            found.absent.update({value} - self._run_ids)
+            return ""
+        thing = "dataset" if kind == c.DATASET else "model"
+        named = (thing, row["name"], value)
+        return "" if named in self._numbers else f"{thing}:{row['name']}@{value} is not among the rows"
 
 
 def of_many(db: sa.Connection, query: sa.Select[Any], column: Any, values: Sequence[Any]) -> Iterator[Any]:

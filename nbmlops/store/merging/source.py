@@ -142,12 +142,17 @@ class _TableRows:
         self._db, self._table, self._title = db, table, title
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        plain = [sa.type_coerce(c, sa.types.NullType()).label(c.name) for c in self._table.c]
-        texts = [c.name for c in self._table.c if isinstance(c.type, sa.JSON)] if self._is_sqlite else []
-        query = sa.select(*plain).order_by(*self._table.primary_key).execution_options(yield_per=1000)
+        # As text: the driver's own values are wanted, and a new connection would compile each statement anew.
+        quote = self._db.dialect.identifier_preparer.quote_identifier
+        columns, keys = list(self._table.c), list(self._table.primary_key)
+        listed, order = (", ".join(quote(c.name) for c in each) for each in (columns, keys))
+        query = f"SELECT {listed} FROM {quote(self._table.name)} ORDER BY {order}"  # noqa: S608  (our schema's names)
+        names = [c.name for c in columns]
+        is_text = self._db.dialect.name == "sqlite"
+        texts = [c.name for c in columns if is_text and isinstance(c.type, sa.JSON)]
         try:
-            for found in self._db.execute(query).mappings():
-                row = dict(found)
+            for found in self._db.exec_driver_sql(query, execution_options={"yield_per": 1000}):
+                row = dict(zip(names, found))
                 for name in texts:
                     row[name] = _json(row[name])
                 yield row
@@ -158,10 +163,6 @@ class _TableRows:
                 [f"its {self._title} cannot be read: {said}"],
                 "nothing was written",
             ) from error
-
-    @property
-    def _is_sqlite(self) -> bool:
-        return self._db.dialect.name == "sqlite"
 
 
 def _json(text: object) -> object:

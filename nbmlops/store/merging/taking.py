@@ -36,7 +36,7 @@ class Taking:
         met: what was found in them.
     """
 
-    def __init__(self, store: Store, db: sa.Connection, rows: Mapping[str, Iterable[Any]], met: Read) -> None:
+    def __init__(self, store: Store, db: sa.Connection, *, rows: Mapping[str, Iterable[Any]], met: Read) -> None:
         self.store, self.db, self.rows, self.met = store, db, rows, met
         self.added: Counter[str] = Counter()
         self.updated: Counter[str] = Counter()
@@ -73,7 +73,7 @@ class Taking:
             held = here.get(run.id)
             if held is None:
                 found[seq] = NEW
-            elif run.status == "RUNNING" and held.status in {"FINISHED", "FAILED"}:
+            elif held.status in {"FINISHED", "FAILED"}:  # and nobody who claims its id changes it
                 found[seq] = THERE
             else:
                 # A run that was taken over while it ran may have been given up for dead here: its heart tells.
@@ -261,7 +261,7 @@ class Taking:
             for (thing, alias), row in theirs.items():
                 meant = self.numbers.of(kind, thing, row["version"])
                 if (stands := ours.get((thing, alias))) != meant:
-                    now = f"stays at {kind}:{thing}@{stands}" if stands is not None else "is not set: promote it"
+                    now = f"stays at {kind}:{thing}@{stands}" if stands is not None else "is not set"
                     self.left_out.append(
                         f"{alias} {now} here; there it is {kind}:{thing}@{row['version']} ({meant} here)"
                     )

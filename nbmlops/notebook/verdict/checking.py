@@ -1,0 +1,225 @@
+"""The verdict on what ran: would a clean run of the notebook give the same?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from nbmlops.notebook.cells import syntax_of
+from nbmlops.notebook.dataflow.slices import KNOWN_NAMES
+from nbmlops.notebook.dataflow.things import Versions
+from nbmlops.notebook.verdict.causes import causes
+from nbmlops.notebook.verdict.matching import Cell, History, Ran, document_cells, match
+from nbmlops.notebook.verdict.replay import Followed, compare, follow_clean, follow_history
+from nbmlops.notebook.verdict.words import finding
+from nbmlops.records.cells import CellExecution, CellFinding, Verdict
+
+_ORDER = ("invalid", "unknown", "weakly valid", "strongly valid")
+_MOST = 20  # causes told; the rest follows from them
+
+
+def check(
+    executions: Sequence[CellExecution],
+    document: Mapping[str, Any] | None = None,
+    *,
+    saved_at: float | None = None,
+    notebook: str = "",
+    folder: str | None = None,
+) -> Verdict:
+    """Whether the notebook, run from top to bottom in a fresh kernel, would give what these executions gave.
+
+    Executions are in the order in which they ran. Without a document the notebook is what ran, each cell where it ran
+    last. ``saved_at`` is when the document was saved (seconds since 1970); what ran later may not be in it yet.
+    ``folder`` is where the notebook's relative paths begin.
+    """
+    history = match(executions, document, saved_at)
+    found = [*_of_cells(history), *_of_flow(history)]
+    ran = follow_history(history, Versions())
+    found += _missing(history, ran)
+    found += _weak(history, folder)
+    return _verdict(found, history, notebook)
+
+
+def check_document(document: Mapping[str, Any], *, notebook: str = "", folder: str | None = None) -> Verdict:
+    """The same for a saved notebook without a journal: its execution counts tell in which order its cells ran last."""
+    from nbmlops.notebook.verdict.counts import counted
+
+    executions, gaps = counted(document)
+    history = match(executions, document)
+    found = [*_of_cells(history), *_of_flow(history), *_missing(history, follow_history(history, Versions()))]
+    if gaps and (hidden := _may_hide(history, gaps)):
+        found.append(hidden)
+    found += _weak(history, folder)
+    return _verdict(found, history, notebook)
+
+
+def _verdict(found: Sequence[CellFinding], history: History, notebook: str) -> Verdict:
+    findings = sorted(_together(found), key=lambda one: _ORDER.index(one.level))
+    return Verdict(findings[0].level if findings else _ORDER[-1], tuple(findings), len(history.cells), notebook)
+
+
+def _together(found: Sequence[CellFinding]) -> list[CellFinding]:
+    """One finding for what one execution did to several users of one name."""
+    kept: dict[tuple[Any, ...], CellFinding] = {}
+    for one in found:
+        key = (one.kind, one.level, one.cells[:1], one.names, one.kind in {"edited", "error"} and one.what)
+        if (before := kept.get(key)) is None:
+            kept[key] = one
+        else:
+            kept[key] = replace(before, cells=tuple(dict.fromkeys((*before.cells, *one.cells))))
+    return list(kept.values())
+
+
+def _of_cells(history: History) -> Iterator[CellFinding]:
+    """What is wrong with single cells: edited, failed, interrupted, not Python."""
+    for cell in history.cells:
+        last = cell.last
+        if last is None:
+            if _is_broken(cell.source):
+                yield CellFinding("error", "invalid", (cell.label,), f"{cell.label} is not Python: a clean run stops there.",
+                                  "Mend or delete it.")  # fmt: skip
+            continue
+        if not last.current:
+            yield CellFinding("edited", "invalid", (cell.label,), f"{cell.label} was edited after it last ran.",
+                              f"Run {cell.label} again, and then the cells that use what it sets.")  # fmt: skip
+        yield from _ended(cell, last)
+    for ran in history.ran:
+        if ran.execution.status == "earlier" and not ran.execution.source:
+            yield CellFinding("missing", "unknown", (ran.execution.label,), f"{ran.execution.label} ran before the recording "
+                              "began, and its source is not known.", "Restart the kernel and run all cells.")  # fmt: skip
+
+
+def _ended(cell: Cell, last: Ran) -> Iterator[CellFinding]:
+    execution = last.execution
+    if execution.status == "error" and "raises-exception" not in cell.tags:
+        error = execution.error or {}
+        name = error.get("ename") or error.get("name") or "an error"
+        yield CellFinding("error", "invalid", (cell.label,), f"{cell.label} ended with {name}: a clean run stops there.",
+                          "Mend the cell and run it again, or tag it raises-exception.")  # fmt: skip
+    elif execution.status in {"interrupted", "lost"}:
+        yield CellFinding("interrupted", "unknown", (cell.label,), f"{cell.label} was {execution.status} before its end.",
+                          "Run it again.")  # fmt: skip
+
+
+def _is_broken(source: str) -> bool:
+    return syntax_of(source)[1] is None and source.lstrip()[:1] not in {"/", ",", ";", "%", "!", "?"}
+
+
+def _of_flow(history: History) -> list[CellFinding]:
+    """Where cells used something else than in a clean run."""
+    if history.straight:
+        return []
+    cautious = compare(history, hopeful=False)
+    if cautious.same:
+        return []
+    hopeful = compare(history, hopeful=True)
+    surely = {id(cell) for cell in hopeful.cells}
+    found = []
+    if not hopeful.same:
+        found = [finding(cause, level="invalid") for cause in causes(history, hopeful)]
+    if not found and not hopeful.same:
+        labels = tuple(cell.label for cell in hopeful.cells) or tuple(c.label for c in history.cells if c.ran)
+        found = [CellFinding("order", "invalid", labels[:_MOST], f"{', '.join(labels[:_MOST])} would give something else in "
+                             "a clean run.", "Restart the kernel and run all cells.", tuple(hopeful.names))]  # fmt: skip
+    maybe = [cause for cause in causes(history, cautious) if id(cause.user) not in surely]
+    told = {(one.kind, one.names) for one in found}
+    doubts = [finding(cause, level="unknown") for cause in maybe]
+    doubts = [one for one in doubts if (one.kind, one.names) not in told]
+    if not found and not doubts:
+        labels = tuple(cell.label for cell in cautious.cells) or tuple(c.label for c in history.cells if c.ran)
+        doubts = [CellFinding("dynamic", "unknown", labels[:_MOST], f"{', '.join(labels[:_MOST])} may give something else in a "
+                              "clean run.", "Restart the kernel and run all cells.", tuple(cautious.names))]  # fmt: skip
+    return [*found[:_MOST], *_dynamic(history, cautious.ran, doubts)[:_MOST]]
+
+
+def _dynamic(history: History, ran: Followed, doubts: list[CellFinding]) -> list[CellFinding]:
+    """Doubts that rest on code that is text are called so."""
+    opaque = {one.execution.label: step.opaque[0] for one, step in zip(history.ran, ran.steps) if step.opaque}
+    told = []
+    for one in doubts:
+        label = next((label for label in one.cells if label in opaque), None)
+        told.append(one if label is None else replace(one, kind="dynamic", what=f"{label} {opaque[label]}. {one.what}"))
+    return told
+
+
+def _missing(history: History, ran: Followed) -> Iterator[CellFinding]:
+    """Names that no recorded cell defines."""
+    for one, step in zip(history.ran, ran.steps):
+        if one.cell is None or one.cell.last is not one or one.failed:
+            continue
+        for name in step.missing:
+            if name in KNOWN_NAMES or step.sources.get(name) or name in one.execution.stored:
+                continue
+            label = one.execution.label
+            yield CellFinding("missing", "unknown", (label,), f"{label} used `{name}`, which no recorded cell defines.",
+                              f"Define `{name}` in the notebook.", (name,))  # fmt: skip
+
+
+_MENDS = {
+    "random": "Give a seed: random_state=…, numpy.random.default_rng(…), random.seed(…).",
+    "clock": "Make the time a parameter, if results depend on it.",
+    "network": "Keep what was fetched as a snapshot (nbmlops.snapshot) and load that.",
+    "file": "Keep the file as a snapshot (nbmlops.snapshot) and load that.",
+    "path": "Use a path relative to the notebook, or a snapshot.",
+    "database": "Keep the answer as a snapshot (nbmlops.snapshot) and load that.",
+    "environment": "Make it a parameter.",
+    "shell": "Do it in Python, or keep what it made as a snapshot.",
+}
+
+
+def _weak(history: History, folder: str | None) -> Iterator[CellFinding]:
+    """What a clean run rests on besides the notebook."""
+    clean = follow_clean(history, Versions())
+    for cell, step in zip(history.cells, clean.steps):
+        if not cell.ran:
+            continue
+        for note in step.notes:
+            if note.kind == "module":
+                if folder and (file := _local(folder, note.what)):
+                    yield CellFinding("import", "weakly valid", (cell.label,), f"{cell.label} imports {file}, a file beside the "
+                                      "notebook that may change.", "Keep it under version control.", (note.what,))  # fmt: skip
+                continue
+            level = "weakly valid" if note.kind != "dynamic" else "unknown"
+            yield CellFinding(note.kind, level, (cell.label,), f"{cell.label} {_after(note.what)}.",
+                              _MENDS.get(note.kind, ""), note.names)  # fmt: skip
+
+
+def _after(what: str) -> str:
+    """Words that can stand behind a cell's label."""
+    return (
+        what
+        if what.split(" ", 1)[0] in {"asks", "uses", "runs", "reads", "depends", "draws", "writes", "installs"}
+        else f"rests on chance or on something outside: {what}"
+    )
+
+
+def _local(folder: str, module: str) -> str:
+    """The file of a module that lies beside the notebook."""
+    name = module.lstrip(".").replace(".", os.sep)
+    first = name.partition(os.sep)[0]
+    for path in (f"{name}.py", os.path.join(name, "__init__.py"), f"{first}.py", os.path.join(first, "__init__.py")):
+        if name and os.path.isfile(os.path.join(folder, path)):
+            return path
+    return ""
+
+
+def _may_hide(history: History, gaps: Sequence[str]) -> CellFinding | None:
+    """Whether executions that left no trace could matter: not where every cell makes all that it changes."""
+    steps = follow_clean(history, Versions()).steps
+    changing = [cell.label for cell, step in zip(history.cells, steps) if cell.ran and _is_touchy(step)]
+    if not changing:
+        return None
+    return CellFinding("repeated", "unknown", tuple(changing[:_MOST]), f"Between the counts {', '.join(gaps[:5])} cells ran that left "
+                       "no trace: repeated, edited or deleted ones.", "Restart the kernel and run all cells.")  # fmt: skip
+
+
+def _is_touchy(step: Any) -> bool:
+    """Whether a cell changes what another has made, or uses a random state."""
+    return bool({*step.changed_names, *step.stored} & set(step.sources)) or any(
+        name.startswith("<random") for name in step.sources
+    )
+
+
+__all__ = ["check", "check_document", "document_cells"]

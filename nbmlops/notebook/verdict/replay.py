@@ -1,0 +1,86 @@
+"""The history and a clean run, followed side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nbmlops.notebook.dataflow.machine import Machine, Step
+from nbmlops.notebook.dataflow.slices import attempt_cell, machine_for, run_cell
+from nbmlops.notebook.dataflow.things import Versions
+from nbmlops.notebook.verdict.matching import Cell, History, Ran
+
+
+@dataclass
+class Followed:
+    """Steps in the order of the executions, or of the cells, and what the names are in the end."""
+
+    steps: list[Step]
+    machine: Machine
+
+    def final(self, name: str) -> tuple[int | None, int]:
+        """The version of a name in the end, and the steps that made it."""
+        bound = self.machine.top.names.get(name)
+        if bound is None:
+            return None, 0
+        self.machine.step = Step(-1)
+        version = self.machine.of_bound(bound)
+        return version, self.machine.step.needs
+
+
+@dataclass
+class Comparison:
+    """Where the history and a clean run part. ``cells`` made something else, ``names`` end as something else."""
+
+    ran: Followed
+    clean: Followed
+    cells: list[Cell]
+    names: list[str]
+
+    @property
+    def same(self) -> bool:
+        return not self.cells and not self.names
+
+
+def compare(history: History, *, hopeful: bool) -> Comparison:
+    """Follow both; ``hopeful`` takes what code unknown may have changed for unchanged."""
+    versions = Versions()
+    ran = follow_history(history, versions, hopeful=hopeful)
+    clean = follow_clean(history, versions, hopeful=hopeful)
+    place = {id(one): number for number, one in enumerate(history.ran)}
+    different, names, shown = [], {}, False
+    for number, cell in enumerate(history.cells):
+        last = cell.last
+        if last is None or not last.current:
+            continue
+        step = ran.steps[place[id(last)]]
+        if step.made != clean.steps[number].made:
+            different.append(cell)
+        shown = shown or step.shown != clean.steps[number].shown
+        names.update(dict.fromkeys(n for n in step.stored if not n.startswith("<")))
+    ended = [name for name in names if ran.final(name)[0] != clean.final(name)[0]]
+    if not ended and not shown:
+        different = []  # what was made otherwise on the way is gone
+    return Comparison(ran, clean, different, ended)
+
+
+def follow_history(history: History, versions: Versions, *, hopeful: bool = False) -> Followed:
+    machine = machine_for(versions, hopeful=hopeful)
+    return Followed([_executed(machine, number, one) for number, one in enumerate(history.ran)], machine)
+
+
+def _executed(machine: Machine, number: int, one: Ran) -> Step:
+    execution = one.execution
+    expected = one.cell is not None and "raises-exception" in one.cell.tags
+    if one.failed and not expected:
+        return attempt_cell(machine, execution.source, number)
+    return run_cell(machine, execution.source, number, stored=execution.stored, count=execution.count)
+
+
+def follow_clean(history: History, versions: Versions, *, hopeful: bool = False) -> Followed:
+    """A clean run: the cells as they are now, each once; what they set unseen is taken from their last execution."""
+    machine = machine_for(versions, hopeful=hopeful)
+    steps = []
+    for number, cell in enumerate(history.cells):
+        stored = cell.last.execution.stored if cell.last is not None and cell.last.current else None
+        steps.append(run_cell(machine, cell.source, number, stored=stored))
+    return Followed(steps, machine)

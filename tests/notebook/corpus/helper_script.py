@@ -1,0 +1,5 @@
+"""Run by a notebook of the corpus with %run."""
+
+
+def helped(x):
+    return x + 10

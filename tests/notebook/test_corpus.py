@@ -1,0 +1,60 @@
+"""Verdicts and slices, held to the corpus; see ``corpus_cases`` for what it claims and how that is proved."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import corpus_cases
+import pytest
+
+from nbmlops.notebook import verdict
+from nbmlops.notebook.dataflow import Dataflow
+
+CASES = {name: corpus_cases.read(name) for name in corpus_cases.NAMES}
+WITH_METRICS = [name for name, case in CASES.items() if case.metrics]
+
+
+@pytest.fixture(scope="module")
+def said():
+    folder = str(corpus_cases.FOLDER)
+    return {n: verdict.check(c.executions(), c.document, folder=folder, notebook=n) for n, c in CASES.items()}
+
+
+def test_nothing_sick_is_called_strongly_valid(said):
+    wrong = {n: CASES[n].verdict for n in CASES if said[n].verdict == "strongly valid" != CASES[n].verdict}
+    assert wrong == {}
+
+
+def test_few_of_the_healthy_are_called_invalid(said):
+    healthy = [n for n, c in CASES.items() if c.verdict in corpus_cases.HEALTHY]
+    wrong = {n: [f.what for f in said[n].findings] for n in healthy if said[n].verdict == "invalid"}
+    assert len(wrong) <= 0.05 * len(healthy), wrong
+
+
+def test_verdicts_are_those_that_are_right(said):
+    table = Counter((CASES[n].verdict, said[n].verdict) for n in CASES if said[n].verdict != CASES[n].verdict)
+    wrong = {n: (CASES[n].verdict, said[n].verdict) for n in CASES if said[n].verdict != CASES[n].verdict}
+    assert sum(table.values()) <= 0.05 * len(CASES), (table, wrong)
+
+
+@pytest.mark.parametrize("name", [n for n, c in CASES.items() if c.guilty])
+def test_the_guilty_cell_is_named_with_what_is_wrong_and_how_to_mend_it(said, name):
+    case, findings = CASES[name], said[name].findings
+    if said[name].verdict != case.verdict:
+        pytest.skip(f"called {said[name].verdict}; counted above")
+    named = {label for f in findings if f.level == case.verdict for label in f.cells}
+    assert named & case.labels(), [f.to_dict() for f in findings]
+    assert {f.kind for f in findings} & set(case.kinds), [f.to_dict() for f in findings]
+    assert all(f.what and f.mend for f in findings)
+
+
+@pytest.mark.parametrize("name", WITH_METRICS)
+def test_a_slice_keeps_what_it_needs_and_drops_the_rest(name):
+    case = CASES[name]
+    ids, sources = zip(*case.code, strict=True)
+    flow = Dataflow.of(sources)
+    for metric in case.metrics:
+        last = max(i for i, source in enumerate(sources) if metric in corpus_cases._stored(source))
+        kept = {ids[step] for step in flow.behind(last, metric).steps}
+        assert set(case.needed) <= kept
+        assert not kept & set(case.dropped)

@@ -1,0 +1,151 @@
+"""Each claim of the corpus is proved: what ran is executed, then the notebook from top to bottom, and both compared."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import shutil
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+import corpus_cases
+import numpy as np
+import pandas as pd
+import pytest
+
+from nbmlops import session
+from nbmlops.records import Record
+
+# What no comparison can hold: objects that are never equal to another of their kind, and records with ids and times.
+_SKIPPED = (FunctionType, ModuleType, type, Record)
+_PRINTS_VARY = ("nbmlops_", "magics_harmless")  # cases that show records, or how long something took
+
+
+class Outcome:
+    """What a sequence of cells gave: values of names, what each cell printed last, and the first error."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.printed: dict[str, str] = {}
+        self.error: str | None = None
+
+
+@pytest.fixture
+def execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _fresh_shell: Any):
+    """Run cells in a fresh namespace, in a folder with the corpus' files."""
+    for path in corpus_cases.FOLDER.iterdir():
+        if path.suffix in {".csv", ".py"}:
+            shutil.copy(path, tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def run(case: corpus_cases.Case, cells: Any, namespace: dict[str, Any], stops: bool) -> Outcome:
+        session.reset()
+        monkeypatch.setenv("NBMLOPS_STORE", str(tmp_path / f"store-{'clean' if stops else 'history'}"))
+        _fresh_shell.reset(new_session=True)
+        _fresh_shell.user_ns.update(namespace)
+        return _executed(_fresh_shell, case, cells, stops)
+
+    yield run
+    session.reset()
+
+
+@pytest.fixture(scope="module")
+def _fresh_shell() -> Any:
+    from IPython.terminal.interactiveshell import TerminalInteractiveShell
+
+    TerminalInteractiveShell.simple_prompt = True
+    shell = TerminalInteractiveShell.instance()
+    shell.history_manager.enabled = False
+    yield shell
+    shell.run_line_magic("unload_ext", "nbmlops")
+
+
+def _executed(shell: Any, case: corpus_cases.Case, cells: Any, stops: bool) -> Outcome:
+    found = Outcome()
+    for cell_id, source in cells:
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+            done = shell.run_cell(source, store_history=True)
+        silent = not done.success or case.name.startswith(_PRINTS_VARY)
+        found.printed[cell_id] = "" if silent else out.getvalue()
+        if not done.success and cell_id not in case.expected_to_raise:
+            found.error = found.error or f"{cell_id}: {done.error_in_exec or done.error_before_exec}"
+            if stops:
+                break
+    hidden = shell.user_ns_hidden
+    found.values = {n: v for n, v in shell.user_ns.items() if n[:1] != "_" and n not in hidden}
+    return found
+
+
+def differences(before: Outcome, after: Outcome, names: set[str]) -> list[str]:
+    """Names whose values differ, and cells that printed something else."""
+    found = []
+    for name in sorted(names):
+        if (name in before.values) != (name in after.values):
+            found.append(f"{name} is only on one side")
+        elif name in before.values and not same(before.values[name], after.values[name]):
+            found.append(f"{name}: {before.values[name]!r:.60} and {after.values[name]!r:.60}")
+    return found + [
+        f"{c} printed otherwise" for c, text in before.printed.items() if after.printed.get(c, text) != text
+    ]
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two values are the same, as far as a notebook's reader cares."""
+    if isinstance(a, _SKIPPED) and isinstance(b, _SKIPPED):
+        return True
+    if isinstance(a, pd.DataFrame | pd.Series):
+        return type(a) is type(b) and a.equals(b)
+    if isinstance(a, np.ndarray):
+        return isinstance(b, np.ndarray) and np.array_equal(a, b)
+    if isinstance(a, list | tuple) and type(a) is type(b):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b):
+        return True
+    if type(a).__eq__ is object.__eq__ and type(a).__name__ == type(b).__name__:
+        state = vars(a) if hasattr(a, "__dict__") else {}
+        return all(same(v, vars(b).get(k)) for k, v in state.items())
+    with contextlib.suppress(Exception):
+        return bool(a == b)
+    return True
+
+
+@pytest.mark.parametrize("name", corpus_cases.NAMES)
+def test_what_a_case_claims_is_true(name: str, execute: Any) -> None:
+    case = corpus_cases.read(name)
+    before = execute(case, case.history, dict(case.namespace), False)
+    after = execute(case, case.code, {}, True)
+    # A cell that never ran is not what the question is about, if nobody uses what it sets.
+    ran = {cell_id for cell_id, _ in case.history}
+    of_document = {n for cell_id, source in case.code if cell_id in ran for n in corpus_cases._stored(source)}
+    found = differences(before, after, of_document)
+    if case.verdict == "strongly valid":
+        assert (found, after.error) == ([], None)
+    elif case.verdict == "weakly valid":
+        assert after.error is None
+    elif case.verdict == "invalid":
+        assert found or after.error
+
+
+def test_the_corpus_is_what_it_should_be() -> None:
+    cases = [corpus_cases.read(name) for name in corpus_cases.NAMES]
+    count = {v: sum(c.verdict == v for c in cases) for v in ("strongly valid", "weakly valid", "invalid", "unknown")}
+    assert sum(count.values()) == len(cases) >= 60
+    assert min(count.values()) >= 3
+    assert sum(bool(c.metrics) for c in cases) >= 25
+
+
+def test_the_comparison_tells_things_apart() -> None:
+    class Thing:
+        def __init__(self, n: int) -> None:
+            self.n = n
+
+    assert same(Thing(1), Thing(1))
+    assert not same(Thing(1), Thing(2))
+    assert not same(pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [2]}))
+    assert not same([np.ones(2)], [np.zeros(2)])
+    assert same({"a": float("nan")}, {"a": float("nan")})
