@@ -211,7 +211,13 @@ class Cells:
         stage = schema.stage_runs
         with self.store.read() as db:
             digest = db.execute(sa.select(stage.c.executed).where(stage.c.run_id == run_id)).scalar()
-        return executed.executions(json.loads(self.store.blobs.get(digest)), run_id) if digest else []
+        if not digest:
+            return []
+        try:
+            document = json.loads(self.store.blobs.get(digest))
+        except ValueError:  # not a notebook: something else wrote it
+            return []
+        return executed.executions(document, run_id) if isinstance(document, dict) else []
 
     def _read(self, query: Any) -> list[CellExecution]:
         with self.store.read() as db:
