@@ -41,11 +41,24 @@ class Comparison:
         return not self.cells and not self.names
 
 
-def compare(history: History, *, hopeful: bool) -> Comparison:
+@dataclass
+class Both:
+    """The history and a clean run."""
+
+    ran: Followed
+    clean: Followed
+
+
+def follow(history: History, *, hopeful: bool = False) -> Both:
     """Follow both; ``hopeful`` takes what code unknown may have changed for unchanged."""
     versions = Versions()
-    ran = follow_history(history, versions, hopeful=hopeful)
-    clean = follow_clean(history, versions, hopeful=hopeful)
+    ran = _follow_history(history, versions, hopeful=hopeful)
+    return Both(ran, ran if history.straight else _follow_clean(history, versions, hopeful=hopeful))
+
+
+def compare(history: History, both: Both) -> Comparison:
+    """Where they part."""
+    ran, clean = both.ran, both.clean
     place = {id(one): number for number, one in enumerate(history.ran)}
     different, names, shown = [], {}, False
     for number, cell in enumerate(history.cells):
@@ -63,7 +76,7 @@ def compare(history: History, *, hopeful: bool) -> Comparison:
     return Comparison(ran, clean, different, ended)
 
 
-def follow_history(history: History, versions: Versions, *, hopeful: bool = False) -> Followed:
+def _follow_history(history: History, versions: Versions, *, hopeful: bool) -> Followed:
     machine = machine_for(versions, hopeful=hopeful)
     return Followed([_executed(machine, number, one) for number, one in enumerate(history.ran)], machine)
 
@@ -76,7 +89,7 @@ def _executed(machine: Machine, number: int, one: Ran) -> Step:
     return run_cell(machine, execution.source, number, stored=execution.stored, count=execution.count)
 
 
-def follow_clean(history: History, versions: Versions, *, hopeful: bool = False) -> Followed:
+def _follow_clean(history: History, versions: Versions, *, hopeful: bool) -> Followed:
     """A clean run: the cells as they are now, each once; what they set unseen is taken from their last execution."""
     machine = machine_for(versions, hopeful=hopeful)
     steps = []
