@@ -92,11 +92,14 @@ def everything(m: Machine, *term: int | str, certain: bool) -> None:
     """All names are read, and all may be bound and changed."""
     versions = [m.of_bound(bound) for bound in m.top.names.values()]
     seen = m.versions.of("everything", *term, *versions)
-    m.read(seen)
     for name in list(m.top.names):
         m.look(name)
     m.anything |= m.bit
-    if m.hopeful or not certain:
+    if m.hopeful:
+        return
+    m.read(seen)
+    m.unseen = m.versions.of("unseen", seen, m.unseen)
+    if not certain:
         return
     m.step.guessed = True
     for bound in m.top.names.values():

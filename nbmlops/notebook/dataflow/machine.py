@@ -80,6 +80,7 @@ class Machine:
         self.unsure = 0  # branches and loops around what is followed: it may not happen
         self.nodes = 0
         self.anything = 0  # steps after which any name may be bound
+        self.unseen = 0  # what stands for the names they may have bound
         self.inside_cell: set[str] = set()
 
     def value(self, node: ast.AST) -> Value:
@@ -138,7 +139,7 @@ class Machine:
 
     def undefined(self, name: str) -> Value:
         self.step.missing[name] = None
-        return Value(self.read(self.versions.of("name", name, self.anything)), (), "", "")
+        return Value(self.read(self.versions.of("name", name, self.unseen)), (), "", "")
 
     def bind(self, name: str, value: Value) -> None:
         """An assignment to a name."""

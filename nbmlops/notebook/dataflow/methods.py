@@ -61,6 +61,9 @@ def _call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
     if name in {"sample", "rvs"} and kind in {"pandas", ""} and not given.names & set(knowledge.SEED_KEYWORDS):
         drawn = draw(m, "numpy", f".{name}() without random_state", *given.versions)
         return Value(m.versions.of("drawn", version, drawn), (), "pandas")
+    if name == "split" and kind == "estimator" and not all(thing.seeded for thing in base.things):
+        drawn = draw(m, "numpy", f"{_named(list(base.things))} without random_state", *given.versions)
+        return Value(m.versions.of("drawn", version, drawn))
     if kind == "handle":
         return _of_handle(m, base, name, given)
     if _changes(kind, name, base):

@@ -60,6 +60,8 @@ def place(m: Machine, node: ast.AST) -> Value:
 
 def element(m: Machine, base: Value, key: str) -> Value:
     """The element or attribute stored under a text."""
+    if base.origin == "os.environ":
+        m.note("environment", f"reads the environment variable {key}", key)
     if base.part or not base.things:
         return Value(m.versions.of("element", key, m.read(m.whole(base))), base.things, base.sort, part=True)
     versions, things, choices, steps = [], [], 0, 0
