@@ -163,8 +163,6 @@ def run_cell(
     m.top.elsewhere.clear()
     text, tree = syntax_of(source)
     settings = m.read_hidden(SETTINGS)
-    if settings and not m.hopeful:
-        m.outcomes.append(settings)
     if tree is None:
         if text.strip():
             step.opaque.append("is not Python that can be read")
@@ -176,6 +174,8 @@ def run_cell(
             step.opaque.append("is too deep or too long to be followed")
             _read_all(m, text)
     _seen_to_store(m, stored)
+    if settings and not m.hopeful and f"<{SETTINGS}>" not in step.stored:
+        m.outcomes.append(settings)
     step.shown = m.versions.of("step", text, *m.outcomes)
     step.made = m.versions.of("made", step.shown, *_left(m))
     step.changed_names = _names_of(m, step.changed) if step.changed else ()

@@ -11,7 +11,7 @@ from nbmlops.notebook.cells import syntax_of
 from nbmlops.notebook.dataflow.slices import KNOWN_NAMES
 from nbmlops.notebook.verdict.causes import causes
 from nbmlops.notebook.verdict.matching import Cell, History, Ran, document_cells, match
-from nbmlops.notebook.verdict.replay import Both, Followed, compare, follow
+from nbmlops.notebook.verdict.replay import Both, Comparison, Followed, compare, follow
 from nbmlops.notebook.verdict.words import finding
 from nbmlops.records.cells import CellExecution, CellFinding, Verdict
 
@@ -118,18 +118,24 @@ def _of_flow(history: History, both: Both) -> list[CellFinding]:
     if not hopeful.same:
         found = [finding(cause, level="invalid") for cause in causes(history, hopeful)]
     if not found and not hopeful.same:
-        labels = tuple(cell.label for cell in hopeful.cells) or tuple(c.label for c in history.cells if c.ran)
-        found = [CellFinding("order", "invalid", labels[:_MOST], f"{', '.join(labels[:_MOST])} would give something else in "
-                             "a clean run.", "Restart the kernel and run all cells.", tuple(hopeful.names))]  # fmt: skip
+        found = [_somewhere(history, hopeful, kind="order", level="invalid")]
     maybe = [cause for cause in causes(history, cautious) if id(cause.user) not in surely]
     told = {(one.kind, one.names) for one in found}
     doubts = [finding(cause, level="unknown") for cause in maybe]
     doubts = [one for one in doubts if (one.kind, one.names) not in told]
     if not found and not doubts:
-        labels = tuple(cell.label for cell in cautious.cells) or tuple(c.label for c in history.cells if c.ran)
-        doubts = [CellFinding("dynamic", "unknown", labels[:_MOST], f"{', '.join(labels[:_MOST])} may give something else in a "
-                              "clean run.", "Restart the kernel and run all cells.", tuple(cautious.names))]  # fmt: skip
+        doubts = [_somewhere(history, cautious, kind="dynamic", level="unknown")]
     return [*found[:_MOST], *_dynamic(history, cautious.ran, doubts)[:_MOST]]
+
+
+def _somewhere(history: History, found: Comparison, *, kind: str, level: str) -> CellFinding:
+    """Something differs, and no single cell is to blame for sure."""
+    opaque = [one.execution.label for one, step in zip(history.ran, found.ran.steps) if step.opaque]
+    parted = [cell.label for cell in found.cells] or [cell.label for cell in history.cells if cell.ran]
+    labels = tuple(dict.fromkeys((*(opaque if kind == "dynamic" else ()), *parted)))[:_MOST]
+    verb = "would" if level == "invalid" else "may"
+    what = f"{', '.join(labels)} {verb} give something else in a clean run."
+    return CellFinding(kind, level, labels, what, "Restart the kernel and run all cells.", tuple(found.names))
 
 
 def _dynamic(history: History, ran: Followed, doubts: list[CellFinding]) -> list[CellFinding]:
@@ -183,7 +189,7 @@ def _weak(history: History, clean: Followed, folder: str | None) -> Iterator[Cel
                               _MENDS.get(note.kind, ""), note.names)  # fmt: skip
 
 
-_VERBS = frozenset("asks uses runs reads depends draws writes installs fetches decides records".split())
+_VERBS = frozenset(["asks", "uses", "runs", "reads", "depends", "draws", "writes", "installs", "fetches", "decides", "records"])
 
 
 def _placed(label: str, what: str) -> str:
