@@ -128,6 +128,12 @@ def leaves_early(node: ast.AST) -> bool:
     return False
 
 
+@functools.lru_cache(4096)
+def is_generator(node: ast.AST) -> bool:
+    """Whether calling a function gives something to iterate over, once."""
+    return any(isinstance(inner, ast.Yield | ast.YieldFrom) for inner in _own_statements(node))
+
+
 def _own_statements(node: ast.AST) -> list[ast.AST]:
     found: list[ast.AST] = []
     todo: list[ast.AST] = list(ast.iter_child_nodes(node))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from nbmlops.notebook.dataflow.branches import perhaps
-from nbmlops.notebook.dataflow.frames import AnyFunction, Code, Frame, digest, leaves_early
+from nbmlops.notebook.dataflow.frames import AnyFunction, Code, Frame, digest, is_generator, leaves_early
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.things import Bound, Thing, Value
 
@@ -105,6 +105,9 @@ def _followed(m: Machine, thing: Thing, frame: Frame) -> Value:
         answer = Value(m.versions.of("constant", "NoneType", "None"), (), "plain")
     else:
         answer = frame.returns.pop()
+        if is_generator(code.node):
+            made = Thing("iterator", answer.version, m.bit, held=list(answer.things))
+            answer = Value(m.of_thing(made), (made,), "iterator")
     if code.cached:
         m.change([thing], "cached", answer.version, certain=False)
     return answer

@@ -514,6 +514,8 @@ VIEWS = frozenset(
         "float",
     ]
 )
+# Of these the answers that are new tables and columns all the same, where the object is one.
+PANDAS_COPIES = frozenset({"astype", "transform", "apply", "filter"})
 # Doing these once more to their own answer changes nothing, given the same arguments.
 IDEMPOTENT = frozenset(
     [
@@ -562,6 +564,10 @@ IDEMPOTENT = frozenset(
         "floor",
         "ceil",
     ]
+)
+# The same of functions, given their own answer first.
+IDEMPOTENT_CALLS = frozenset(
+    ["pandas.to_datetime", "pandas.to_numeric", "pandas.Categorical", "pandas.DataFrame", "pandas.Series", "pandas.to_timedelta", "numpy.sort", "numpy.unique", "numpy.abs", "numpy.asarray", "numpy.array", "numpy.round", "numpy.clip", "numpy.ravel", "numpy.nan_to_num", "numpy.floor", "numpy.ceil", "sorted", "list", "tuple", "set", "str", "int", "float", "abs", "round"]
 )
 # Of these the first answer still holds when others of these came after it: they only leave rows out or move them.
 ROWS = frozenset({"dropna", "drop_duplicates", "query", "mask-filter"})

@@ -58,6 +58,8 @@ class Thing:
     made_of: tuple[Thing, ...] = ()
     fresh: tuple[int, int] | None = None
     seeded: bool = True
+    learns: bool = False  # goes on from what it has learned when it is fitted again
+    texts: tuple[int, tuple[str, ...]] | None = None  # a list of texts, as long as it has that version
 
 
 @dataclass(slots=True, eq=False)
