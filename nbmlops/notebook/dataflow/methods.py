@@ -11,14 +11,20 @@ from nbmlops.notebook.dataflow.functions import call_function
 from nbmlops.notebook.dataflow.given import Given
 from nbmlops.notebook.dataflow.library import consume, rows_left_out
 from nbmlops.notebook.dataflow.machine import Machine
+from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import FIXED, Thing, Value, reachable
 
 # Kinds whose methods never change what they are given.
-_QUIET = frozenset({"pandas", "numpy", "str", "path", "list", "dict", "set", "tuple", "figure", "record", "plain",
-                    "estimator", "generator", "handle"})  # fmt: skip
+_QUIET = words(
+    """
+    pandas numpy str path list dict set tuple figure record plain estimator generator handle
+    """
+)
 _PLOTS = frozenset({"plot", "hist", "boxplot", "scatter", "bar", "line"})
-_HOLDING = frozenset(
-    ["append", "appendleft", "extend", "insert", "add", "update", "setdefault", "put", "__setitem__", "setattr"]
+_HOLDING = words(
+    """
+    append appendleft extend insert add update setdefault put __setitem__ setattr
+    """
 )
 _TAKING = frozenset(["pop", "popitem", "popleft", "setdefault"])
 

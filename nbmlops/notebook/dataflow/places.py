@@ -6,43 +6,15 @@ import ast
 
 from nbmlops.notebook.dataflow import library
 from nbmlops.notebook.dataflow.machine import Machine
-from nbmlops.notebook.dataflow.things import Value
+from nbmlops.notebook.dataflow.tables import words
+from nbmlops.notebook.dataflow.things import Thing, Value
 
 # Attributes of tables and arrays that are no columns.
-SHAPES = frozenset(
-    [
-        "shape",
-        "columns",
-        "values",
-        "index",
-        "T",
-        "dtypes",
-        "dtype",
-        "size",
-        "iloc",
-        "loc",
-        "at",
-        "iat",
-        "empty",
-        "ndim",
-        "str",
-        "dt",
-        "cat",
-        "plot",
-        "style",
-        "attrs",
-        "axes",
-        "flags",
-        "array",
-        "nbytes",
-        "name",
-        "names",
-        "is_unique",
-        "hasnans",
-        "levels",
-        "codes",
-        "sparse",
-    ]
+SHAPES = words(
+    """
+    shape columns values index T dtypes dtype size iloc loc at iat empty ndim str dt cat plot style attrs
+    axes flags array nbytes name names is_unique hasnans levels codes sparse
+    """
 )
 
 
@@ -76,13 +48,13 @@ def element(m: Machine, base: Value, key: str) -> Value:
         m.note("environment", f"reads the environment variable {key}", key)
     if base.part or not base.things:
         return Value(m.versions.of("element", key, m.read(m.whole(base))), base.things, base.sort, part=True)
-    versions, things, choices, steps = [], [], 0, 0
+    versions: list[int] = []
+    things: list[Thing] = []
     for thing in base.things:
         m.step.needs |= thing.steps
         if (bound := thing.keys.get(key)) is not None:
             versions.append(m.of_bound(bound))
             things += bound.things
-            choices += bound.choice != 0
         else:
             held = [m.of_thing(inner) for inner in thing.held]
             versions.append(m.versions.of("element", key, thing.version, *held))

@@ -12,6 +12,7 @@ from nbmlops.notebook.dataflow.builtin import KNOWN, everything
 from nbmlops.notebook.dataflow.library import SETTINGS
 from nbmlops.notebook.dataflow.machine import Machine, Step, TooMuch
 from nbmlops.notebook.dataflow.sealing import Seal
+from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import Bound, Thing, Value, Versions, reachable
 
 RULES = {**expressions.RULES, **statements.RULES}
@@ -54,7 +55,7 @@ class Dataflow:
         return cls(tuple(sources), tuple(map(_effects, steps)), tuple(steps), seen)
 
     def behind(self, step: int, name: str | None = None) -> Behind:
-        """The minimal cells that executed cell ``step`` needs; with a name, those that made its value as it was then."""
+        """The minimal cells that step ``step`` needs; with a name, those that made its value as it was then."""
         if not 0 <= step < len(self.sources):
             raise IndexError(f"there is no step {step}: there are {len(self.sources)}")
         wanted, unknown = 1 << step, []
@@ -113,35 +114,11 @@ def _effects(step: Step) -> Effects:
 KNOWN_NAMES = (
     KNOWN
     | frozenset(dir(__import__("builtins")))
-    | frozenset(
-        [
-            "In",
-            "Out",
-            "_",
-            "__",
-            "___",
-            "_i",
-            "_ii",
-            "_iii",
-            "_ih",
-            "_oh",
-            "_dh",
-            "get_ipython",
-            "display",
-            "exit",
-            "quit",
-            "__name__",
-            "__file__",
-            "__doc__",
-            "__builtins__",
-            "__builtin__",
-            "_sh",
-            "open",
-            "original_ps1",
-            "__session__",
-            "__vsc_ipynb_file__",
-            "__annotations__",
-        ]
+    | words(
+        """
+    In Out _ __ ___ _i _ii _iii _ih _oh _dh get_ipython display exit quit __name__ __file__ __doc__
+    __builtins__ __builtin__ _sh open original_ps1 __session__ __vsc_ipynb_file__ __annotations__
+    """
     )
 )
 

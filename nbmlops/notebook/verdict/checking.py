@@ -78,17 +78,32 @@ def _of_cells(history: History) -> Iterator[CellFinding]:
         last = cell.last
         if last is None:
             if _is_broken(cell.source):
-                yield CellFinding("error", "invalid", (cell.label,), f"{cell.label} is not Python: a clean run stops there.",
-                                  "Mend or delete it.")  # fmt: skip
+                yield CellFinding(
+                    "error",
+                    "invalid",
+                    (cell.label,),
+                    f"{cell.label} is not Python: a clean run stops there.",
+                    "Mend or delete it.",
+                )
             continue
         if not last.current:
-            yield CellFinding("edited", "invalid", (cell.label,), f"{cell.label} was edited after it last ran.",
-                              f"Run {cell.label} again, and then the cells that use what it sets.")  # fmt: skip
+            yield CellFinding(
+                "edited",
+                "invalid",
+                (cell.label,),
+                f"{cell.label} was edited after it last ran.",
+                f"Run {cell.label} again, and then the cells that use what it sets.",
+            )
         yield from _ended(cell, last)
     for ran in history.ran:
         if ran.execution.status == "earlier" and not ran.execution.source:
-            yield CellFinding("missing", "unknown", (ran.execution.label,), f"{ran.execution.label} ran before the recording "
-                              "began, and its source is not known.", "Restart the kernel and run all cells.")  # fmt: skip
+            yield CellFinding(
+                "missing",
+                "unknown",
+                (ran.execution.label,),
+                f"{ran.execution.label} ran before the recording began, and its source is not known.",
+                "Restart the kernel and run all cells.",
+            )
 
 
 def _ended(cell: Cell, last: Ran) -> Iterator[CellFinding]:
@@ -96,11 +111,21 @@ def _ended(cell: Cell, last: Ran) -> Iterator[CellFinding]:
     if execution.status == "error" and "raises-exception" not in cell.tags:
         error = execution.error or {}
         name = error.get("ename") or error.get("name") or "an error"
-        yield CellFinding("error", "invalid", (cell.label,), f"{cell.label} ended with {name}: a clean run stops there.",
-                          "Mend the cell and run it again, or tag it raises-exception.")  # fmt: skip
+        yield CellFinding(
+            "error",
+            "invalid",
+            (cell.label,),
+            f"{cell.label} ended with {name}: a clean run stops there.",
+            "Mend the cell and run it again, or tag it raises-exception.",
+        )
     elif execution.status in {"interrupted", "lost"}:
-        yield CellFinding("interrupted", "unknown", (cell.label,), f"{cell.label} was {execution.status} before its end.",
-                          "Run it again.")  # fmt: skip
+        yield CellFinding(
+            "interrupted",
+            "unknown",
+            (cell.label,),
+            f"{cell.label} was {execution.status} before its end.",
+            "Run it again.",
+        )
 
 
 def _is_broken(source: str) -> bool:
@@ -157,8 +182,14 @@ def _missing(history: History, ran: Followed) -> Iterator[CellFinding]:
             if name in KNOWN_NAMES or step.sources.get(name) or name in one.execution.stored:
                 continue
             label = one.execution.label
-            yield CellFinding("missing", "unknown", (label,), f"{label} used `{name}`, which no recorded cell defines.",
-                              f"Define `{name}` in the notebook.", (name,))  # fmt: skip
+            yield CellFinding(
+                "missing",
+                "unknown",
+                (label,),
+                f"{label} used `{name}`, which no recorded cell defines.",
+                f"Define `{name}` in the notebook.",
+                (name,),
+            )
 
 
 _MENDS = {
@@ -181,15 +212,29 @@ def _weak(history: History, clean: Followed, folder: str | None) -> Iterator[Cel
         for note in step.notes:
             if note.kind == "module":
                 if folder and (file := _local(folder, note.what)):
-                    yield CellFinding("import", "weakly valid", (cell.label,), f"{cell.label} imports {file}, a file beside the "
-                                      "notebook that may change.", "Keep it under version control.", (note.what,))  # fmt: skip
+                    yield CellFinding(
+                        "import",
+                        "weakly valid",
+                        (cell.label,),
+                        f"{cell.label} imports {file}, a file beside the notebook that may change.",
+                        "Keep it under version control.",
+                        (note.what,),
+                    )
                 continue
             level = "weakly valid" if note.kind != "dynamic" else "unknown"
-            yield CellFinding(note.kind, level, (cell.label,), f"{_placed(cell.label, note.what)}.",
-                              _MENDS.get(note.kind, ""), note.names)  # fmt: skip
+            yield CellFinding(
+                note.kind,
+                level,
+                (cell.label,),
+                f"{_placed(cell.label, note.what)}.",
+                _MENDS.get(note.kind, ""),
+                note.names,
+            )
 
 
-_VERBS = frozenset(["asks", "uses", "runs", "reads", "depends", "draws", "writes", "installs", "fetches", "decides", "records"])
+_VERBS = frozenset(
+    ["asks", "uses", "runs", "reads", "depends", "draws", "writes", "installs", "fetches", "decides", "records"]
+)
 
 
 def _placed(label: str, what: str) -> str:
@@ -212,8 +257,13 @@ def _may_hide(history: History, gaps: Sequence[str]) -> CellFinding | None:
     changing = [cell.label for cell, step in zip(history.cells, steps) if cell.ran and _is_touchy(step)]
     if not changing:
         return None
-    return CellFinding("repeated", "unknown", tuple(changing[:_MOST]), f"Between the counts {', '.join(gaps[:5])} cells ran that left "
-                       "no trace: repeated, edited or deleted ones.", "Restart the kernel and run all cells.")  # fmt: skip
+    return CellFinding(
+        "repeated",
+        "unknown",
+        tuple(changing[:_MOST]),
+        f"Between the counts {', '.join(gaps[:5])} cells ran that left no trace: repeated, edited or deleted ones.",
+        "Restart the kernel and run all cells.",
+    )
 
 
 def _is_touchy(step: Any) -> bool:
