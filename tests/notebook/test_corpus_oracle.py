@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import re
 import shutil
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -20,6 +21,7 @@ from nbmlops.records import Record
 
 # What no comparison can hold: objects that are never equal to another of their kind, and records with ids and times.
 _SKIPPED = (FunctionType, ModuleType, type, Record)
+_TIMED = re.compile(r"^(CPU times|Wall time):.*\n?", re.MULTILINE)  # of %time, never twice the same
 _PRINT_IDS = "nbmlops_"  # cases that begin so show records
 
 
@@ -30,6 +32,7 @@ class Outcome:
         self.values: dict[str, Any] = {}
         self.printed: dict[str, str] = {}
         self.error: str | None = None
+        self.raised: list[int] = []
 
 
 @pytest.fixture
@@ -64,12 +67,14 @@ def _fresh_shell() -> Any:
 
 def _executed(shell: Any, case: corpus_cases.Case, cells: Any, stops: bool) -> Outcome:
     found = Outcome()
-    for cell_id, source in cells:
+    for number, (cell_id, source) in enumerate(cells, 1):
         out = io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
             done = shell.run_cell(source, store_history=True)
         silent = not done.success or case.name.startswith(_PRINT_IDS)
-        found.printed[cell_id] = "" if silent else out.getvalue()
+        found.printed[cell_id] = "" if silent else _TIMED.sub("", out.getvalue())
+        if not done.success:
+            found.raised.append(number)
         if not done.success and cell_id not in case.expected_to_raise:
             found.error = found.error or f"{cell_id}: {done.error_in_exec or done.error_before_exec}"
             if stops:
@@ -118,6 +123,7 @@ def same(a: Any, b: Any) -> bool:
 def test_what_a_case_claims_is_true(name: str, execute: Any) -> None:
     case = corpus_cases.read(name)
     before = execute(case, case.history, dict(case.namespace), False)
+    assert before.raised == list(case.errors), before.error
     after = execute(case, case.code, {}, True)
     # A cell that never ran is not what the question is about, if nobody uses what it sets.
     ran = {cell_id for cell_id, _ in case.history}
