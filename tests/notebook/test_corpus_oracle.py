@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import os
 import re
 import shutil
+import sys
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -38,14 +40,17 @@ class Outcome:
 
 @pytest.fixture
 def execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _fresh_shell: Any):
-    """Run cells in a fresh namespace, in a folder with the corpus' files."""
-    for path in corpus_cases.FOLDER.iterdir():
-        if path.suffix in {".csv", ".py"}:
-            shutil.copy(path, tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    """Run cells in a fresh namespace, in a folder that holds the corpus' files and nothing of the run before."""
+    folder = tmp_path / "notebooks"
+    monkeypatch.syspath_prepend(str(folder))
+    around = dict(os.environ)
 
     def run(case: corpus_cases.Case, cells: Any, namespace: dict[str, Any], stops: bool) -> Outcome:
         session.reset()
+        _freshly_filled(folder)
+        monkeypatch.chdir(folder)
+        os.environ.clear()
+        os.environ.update(around)
         monkeypatch.setenv("NBMLOPS_STORE", str(tmp_path / f"store-{'clean' if stops else 'history'}"))
         _fresh_shell.reset(new_session=True)
         _fresh_shell.user_ns.update(namespace)
@@ -53,6 +58,17 @@ def execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _fresh_shell: Any):
 
     yield run
     session.reset()
+    os.environ.clear()
+    os.environ.update(around)
+
+
+def _freshly_filled(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for path in corpus_cases.FOLDER.iterdir():
+        if path.suffix in {".csv", ".py"}:
+            shutil.copy(path, folder)
+            sys.modules.pop(path.stem, None)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +118,8 @@ def same(a: Any, b: Any) -> bool:
     """Whether two values are the same, as far as a notebook's reader cares."""
     if isinstance(a, _SKIPPED) and isinstance(b, _SKIPPED):
         return True
+    if type(a).__module__.startswith("matplotlib"):
+        return type(a) is type(b)  # what was drawn is compared by the data it was drawn from
     if isinstance(a, pd.DataFrame | pd.Series):
         return type(a) is type(b) and a.equals(b)
     if isinstance(a, np.ndarray):
