@@ -130,7 +130,8 @@ def same(a: Any, b: Any) -> bool:
         return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
     if isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b):
         return True
-    if type(a).__eq__ is object.__eq__ and type(a).__name__ == type(b).__name__:
+    own = type(a).__eq__ is object.__eq__ or type(a).__module__ == "__main__"  # a class of the notebook is made anew
+    if own and type(a).__name__ == type(b).__name__:
         state = vars(a) if hasattr(a, "__dict__") else {}
         return all(same(v, vars(b).get(k)) for k, v in state.items())
     with contextlib.suppress(Exception):
