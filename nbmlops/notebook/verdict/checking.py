@@ -11,7 +11,7 @@ from nbmlops.notebook.cells import syntax_of
 from nbmlops.notebook.dataflow.slices import KNOWN_NAMES
 from nbmlops.notebook.verdict.causes import causes
 from nbmlops.notebook.verdict.matching import Cell, History, Ran, document_cells, match
-from nbmlops.notebook.verdict.replay import Both, Followed, compare, follow
+from nbmlops.notebook.verdict.replay import Both, Comparison, Followed, compare, follow
 from nbmlops.notebook.verdict.words import finding
 from nbmlops.records.cells import CellExecution, CellFinding, Verdict
 
@@ -78,17 +78,32 @@ def _of_cells(history: History) -> Iterator[CellFinding]:
         last = cell.last
         if last is None:
             if _is_broken(cell.source):
-                yield CellFinding("error", "invalid", (cell.label,), f"{cell.label} is not Python: a clean run stops there.",
-                                  "Mend or delete it.")  # fmt: skip
+                yield CellFinding(
+                    "error",
+                    "invalid",
+                    (cell.label,),
+                    f"{cell.label} is not Python: a clean run stops there.",
+                    "Mend or delete it.",
+                )
             continue
         if not last.current:
-            yield CellFinding("edited", "invalid", (cell.label,), f"{cell.label} was edited after it last ran.",
-                              f"Run {cell.label} again, and then the cells that use what it sets.")  # fmt: skip
+            yield CellFinding(
+                "edited",
+                "invalid",
+                (cell.label,),
+                f"{cell.label} was edited after it last ran.",
+                f"Run {cell.label} again, and then the cells that use what it sets.",
+            )
         yield from _ended(cell, last)
     for ran in history.ran:
         if ran.execution.status == "earlier" and not ran.execution.source:
-            yield CellFinding("missing", "unknown", (ran.execution.label,), f"{ran.execution.label} ran before the recording "
-                              "began, and its source is not known.", "Restart the kernel and run all cells.")  # fmt: skip
+            yield CellFinding(
+                "missing",
+                "unknown",
+                (ran.execution.label,),
+                f"{ran.execution.label} ran before the recording began, and its source is not known.",
+                "Restart the kernel and run all cells.",
+            )
 
 
 def _ended(cell: Cell, last: Ran) -> Iterator[CellFinding]:
@@ -96,11 +111,21 @@ def _ended(cell: Cell, last: Ran) -> Iterator[CellFinding]:
     if execution.status == "error" and "raises-exception" not in cell.tags:
         error = execution.error or {}
         name = error.get("ename") or error.get("name") or "an error"
-        yield CellFinding("error", "invalid", (cell.label,), f"{cell.label} ended with {name}: a clean run stops there.",
-                          "Mend the cell and run it again, or tag it raises-exception.")  # fmt: skip
+        yield CellFinding(
+            "error",
+            "invalid",
+            (cell.label,),
+            f"{cell.label} ended with {name}: a clean run stops there.",
+            "Mend the cell and run it again, or tag it raises-exception.",
+        )
     elif execution.status in {"interrupted", "lost"}:
-        yield CellFinding("interrupted", "unknown", (cell.label,), f"{cell.label} was {execution.status} before its end.",
-                          "Run it again.")  # fmt: skip
+        yield CellFinding(
+            "interrupted",
+            "unknown",
+            (cell.label,),
+            f"{cell.label} was {execution.status} before its end.",
+            "Run it again.",
+        )
 
 
 def _is_broken(source: str) -> bool:
@@ -118,18 +143,24 @@ def _of_flow(history: History, both: Both) -> list[CellFinding]:
     if not hopeful.same:
         found = [finding(cause, level="invalid") for cause in causes(history, hopeful)]
     if not found and not hopeful.same:
-        labels = tuple(cell.label for cell in hopeful.cells) or tuple(c.label for c in history.cells if c.ran)
-        found = [CellFinding("order", "invalid", labels[:_MOST], f"{', '.join(labels[:_MOST])} would give something else in "
-                             "a clean run.", "Restart the kernel and run all cells.", tuple(hopeful.names))]  # fmt: skip
+        found = [_somewhere(history, hopeful, kind="order", level="invalid")]
     maybe = [cause for cause in causes(history, cautious) if id(cause.user) not in surely]
     told = {(one.kind, one.names) for one in found}
     doubts = [finding(cause, level="unknown") for cause in maybe]
     doubts = [one for one in doubts if (one.kind, one.names) not in told]
     if not found and not doubts:
-        labels = tuple(cell.label for cell in cautious.cells) or tuple(c.label for c in history.cells if c.ran)
-        doubts = [CellFinding("dynamic", "unknown", labels[:_MOST], f"{', '.join(labels[:_MOST])} may give something else in a "
-                              "clean run.", "Restart the kernel and run all cells.", tuple(cautious.names))]  # fmt: skip
+        doubts = [_somewhere(history, cautious, kind="dynamic", level="unknown")]
     return [*found[:_MOST], *_dynamic(history, cautious.ran, doubts)[:_MOST]]
+
+
+def _somewhere(history: History, found: Comparison, *, kind: str, level: str) -> CellFinding:
+    """Something differs, and no single cell is to blame for sure."""
+    opaque = [one.execution.label for one, step in zip(history.ran, found.ran.steps) if step.opaque]
+    parted = [cell.label for cell in found.cells] or [cell.label for cell in history.cells if cell.ran]
+    labels = tuple(dict.fromkeys((*(opaque if kind == "dynamic" else ()), *parted)))[:_MOST]
+    verb = "would" if level == "invalid" else "may"
+    what = f"{', '.join(labels)} {verb} give something else in a clean run."
+    return CellFinding(kind, level, labels, what, "Restart the kernel and run all cells.", tuple(found.names))
 
 
 def _dynamic(history: History, ran: Followed, doubts: list[CellFinding]) -> list[CellFinding]:
@@ -151,8 +182,14 @@ def _missing(history: History, ran: Followed) -> Iterator[CellFinding]:
             if name in KNOWN_NAMES or step.sources.get(name) or name in one.execution.stored:
                 continue
             label = one.execution.label
-            yield CellFinding("missing", "unknown", (label,), f"{label} used `{name}`, which no recorded cell defines.",
-                              f"Define `{name}` in the notebook.", (name,))  # fmt: skip
+            yield CellFinding(
+                "missing",
+                "unknown",
+                (label,),
+                f"{label} used `{name}`, which no recorded cell defines.",
+                f"Define `{name}` in the notebook.",
+                (name,),
+            )
 
 
 _MENDS = {
@@ -175,15 +212,29 @@ def _weak(history: History, clean: Followed, folder: str | None) -> Iterator[Cel
         for note in step.notes:
             if note.kind == "module":
                 if folder and (file := _local(folder, note.what)):
-                    yield CellFinding("import", "weakly valid", (cell.label,), f"{cell.label} imports {file}, a file beside the "
-                                      "notebook that may change.", "Keep it under version control.", (note.what,))  # fmt: skip
+                    yield CellFinding(
+                        "import",
+                        "weakly valid",
+                        (cell.label,),
+                        f"{cell.label} imports {file}, a file beside the notebook that may change.",
+                        "Keep it under version control.",
+                        (note.what,),
+                    )
                 continue
             level = "weakly valid" if note.kind != "dynamic" else "unknown"
-            yield CellFinding(note.kind, level, (cell.label,), f"{_placed(cell.label, note.what)}.",
-                              _MENDS.get(note.kind, ""), note.names)  # fmt: skip
+            yield CellFinding(
+                note.kind,
+                level,
+                (cell.label,),
+                f"{_placed(cell.label, note.what)}.",
+                _MENDS.get(note.kind, ""),
+                note.names,
+            )
 
 
-_VERBS = frozenset("asks uses runs reads depends draws writes installs fetches decides records".split())
+_VERBS = frozenset(
+    ["asks", "uses", "runs", "reads", "depends", "draws", "writes", "installs", "fetches", "decides", "records"]
+)
 
 
 def _placed(label: str, what: str) -> str:
@@ -206,8 +257,13 @@ def _may_hide(history: History, gaps: Sequence[str]) -> CellFinding | None:
     changing = [cell.label for cell, step in zip(history.cells, steps) if cell.ran and _is_touchy(step)]
     if not changing:
         return None
-    return CellFinding("repeated", "unknown", tuple(changing[:_MOST]), f"Between the counts {', '.join(gaps[:5])} cells ran that left "
-                       "no trace: repeated, edited or deleted ones.", "Restart the kernel and run all cells.")  # fmt: skip
+    return CellFinding(
+        "repeated",
+        "unknown",
+        tuple(changing[:_MOST]),
+        f"Between the counts {', '.join(gaps[:5])} cells ran that left no trace: repeated, edited or deleted ones.",
+        "Restart the kernel and run all cells.",
+    )
 
 
 def _is_touchy(step: Any) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from nbmlops.notebook.dataflow.machine import Machine, Step
 from nbmlops.notebook.dataflow.slices import attempt_cell, machine_for, run_cell
 from nbmlops.notebook.dataflow.things import Versions
 from nbmlops.notebook.verdict.matching import Cell, History, Ran
+from nbmlops.records.cells import CellExecution
 
 
 @dataclass
@@ -85,8 +87,17 @@ def _executed(machine: Machine, number: int, one: Ran) -> Step:
     execution = one.execution
     expected = one.cell is not None and "raises-exception" in one.cell.tags
     if one.failed and not expected:
-        return attempt_cell(machine, execution.source, number)
+        return attempt_cell(machine, execution.source, number, line=_line(execution))
     return run_cell(machine, execution.source, number, stored=execution.stored, count=execution.count)
+
+
+def _line(execution: CellExecution) -> int | None:
+    """The line of the cell at which it stopped, as the traceback tells it; cell magics shift lines."""
+    told = (execution.error or {}).get("traceback")
+    if not isinstance(told, str) or execution.source.lstrip().startswith("%%"):
+        return None
+    found = re.search(r"line (\d{1,6}), in <module>", told)
+    return int(found[1]) if found else None
 
 
 def _follow_clean(history: History, versions: Versions, *, hopeful: bool) -> Followed:
