@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nbmlops.notebook.cells import tree_of
+from nbmlops.notebook.dataflow import Dataflow
 from nbmlops.records import CellExecution
 
 FOLDER = Path(__file__).parent / "corpus"
@@ -47,6 +48,12 @@ class Case:
     def expected_to_raise(self) -> set[str]:
         """Ids of cells that are meant to raise."""
         return {c["id"] for c in self.document["cells"] if "raises-exception" in c["metadata"].get("tags", ())}
+
+    def slice(self, metric: str) -> list[str]:
+        """Ids of the cells that a metric needs in a clean run, as the data flow has it."""
+        ids, sources = zip(*self.code, strict=True)
+        last = max(number for number, source in enumerate(sources) if metric in _stored(source))
+        return [ids[step] for step in Dataflow.of(sources).behind(last, metric).steps]
 
     def executions(self) -> list[CellExecution]:
         """The history as the journal would have it."""

@@ -46,13 +46,13 @@ def execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _fresh_shell: Any):
     monkeypatch.syspath_prepend(str(folder))
     around = dict(os.environ)
 
-    def run(case: corpus_cases.Case, cells: Any, namespace: dict[str, Any], stops: bool) -> Outcome:
+    def run(case: corpus_cases.Case, cells: Any, namespace: dict[str, Any], stops: bool, store: str = "") -> Outcome:
         session.reset()
         _freshly_filled(folder)
         monkeypatch.chdir(folder)
         os.environ.clear()
         os.environ.update(around)
-        monkeypatch.setenv("NBMLOPS_STORE", str(tmp_path / f"store-{'clean' if stops else 'history'}"))
+        monkeypatch.setenv("NBMLOPS_STORE", str(tmp_path / f"store-{store or stops}"))
         _fresh_shell.reset(new_session=True)
         _fresh_shell.user_ns.update(namespace)
         return _executed(_fresh_shell, case, cells, stops)
@@ -163,6 +163,18 @@ def test_what_a_case_claims_is_true(name: str, execute: Any) -> None:
         assert after.error is None
     elif case.verdict == "invalid":
         assert found or after.error
+
+
+@pytest.mark.parametrize("name", [n for n in corpus_cases.NAMES if corpus_cases.read(n).metrics])
+def test_a_slice_gives_the_same_metric(name: str, execute: Any) -> None:
+    case = corpus_cases.read(name)
+    # Both see one store: a slice may load the snapshot that a cell it drops has kept.
+    whole = execute(case, case.code, {}, True, "shared")
+    for metric in case.metrics:
+        cells = [step for step in case.code if step[0] in case.slice(metric) or step[1].startswith("%load_ext")]
+        part = execute(case, cells, {}, True, "shared")
+        assert part.error is None
+        assert same(part.values[metric], whole.values[metric]), (part.values[metric], whole.values[metric])
 
 
 def test_the_corpus_is_what_it_should_be() -> None:
