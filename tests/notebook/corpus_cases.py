@@ -2,8 +2,8 @@
 
 ``metadata.nbmlops.case`` of a notebook: ``verdict`` that is right, ``says`` in words, ``kinds`` of findings and
 ``cells`` that are guilty, ``history`` of what ran (every cell once, if left out; an entry with a ``source`` ran with
-another text, or in a cell that is gone), ``metrics`` with the cells that a slice for them needs and drops, which
-executions raised ``errors`` (counted from 1), and a ``namespace`` that was there before.
+another text, or in a cell that is gone), ``metrics`` with the cells that a slice for them needs and drops, ``errors``
+(number of an execution: what it raised, in which line), and a ``namespace`` that was there before.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nbmlops.notebook.cells import tree_of
+from nbmlops.notebook.dataflow import Dataflow
 from nbmlops.records import CellExecution
 
 FOLDER = Path(__file__).parent / "corpus"
@@ -36,7 +37,7 @@ class Case:
     needed: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     namespace: dict[str, Any] = field(default_factory=dict)
-    errors: tuple[int, ...] = ()  # which executions raised, counted from 1; the oracle holds them to what happens
+    errors: dict[int, tuple[str, int]] = field(default_factory=dict)  # executions, from 1, that raised what and in which line
 
     @property
     def code(self) -> list[tuple[str, str]]:
@@ -48,11 +49,18 @@ class Case:
         """Ids of cells that are meant to raise."""
         return {c["id"] for c in self.document["cells"] if "raises-exception" in c["metadata"].get("tags", ())}
 
+    def slice(self, metric: str) -> list[str]:
+        """Ids of the cells that a metric needs in a clean run, as the data flow has it."""
+        ids, sources = zip(*self.code, strict=True)
+        last = max(number for number, source in enumerate(sources) if metric in _stored(source))
+        return [ids[step] for step in Dataflow.of(sources).behind(last, metric).steps]
+
     def executions(self) -> list[CellExecution]:
         """The history as the journal would have it."""
         found = []
         for number, (cell_id, source) in enumerate(self.history, 1):
-            raised = number in self.errors
+            name, line = self.errors.get(number, (None, 0))
+            error = {"name": name, "message": "", "traceback": f"Cell In[{number}], line {line}, in <module>"}
             found.append(
                 CellExecution(
                     execution_id=f"{self.name}-{number}",
@@ -61,8 +69,8 @@ class Case:
                     source=source,
                     cell_id=cell_id,
                     count=number,
-                    status="error" if raised else "ok",
-                    error={"name": "Error", "message": "", "traceback": ""} if raised else None,
+                    status="error" if name else "ok",
+                    error=error if name else None,
                     stored=_stored(source),
                     started_at=1_790_000_000.0 + number,
                     seconds=0.01,
@@ -84,7 +92,8 @@ def read(name: str) -> Case:
     sources = {c["id"]: "".join(c["source"]) for c in document["cells"]}
     steps = told.get("history", [c["id"] for c in document["cells"] if c["cell_type"] == "code"])
     history = tuple((s, sources[s]) if isinstance(s, str) else (s["cell"], s["source"]) for s in steps)
-    more = {key: tuple(told.get(key, ())) for key in ("kinds", "metrics", "needed", "dropped", "errors")}
+    more: dict[str, Any] = {key: tuple(told.get(key, ())) for key in ("kinds", "metrics", "needed", "dropped")}
+    more["errors"] = {int(number): tuple(error) for number, error in told.get("errors", {}).items()}
     guilty = tuple(told.get("cells", ()))
     return Case(name, document, told["verdict"], history, guilty=guilty, namespace=told.get("namespace", {}), **more)
 

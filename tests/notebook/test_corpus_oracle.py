@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import sys
+import traceback
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -35,7 +36,7 @@ class Outcome:
         self.values: dict[str, Any] = {}
         self.printed: dict[str, str] = {}
         self.error: str | None = None
-        self.raised: list[int] = []
+        self.raised: dict[int, tuple[str, int]] = {}
 
 
 @pytest.fixture
@@ -45,13 +46,13 @@ def execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _fresh_shell: Any):
     monkeypatch.syspath_prepend(str(folder))
     around = dict(os.environ)
 
-    def run(case: corpus_cases.Case, cells: Any, namespace: dict[str, Any], stops: bool) -> Outcome:
+    def run(case: corpus_cases.Case, cells: Any, namespace: dict[str, Any], stops: bool, store: str = "") -> Outcome:
         session.reset()
         _freshly_filled(folder)
         monkeypatch.chdir(folder)
         os.environ.clear()
         os.environ.update(around)
-        monkeypatch.setenv("NBMLOPS_STORE", str(tmp_path / f"store-{'clean' if stops else 'history'}"))
+        monkeypatch.setenv("NBMLOPS_STORE", str(tmp_path / f"store-{store or stops}"))
         _fresh_shell.reset(new_session=True)
         _fresh_shell.user_ns.update(namespace)
         return _executed(_fresh_shell, case, cells, stops)
@@ -91,7 +92,7 @@ def _executed(shell: Any, case: corpus_cases.Case, cells: Any, stops: bool) -> O
         silent = not done.success or case.name.startswith(_PRINT_IDS)
         found.printed[cell_id] = "" if silent else _PASSING.sub("", out.getvalue())
         if not done.success:
-            found.raised.append(number)
+            found.raised[number] = _raised(done)
         if not done.success and cell_id not in case.expected_to_raise:
             found.error = found.error or f"{cell_id}: {done.error_in_exec or done.error_before_exec}"
             if stops:
@@ -99,6 +100,13 @@ def _executed(shell: Any, case: corpus_cases.Case, cells: Any, stops: bool) -> O
     hidden = shell.user_ns_hidden
     found.values = {n: v for n, v in shell.user_ns.items() if n[:1] != "_" and n not in hidden}
     return found
+
+
+def _raised(done: Any) -> tuple[str, int]:
+    """What a cell raised, and in which of its lines; 0 for text that is no Python."""
+    error = done.error_in_exec or done.error_before_exec
+    frames = traceback.extract_tb(error.__traceback__)
+    return type(error).__name__, next((frame.lineno or 0 for frame in frames if frame.name == "<module>"), 0)
 
 
 def differences(before: Outcome, after: Outcome, names: set[str]) -> list[str]:
@@ -143,7 +151,7 @@ def same(a: Any, b: Any) -> bool:
 def test_what_a_case_claims_is_true(name: str, execute: Any) -> None:
     case = corpus_cases.read(name)
     before = execute(case, case.history, dict(case.namespace), False)
-    assert before.raised == list(case.errors), before.error
+    assert before.raised == case.errors, before.error
     after = execute(case, case.code, {}, True)
     # A cell that never ran is not what the question is about, if nobody uses what it sets.
     ran = {cell_id for cell_id, _ in case.history}
@@ -155,6 +163,18 @@ def test_what_a_case_claims_is_true(name: str, execute: Any) -> None:
         assert after.error is None
     elif case.verdict == "invalid":
         assert found or after.error
+
+
+@pytest.mark.parametrize("name", [n for n in corpus_cases.NAMES if corpus_cases.read(n).metrics])
+def test_a_slice_gives_the_same_metric(name: str, execute: Any) -> None:
+    case = corpus_cases.read(name)
+    # Both see one store: a slice may load the snapshot that a cell it drops has kept.
+    whole = execute(case, case.code, {}, True, "shared")
+    for metric in case.metrics:
+        cells = [step for step in case.code if step[0] in case.slice(metric) or step[1].startswith("%load_ext")]
+        part = execute(case, cells, {}, True, "shared")
+        assert part.error is None
+        assert same(part.values[metric], whole.values[metric]), (part.values[metric], whole.values[metric])
 
 
 def test_the_corpus_is_what_it_should_be() -> None:
