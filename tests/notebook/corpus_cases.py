@@ -2,8 +2,9 @@
 
 ``metadata.nbmlops.case`` of a notebook: the ``verdict`` that is right, ``says`` in words, ``kinds`` of findings and
 the ``cells`` that are guilty, the ``history`` of what ran (every cell once, if left out; an entry with a ``source`` ran
-with another text, or in a cell that is gone; one with ``raises`` ended with an error), ``metrics`` with the cells that a
-slice for them needs and drops, ``before``: what another session had done, and a ``namespace`` that was there before.
+with another text, or in a cell that is gone), ``errors`` (number of an execution: what it raised, in which line),
+``metrics`` with the cells that a slice for them needs and drops, ``before``: what another session had done, and a
+``namespace`` that was there before.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nbmlops.notebook.cells import tree_of
+from nbmlops.notebook.dataflow import Dataflow
 from nbmlops.records import CellExecution
 
 FOLDER = Path(__file__).parent / "corpus"
@@ -32,7 +34,6 @@ class Case:
     verdict: str
     says: str
     history: tuple[tuple[str, str], ...]  # cell id and source, as they ran
-    raised: tuple[bool, ...]
     kinds: tuple[str, ...] = ()
     guilty: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
@@ -40,6 +41,7 @@ class Case:
     dropped: tuple[str, ...] = ()
     namespace: dict[str, Any] = field(default_factory=dict)
     before: str = ""
+    errors: dict[int, tuple[str, int]] = field(default_factory=dict)
 
     @property
     def code(self) -> list[tuple[str, str]]:
@@ -51,10 +53,18 @@ class Case:
         """Ids of cells that are meant to raise."""
         return {c["id"] for c in self.document["cells"] if "raises-exception" in c["metadata"].get("tags", ())}
 
+    def slice(self, metric: str) -> list[tuple[str, str]]:
+        """The cells that a metric needs in a clean run, as the data flow has it."""
+        sources = [source for _, source in self.code]
+        last = max(number for number, source in enumerate(sources) if metric in bound(source))
+        return [self.code[step] for step in Dataflow.of(sources).behind(last, metric).steps]
+
     def executions(self) -> list[CellExecution]:
         """The history as the journal would have it."""
         found = []
-        for number, ((cell_id, source), raised) in enumerate(zip(self.history, self.raised, strict=True), 1):
+        for number, (cell_id, source) in enumerate(self.history, 1):
+            name, line = self.errors.get(number, (None, 0))
+            error = {"name": name, "message": "", "traceback": f"Cell In[{number}], line {line}, in <module>"}
             found.append(
                 CellExecution(
                     execution_id=f"{self.name}-{number}",
@@ -63,8 +73,8 @@ class Case:
                     source=source,
                     cell_id=cell_id,
                     count=number,
-                    status="error" if raised else "ok",
-                    error={"name": "Error", "message": "", "traceback": ""} if raised else None,
+                    status="error" if name else "ok",
+                    error=error if name else None,
                     stored=bound(source),
                     started_at=1_790_000_000.0 + number,
                     seconds=0.01,
@@ -110,7 +120,7 @@ def read(name: str) -> Case:
         case["verdict"],
         case["says"],
         history=tuple((s["cell"], s["source"] if "source" in s else sources[s["cell"]]) for s in steps),
-        raised=tuple(s.get("raises", False) for s in steps),
+        errors={int(number): tuple(error) for number, error in case.get("errors", {}).items()},
         guilty=tuple(case.get("cells", ())),
         namespace=case.get("namespace", {}),
         before=case.get("before", ""),

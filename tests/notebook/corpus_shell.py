@@ -15,6 +15,7 @@ import random
 import re
 import signal
 import sys
+import traceback
 from typing import Any
 
 import matplotlib.pyplot  # noqa: F401
@@ -44,7 +45,7 @@ def main() -> None:
     shell = InteractiveShell.instance()
     shell.history_manager.enabled = False
     shell.displayhook.write_output_prompt = lambda: None  # its number is no result
-    shell.run_line_magic("xmode", "Minimal")  # others take a tenth of a second for each error
+    shell.InteractiveTB.set_mode("Minimal")  # others take a tenth of a second for each error
     shell.enable_gui = lambda gui=None: None
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what children print past Python is not an answer
@@ -103,10 +104,17 @@ def _step(shell: InteractiveShell, cell_id: str, source: str) -> dict[str, Any]:
     return {
         "cell": cell_id,
         "error": f"{type(error).__name__}: {error}" if error else None,
+        "raised": [type(error).__name__, _line(error)] if error else None,
         "printed": "" if error else _NO_RESULT.sub("", out.getvalue()),
         "stored": [name for name in after if before.get(name) != after[name]],
         "deleted": [name for name in before if name not in after],
     }
+
+
+def _line(error: BaseException) -> int:
+    """In which line of the cell; 0 for text that is no Python."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((frame.lineno or 0 for frame in frames if frame.name == "<module>"), 0)
 
 
 def _names(shell: InteractiveShell) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import corpus_cases
 import pytest
 
 from nbmlops.notebook import verdict
-from nbmlops.notebook.dataflow import Dataflow
 
 CASES = {name: corpus_cases.read(name) for name in corpus_cases.NAMES}
 WITH_METRICS = [name for name, case in CASES.items() if case.metrics]
@@ -51,10 +50,7 @@ def test_the_guilty_cell_is_named_with_what_is_wrong_and_how_to_mend_it(said, na
 @pytest.mark.parametrize("name", WITH_METRICS)
 def test_a_slice_keeps_what_it_needs_and_drops_the_rest(name):
     case = CASES[name]
-    ids, sources = zip(*case.code, strict=True)
-    flow = Dataflow.of(sources)
     for metric in case.metrics:
-        last = max(i for i, source in enumerate(sources) if metric in corpus_cases._stored(source))
-        kept = {ids[step] for step in flow.behind(last, metric).steps}
+        kept = {cell_id for cell_id, _ in case.slice(metric)}
         assert set(case.needed) <= kept
         assert not kept & set(case.dropped)

@@ -7,6 +7,7 @@ import builtins
 from dataclasses import replace
 
 from nbmlops.notebook.dataflow import builtin, ipython, methods
+from nbmlops.notebook.dataflow.branches import perhaps
 from nbmlops.notebook.dataflow.functions import call_function, find_method
 from nbmlops.notebook.dataflow.given import Given
 from nbmlops.notebook.dataflow.libraries import call_library
@@ -22,10 +23,14 @@ def call(m: Machine, node: ast.Call) -> Value:
         return _named(m, node, func.id)
     if isinstance(func, ast.Attribute):
         if ipython.is_shell(func.value):
-            return ipython.call_shell(m, func.attr, [a.value if isinstance(a, ast.Constant) else "" for a in node.args])
+            return ipython.call_shell(m, func.attr, [_text(argument) for argument in node.args])
         return _method(m, node, func)
     made = m.value(func)
     return _of_value(m, made, "", Given.of(m, node))
+
+
+def _text(node: ast.expr) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def _named(m: Machine, node: ast.Call, name: str) -> Value:
@@ -55,8 +60,7 @@ def _of_value(m: Machine, called: Value, name: str, given: Given) -> Value:
     ours = [thing for thing in called.things if thing.code is not None]
     if ours:
         bound = [t for t in called.things if t.kind == "instance" and t not in ours]
-        answers = [_ours(m, thing, bound, given) for thing in ours]
-        return answers[0] if len(answers) == 1 else _one_of(m, answers)
+        return _one_of_ours(m, ours, bound, given)
     if called.origin and called.origin != "*":
         return call_library(m, called.origin, given)
     if called.things and called.sort == "instance":
@@ -78,7 +82,14 @@ def _ours(m: Machine, thing: Thing, bound: list[Thing], given: Given) -> Value:
     return call_function(m, thing, values, given.named)
 
 
-def _one_of(m: Machine, answers: list[Value]) -> Value:
+def _one_of_ours(m: Machine, ours: list[Thing], bound: list[Thing], given: Given) -> Value:
+    """Call the one function that is meant, or any of several."""
+    if len(ours) == 1:
+        return _ours(m, ours[0], bound, given)
+    answers = []
+    for thing in ours:
+        with perhaps(m, given.node):
+            answers.append(_ours(m, thing, bound, given))
     version = m.versions.of("one of the calls", *(answer.version for answer in answers))
     things = tuple(dict.fromkeys(t for answer in answers for t in answer.things))
     return Value(version, things, part=any(a.part for a in answers), choice=version if things else 0)
@@ -96,10 +107,9 @@ def _method(m: Machine, node: ast.Call, func: ast.Attribute) -> Value:
     given = Given.of(m, node)
     if found is not None:
         thing, own = found
-        answers = [_ours(m, inner, own, given) for inner in thing.things if inner.code is not None]
         m.step.needs |= thing.steps
-        if answers:
-            return answers[0] if len(answers) == 1 else _one_of(m, answers)
+        if ours := [inner for inner in thing.things if inner.code is not None]:
+            return _one_of_ours(m, ours, own, given)
     base = replace(base, version=m.whole(base)) if base.things and not base.part else base
     return methods.call_method(m, base, func.attr, given)
 

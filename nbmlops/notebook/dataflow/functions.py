@@ -1,4 +1,4 @@
-"""Functions, classes and objects that a notebook defines: what they read and change is followed when they are called."""
+"""Functions, classes and objects that a notebook defines: what they do is followed when they are called."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from nbmlops.notebook.dataflow.frames import AnyFunction, Code, Frame, digest, leaves_early
+from nbmlops.notebook.dataflow.branches import perhaps
+from nbmlops.notebook.dataflow.frames import AnyFunction, Code, Frame, digest, is_generator, leaves_early
 from nbmlops.notebook.dataflow.machine import Machine
-from nbmlops.notebook.dataflow.sealing import place as seal_changes
+from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import Bound, Thing, Value
 
 _DEEPEST = 12
 # Decorators that leave a function what it is.
-_TRANSPARENT = frozenset(["wraps", "njit", "jit", "vectorize", "contextmanager", "asynccontextmanager", "dataclass", "total_ordering", "abstractmethod", "override", "final", "overload", "delayed", "task", "flow"])  # fmt: skip
+_TRANSPARENT = words(
+    """
+    wraps njit jit vectorize contextmanager asynccontextmanager dataclass total_ordering abstractmethod
+    override final overload delayed task flow
+    """
+)
 _CACHES = frozenset({"cache", "lru_cache", "cached_property", "memoize"})
 _OWNERS = {"classmethod": "class", "staticmethod": "static", "property": "property", "cached_property": "property"}
 
@@ -85,34 +91,45 @@ def call_function(m: Machine, thing: Thing, given: Sequence[Value], named: Mappi
 
 def _followed(m: Machine, thing: Thing, frame: Frame) -> Value:
     code = thing.code
-    assert code is not None and not isinstance(code.node, ast.ClassDef)  # noqa: S101 - told by the caller
+    if code is None or isinstance(code.node, ast.ClassDef):
+        return Value(thing.version, (thing,))
     before, m.frame = m.frame, frame
     loops, m.loops = m.loops, 0
-    reads, changes, outcomes = len(m.reads), len(m.changes), len(m.outcomes)
     m.active.append(code.node)
-    arguments = [m.of_bound(bound) for bound in frame.names.values()]
     try:
         if isinstance(code.node, ast.Lambda):
             frame.returns.append(m.value(code.node.body))
+        elif leaves_early(code.node):
+            _follow_early(m, frame, code.node)
         else:
             m.follow(code.node.body)
     finally:
         m.active.pop()
         m.frame, m.loops = before, loops
-    if not leaves_early(code.node) and len(frame.returns) == 1:
+    if len(frame.returns) == 1 and not leaves_early(code.node):
         answer = frame.returns[0]
+    elif not frame.returns:
+        answer = Value(m.versions.of("constant", "NoneType", "None"), (), "plain")
     else:
-        seal = m.versions.of("called", digest(code.node), *arguments, *m.reads[reads:])
-        seal_changes(m, seal, changes)
-        if len(m.outcomes) > outcomes:
-            m.outcomes.append(seal)
-        things = tuple(dict.fromkeys(t for value in frame.returns for t in value.things))
-        kinds = {value.sort for value in frame.returns}
-        kind = kinds.pop() if len(kinds) == 1 else ""
-        answer = Value(seal, things, kind, part=any(v.part for v in frame.returns), choice=seal if things else 0)
+        answer = frame.returns.pop()
+        if is_generator(code.node):
+            made = Thing("iterator", answer.version, m.bit, held=list(answer.things))
+            answer = Value(m.of_thing(made), (made,), "iterator")
     if code.cached:
         m.change([thing], "cached", answer.version, certain=False)
     return answer
+
+
+def _follow_early(m: Machine, frame: Frame, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+    """A body that may be left before its end: what it does may not happen, and depends on all that it reads."""
+    arguments = [m.of_bound(bound) for bound in frame.names.values()]
+    with perhaps(m, node, *arguments) as seal:
+        m.follow(node.body)
+    things = tuple(dict.fromkeys(t for value in frame.returns for t in value.things))
+    kinds = {value.sort for value in frame.returns}
+    kind = kinds.pop() if len(kinds) == 1 else ""
+    part = any(value.part for value in frame.returns)
+    frame.returns.append(Value(seal.version, things, kind, part=part, choice=seal.version if things else 0))
 
 
 def _pass(m: Machine, code: Code, frame: Frame, *, given: list[Value], named: dict[str, Value]) -> None:
@@ -127,15 +144,19 @@ def _pass(m: Machine, code: Code, frame: Frame, *, given: list[Value], named: di
         if number < len(plain) and not (stars and given and given[0].origin == "*"):
             value = plain[number]
         else:
-            value = named.pop(name, None) or spread or code.defaults.get(name) or _nothing(m, name)
+            value = _taken(named, name) or spread or code.defaults.get(name) or _nothing(m, name)
         m.put(frame, name, value)
     for parameter in arguments.kwonlyargs:
         name = parameter.arg
-        m.put(frame, name, named.pop(name, None) or spread or code.defaults.get(name) or _nothing(m, name))
+        m.put(frame, name, _taken(named, name) or spread or code.defaults.get(name) or _nothing(m, name))
     rest = [*plain[len(positional) :], *stars]
     for star, values in ((arguments.vararg, rest), (arguments.kwarg, list(named.values()))):
         if star is not None:
             m.put(frame, star.arg, _together(m, values))
+
+
+def _taken(named: dict[str, Value], name: str) -> Value | None:
+    return named.pop(name) if name in named else None
 
 
 def _together(m: Machine, values: list[Value]) -> Value:

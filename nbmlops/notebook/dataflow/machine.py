@@ -14,6 +14,7 @@ from nbmlops.notebook.dataflow.things import FIXED, KEYED, Bound, Thing, Value, 
 UNSEEDED = "unseeded"
 _SHOWN = re.compile(r"_{1,3}|_\d+")
 _MOST_NODES = 20_000  # of one cell, functions that it calls included
+_MOST_IN_ALL = 200_000
 
 
 class TooMuch(Exception):
@@ -77,23 +78,32 @@ class Machine:
         self.changes: list[tuple[Thing | Bound, Any]] = []
         self.active: list[ast.AST] = []
         self.loops = 0
-        self.nodes = 0
+        self.unsure = 0  # branches and loops around what is followed: it may not happen
+        self.nodes = self.spent = 0
+        self.most = _MOST_NODES
         self.anything = 0  # steps after which any name may be bound
+        self.unseen = 0  # what stands for the names they may have bound
         self.inside_cell: set[str] = set()
 
     def value(self, node: ast.AST) -> Value:
         """Follow an expression."""
         self.nodes += 1
-        if self.nodes > _MOST_NODES:
+        if self.nodes > self.most:
             raise TooMuch
         return self.rules[type(node)](self, node)  # type: ignore[no-any-return]
 
     def follow(self, statements: Iterable[ast.stmt]) -> None:
         for statement in statements:
             self.nodes += 1
-            if self.nodes > _MOST_NODES:
+            if self.nodes > self.most:
                 raise TooMuch
             self.rules[type(statement)](self, statement)
+
+    def begin(self) -> None:
+        """Begin a cell: a long notebook has less for each of its last cells."""
+        self.spent += self.nodes
+        self.nodes = 0
+        self.most = max(200, min(_MOST_NODES, _MOST_IN_ALL - self.spent))
 
     def read(self, version: int) -> int:
         self.reads.append(version)
@@ -137,7 +147,7 @@ class Machine:
 
     def undefined(self, name: str) -> Value:
         self.step.missing[name] = None
-        return Value(self.read(self.versions.of("name", name, self.anything)), (), "", "")
+        return Value(self.read(self.versions.of("name", name, self.unseen)), (), "", "")
 
     def bind(self, name: str, value: Value) -> None:
         """An assignment to a name."""
@@ -167,7 +177,8 @@ class Machine:
             piece.steps |= self.steps_of(things)
             for thing in things:
                 thing.near.append(piece)
-            piece.held = [held for held in value.inside if held not in things]
+            if value.kind != "pandas":
+                piece.held = [held for held in value.inside if held not in things]
             return Bound(0, (piece,), self.bit, value.kind)
         return Bound(value.choice, things, self.bit, value.sort, value.origin)
 
@@ -190,7 +201,9 @@ class Machine:
             version = self.of_thing(bound.things[0], seen)
             return version if not bound.choice else self.versions.of("one", bound.choice, version)
         seen = {} if seen is None else seen
-        versions = tuple(dict.fromkeys(self.of_thing(thing, dict(seen)) for thing in bound.things))
+        versions = tuple(dict.fromkeys(self.of_thing(thing, seen) for thing in bound.things))
+        if len(versions) == 1:
+            return self.versions.of("one", bound.choice, versions[0]) if bound.choice else versions[0]
         return self.versions.of("one of", bound.choice, versions)
 
     def of_thing(self, thing: Thing, seen: dict[Any, int] | None = None) -> int:
@@ -202,11 +215,12 @@ class Machine:
         if thing in seen:
             return -1 - seen[thing]
         seen[thing] = len(seen)
+        self.nodes += 1
         parts: list[Any] = [thing.version]
         for key, bound in thing.keys.items():
             parts += [key, self.of_bound(bound, seen)]
         if thing.held:
-            parts += ["held", *(self.of_thing(held, seen) for held in thing.held)]
+            parts += ["held", *dict.fromkeys(self.of_thing(held, seen) for held in thing.held)]
         for other in thing.made_of:
             parts += ["of", self.of_thing(other, seen)]
         if thing.code is not None:
@@ -281,8 +295,13 @@ class Machine:
                 thing.held += [t for t in value.things if t.kind not in FIXED]
             return
         thing = things[0]
-        before = self.quiet_version(thing.keys[key]) if key in thing.keys else None
+        if thing.kind == "pandas":  # a column is a copy of what is assigned to it
+            value = Value(self.whole(value), (), "pandas")
+        old = thing.keys.get(key)
+        before = self.quiet_version(old) if old is not None else None
         bound = self.bound_to(value)
+        if self.unsure and not self.hopeful:
+            self._or_before(bound, old, (before, thing))
         thing.keys[key] = bound
         self.changes.append((bound, (thing, key)))
         self.step.changed[thing] = None
@@ -291,6 +310,21 @@ class Machine:
             return
         for other in self._seeing(thing, key):
             self.change([other], "key", key, after)
+
+    def _or_before(self, bound: Bound, old: Bound | None, was: tuple[int | None, Thing]) -> None:
+        """Let a place be what is put there now or what it was."""
+        after = self.quiet_version(bound)
+        before, thing = was
+        inner = old.choice if old is not None else 0
+        while self.versions.term(inner)[0] == "in":
+            inner = self.versions.term(inner)[2]
+        if old is not None and self.versions.term(inner)[0] == "or" and self.versions.term(inner)[2] == after:
+            bound.choice = old.choice
+        else:
+            bound.choice = self.versions.of("or", before, after)
+        bound.constant = None
+        bound.steps |= thing.steps if old is None else old.steps
+        bound.things = tuple(dict.fromkeys((*(old.things if old is not None else ()), *bound.things)))
 
     @staticmethod
     def _seeing(thing: Thing, key: str) -> list[Thing]:
@@ -322,6 +356,8 @@ class Machine:
     def set_hidden(self, name: str, version: int, *, anew: bool) -> None:
         """Set or change a hidden variable."""
         old = self.hidden.get(name)
+        if anew and self.unsure and old is not None and not self.hopeful:
+            anew, version = False, self.versions.of("or", old.choice, version)
         steps = self.bit if anew or old is None else old.steps | self.bit
         bound = Bound(version, (), steps, "plain")
         self.hidden[name] = bound

@@ -26,7 +26,11 @@ def sealed(m: Machine, node: ast.AST, *more: int) -> Iterator[Seal]:
     """All that is bound and changed within gets a version made of everything read within, once it is over."""
     reads, changes, outcomes = len(m.reads), len(m.changes), len(m.outcomes)
     seal = Seal()
-    yield seal
+    m.unsure += 1
+    try:
+        yield seal
+    finally:
+        m.unsure -= 1
     if len(m.outcomes) > outcomes:  # whether and how often depends on all that was read
         m.outcomes.append(m.versions.of("sealed", digest(node), *more, *m.reads[reads : seal.read]))
     changed = m.changes[changes:]
@@ -42,6 +46,10 @@ def place(m: Machine, seal: int, since: int) -> None:
     """Give what was bound and changed since a version that holds the seal."""
     for thing in dict.fromkeys(thing for thing, _ in m.changes[since:]):
         if isinstance(thing, Thing):
-            thing.version = m.versions.of("in", seal, thing.version)
+            thing.version = _in(m, seal, thing.version)
         elif isinstance(thing, Bound):
-            thing.choice, thing.constant = m.versions.of("in", seal, thing.choice), None
+            thing.choice, thing.constant = _in(m, seal, thing.choice), None
+
+
+def _in(m: Machine, seal: int, version: int) -> int:
+    return version if m.versions.term(version)[:2] == ("in", seal) else m.versions.of("in", seal, version)

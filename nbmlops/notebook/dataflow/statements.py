@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+from nbmlops.notebook.dataflow.branches import Names, copies, merge, restore
 from nbmlops.notebook.dataflow.functions import decorated, define_class, function
-from nbmlops.notebook.dataflow.library import imported, order_of_set
+from nbmlops.notebook.dataflow.library import imported, order_of_set, used_up
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.places import bind_target, each, place
 from nbmlops.notebook.dataflow.sealing import Seal, sealed
-from nbmlops.notebook.dataflow.things import FIXED, Bound, Thing, Value
-
-Names = dict[str, Bound]
+from nbmlops.notebook.dataflow.things import FIXED, Value
 
 
 def _assign(m: Machine, node: ast.Assign) -> None:
@@ -52,6 +52,7 @@ def _annotated(m: Machine, node: ast.AnnAssign) -> None:
         bind_target(m, node.target, m.value(node.value))
 
 
+_MOST_TEXTS = 12
 # Kinds that ``+=`` changes in place.
 _IN_PLACE = frozenset({"list", "set", "dict", "numpy", "pandas"})
 
@@ -183,19 +184,25 @@ def _if(m: Machine, node: ast.If) -> None:
     before: list[Names] = []
     with sealed(m, node) as seal:
         m.value(node.test)
-        before = _copies(m)
+        before = copies(m)
         m.follow(node.body)
-        then = _copies(m)
-        _restore(m, before)
+        then = copies(m)
+        restore(m, before)
         m.follow(node.orelse)
     merge(m, seal, before=before, others=[then])
 
 
 def _for(m: Machine, node: ast.For | ast.AsyncFor) -> None:
-    with sealed(m, node) as seal:
-        source = m.value(node.iter)
+    source = m.value(node.iter)
+    if (texts := _texts(source)) is not None and not node.orelse and not _may_stop(node):
+        for text in texts:
+            bind_target(m, node.target, Value(m.versions.of("constant", "str", text), (), "str", constant=text))
+            m.follow(node.body)
+        return
+    with sealed(m, node, source.version) as seal:
         order_of_set(m, source)
-        before = _copies(m)
+        used_up(m, source)
+        before = copies(m)
 
         def once() -> None:
             bind_target(m, node.target, each(m, source))
@@ -203,8 +210,23 @@ def _for(m: Machine, node: ast.For | ast.AsyncFor) -> None:
 
         _repeat(m, once, seal)
         m.follow(node.orelse)
-    if not _surely_some(node.iter):
+    if not _surely_some(node.iter) or _may_stop(node):
         merge(m, seal, before=before, others=[])
+
+
+def _texts(source: Value) -> tuple[str, ...] | None:
+    """The texts of a short list that is iterated over, where they are known."""
+    if len(source.things) != 1 or source.part:
+        return None
+    texts = source.things[0].texts
+    if texts is None or texts[0] != source.things[0].version or not 0 < len(texts[1]) <= _MOST_TEXTS:
+        return None
+    return texts[1]
+
+
+@functools.lru_cache(1024)
+def _may_stop(node: ast.AST) -> bool:
+    return any(isinstance(inner, ast.Break | ast.Continue | ast.Raise) for inner in ast.walk(node))
 
 
 def _surely_some(node: ast.expr) -> bool:
@@ -223,7 +245,7 @@ def _surely_some(node: ast.expr) -> bool:
 def _while(m: Machine, node: ast.While) -> None:
     with sealed(m, node) as seal:
         m.value(node.test)
-        before = _copies(m)
+        before = copies(m)
 
         def once() -> None:
             m.follow(node.body)
@@ -248,10 +270,10 @@ def _repeat(m: Machine, once: Callable[[], None], seal: Seal) -> None:
 
 def _try(m: Machine, node: ast.Try) -> None:
     with sealed(m, node) as seal:
-        before = _copies(m)
+        before = copies(m)
         m.follow(node.body)
         m.follow(node.orelse)
-        after = _copies(m)
+        after = copies(m)
         others = [before]
         for handler in node.handlers:
             if handler.type is not None:
@@ -261,8 +283,8 @@ def _try(m: Machine, node: ast.Try) -> None:
             m.follow(handler.body)
             if handler.name:
                 m.frame.names.pop(handler.name, None)
-            others.append(_copies(m))
-            _restore(m, after)
+            others.append(copies(m))
+            restore(m, after)
     if node.handlers:
         merge(m, seal, before=before if not m.hopeful else after, others=others if not m.hopeful else [])
     m.follow(node.finalbody)
@@ -287,7 +309,7 @@ def _match(m: Machine, node: ast.Match) -> None:
     others: list[list[Names]] = []
     with sealed(m, node) as seal:
         subject = m.value(node.subject)
-        before = _copies(m)
+        before = copies(m)
         for case in node.cases:
             for inner in ast.walk(case.pattern):
                 name = getattr(inner, "name", None) or getattr(inner, "rest", None)
@@ -301,70 +323,9 @@ def _match(m: Machine, node: ast.Match) -> None:
             if case.guard is not None:
                 m.value(case.guard)
             m.follow(case.body)
-            others.append(_copies(m))
-            _restore(m, before)
+            others.append(copies(m))
+            restore(m, before)
     merge(m, seal, before=before, others=others)
-
-
-def _scopes(m: Machine) -> list[Names]:
-    """The scopes in which the code at hand can bind names."""
-    frames = dict.fromkeys([m.frame, *m.frame.elsewhere.values()])
-    return [frame.names for frame in frames]
-
-
-def _copies(m: Machine) -> list[Names]:
-    return [dict(names) for names in _scopes(m)]
-
-
-def _restore(m: Machine, saved: list[Names]) -> None:
-    for names, old in zip(_scopes(m), saved):
-        names.clear()
-        names.update(old)
-
-
-def merge(m: Machine, seal: Seal, *, before: list[Names], others: list[list[Names]]) -> None:
-    """One of several outcomes: what the names stand for now, in ``others``, or as they were ``before``."""
-    for number, names in enumerate(_scopes(m)):
-        was = before[number] if number < len(before) else {}
-        versions = [other[number] for other in others if number < len(other)] or [was]
-        for name in dict.fromkeys((*names, *(n for other in versions for n in other))):
-            found = [names.get(name), *(other.get(name) for other in versions)]
-            different = list(dict.fromkeys(found))
-            if len(different) > 1:
-                merged = _joined(m, seal, name=name, old=was.get(name), found=different)
-                if merged is not None:
-                    names[name] = merged
-                    m.changes.append((merged, (m.frame, name)))
-
-
-def _joined(m: Machine, seal: Seal, *, name: str, old: Bound | None, found: list[Bound | None]) -> Bound | None:
-    """One place for what may be one of several; ``old`` is what it was before, if that may be left."""
-    new = [bound for bound in found if bound is not None and bound is not old]
-    kept = old in found
-    if not new:
-        return old if kept and not m.hopeful else None if old is None else old
-    choice = m.versions.of("either", seal.version, name, *(b.choice for b in new))
-    if kept and not m.hopeful:
-        before = 0 if old is None else m.quiet_version(old)
-        if old is not None and m.versions.term(old.choice)[:2] == ("maybe", choice):
-            choice = old.choice
-        elif old is not None and len(old.things) == 1 and m.versions.term(before)[:2] == ("maybe", choice):
-            choice = before
-        else:
-            choice = m.versions.of("maybe", choice, before)
-    parts = [bound for bound in ([old] if kept and not m.hopeful else []) + new if bound is not None]
-    things = tuple(dict.fromkeys(t for bound in parts for t in bound.things))
-    plain = [bound for bound in parts if not bound.things]
-    if plain and things:
-        things = (*things, Thing("plain", m.versions.of("plain", *(b.choice for b in new if not b.things)), m.bit))
-    steps = m.bit
-    for bound in parts:
-        steps |= bound.steps
-    kinds = {bound.kind for bound in parts}
-    origins = {bound.origin for bound in parts if bound.origin or bound.kind != "plain"}
-    return Bound(
-        choice, things, steps, kinds.pop() if len(kinds) == 1 else "", origins.pop() if len(origins) == 1 else ""
-    )
 
 
 RULES: dict[type, Callable[[Machine, Any], Any]] = {
