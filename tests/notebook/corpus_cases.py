@@ -93,7 +93,8 @@ class Case:
         """The document as it is saved without a journal: each cell with the count of its last execution."""
         last = {cell_id: number for number, (cell_id, _) in enumerate(self.history, 1)}
         cells = [
-            {**c, "execution_count": last.get(c["id"])} if c["cell_type"] == "code" else c for c in self.document["cells"]
+            {**c, "execution_count": last.get(c["id"])} if c["cell_type"] == "code" else c
+            for c in self.document["cells"]
         ]
         return {**self.document, "cells": cells}
 
@@ -145,7 +146,9 @@ def _bound(node: ast.AST, outer: frozenset[str], inside: bool = False) -> Iterat
     names: list[str] = []
     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
         names = [node.id]
-    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.ExceptHandler | ast.MatchStar | ast.MatchAs):
+    elif isinstance(
+        node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.ExceptHandler | ast.MatchStar | ast.MatchAs
+    ):
         names = [node.name] if node.name and not isinstance(node, ast.ExceptHandler) else []
     elif isinstance(node, ast.Import | ast.ImportFrom):
         names = [(a.asname or a.name).partition(".")[0] for a in node.names if a.name != "*"]

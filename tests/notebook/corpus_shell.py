@@ -18,9 +18,11 @@ import sys
 import traceback
 from typing import Any
 
-import matplotlib.pyplot  # noqa: F401
+import alembic.command
+import matplotlib.pyplot
 import numpy as np
-import pandas as pd  # noqa: F401
+import pandas as pd
+import pyarrow.parquet
 import sklearn.cluster
 import sklearn.datasets
 import sklearn.decomposition
@@ -29,12 +31,16 @@ import sklearn.linear_model
 import sklearn.model_selection
 import sklearn.neighbors
 import sklearn.pipeline
-import sklearn.tree  # noqa: F401
+import sklearn.tree
+import skops.io
+import sqlalchemy
 from corpus_values import told
 from IPython.core.interactiveshell import InteractiveShell
 
-import nbmlops.workspace  # noqa: F401
+import nbmlops.workspace
 
+# What many cases import is imported once, before the children are forked.
+LOADED = (alembic.command, matplotlib.pyplot, nbmlops.workspace, pd, pyarrow.parquet, skops.io, sklearn, sqlalchemy)
 _LONGEST = 60  # seconds; a child that hangs is ended
 # Durations, which magics print, and addresses are no results.
 _NO_RESULT = re.compile(r"(?m)^(CPU times|Wall time|.* per loop).*\n?|0x[0-9a-f]{6,}")

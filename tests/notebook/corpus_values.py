@@ -1,4 +1,4 @@
-"""What a value is, in a text that is equal for equal values and nothing else: values of two processes are compared so."""
+"""What a value is, as a text: equal for equal values and for nothing else, also of two processes."""
 
 from __future__ import annotations
 
