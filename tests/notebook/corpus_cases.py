@@ -90,12 +90,15 @@ class Case:
         ]
 
     def counted(self) -> dict[str, Any]:
-        """The document as it is saved without a journal: each cell with the count of its last execution."""
+        """The document as it is saved without a journal: each cell with the count and the error of its last execution."""
         last = {cell_id: number for number, (cell_id, _) in enumerate(self.history, 1)}
-        cells = [
-            {**c, "execution_count": last.get(c["id"])} if c["cell_type"] == "code" else c
-            for c in self.document["cells"]
-        ]
+        cells = []
+        for cell in self.document["cells"]:
+            if (number := last.get(cell["id"])) is not None:
+                name = self.errors.get(number, (None, 0))[0]
+                error = {"output_type": "error", "ename": name, "evalue": "", "traceback": []}
+                cell = {**cell, "execution_count": number, "outputs": [error] if name else []}
+            cells.append(cell)
         return {**self.document, "cells": cells}
 
     def labels(self) -> set[str]:
