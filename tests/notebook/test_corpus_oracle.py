@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import math
 import os
@@ -53,6 +54,7 @@ def execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _fresh_shell: Any):
         os.environ.clear()
         os.environ.update(around)
         monkeypatch.setenv("NBMLOPS_STORE", str(tmp_path / f"store-{store or stops}"))
+        _unload(_fresh_shell)
         _fresh_shell.reset(new_session=True)
         _fresh_shell.user_ns.update(namespace)
         return _executed(_fresh_shell, case, cells, stops)
@@ -79,8 +81,16 @@ def _fresh_shell() -> Any:
     TerminalInteractiveShell.simple_prompt = True
     shell = TerminalInteractiveShell.instance()
     shell.history_manager.enabled = False
+    pytest.importorskip("sklearn.ensemble")
+    gc.freeze()  # each reset of the shell collects garbage; it need not look at all that is imported
     yield shell
-    shell.run_line_magic("unload_ext", "nbmlops")
+    gc.unfreeze()
+    _unload(shell)
+
+
+def _unload(shell: Any) -> None:
+    if "nbmlops" in shell.extension_manager.loaded:
+        shell.extension_manager.unload_extension("nbmlops")
 
 
 def _executed(shell: Any, case: corpus_cases.Case, cells: Any, stops: bool) -> Outcome:
