@@ -6,15 +6,19 @@ import ast
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from nbmlops.errors import InvalidValue, NotFound
 from nbmlops.models import Models
 from nbmlops.notebook.cells import parse_python, python_lines
+from nbmlops.notebook.dataflow import Dataflow
 from nbmlops.notebook.literals import scope
 from nbmlops.notebook.uses import found_in
 from nbmlops.records import CellExecution
 from nbmlops.runs import Runs
+
+if TYPE_CHECKING:
+    from nbmlops.cells import Cells
 
 _LOADED = "the journal begins with `%load_ext nbmlops`: load it in the first cell, and run the cells again"
 _LOGS = re.compile(
@@ -25,22 +29,6 @@ _LOGS = re.compile(
 _AROUND = re.compile(r"\b(set_experiment|autolog)\s*\(|^\s*%mlops\s+experiment\b", re.MULTILINE)
 _ENDS = re.compile(r"\bend_run\s*\(|^\s*%mlops\s+end\b", re.MULTILINE)
 _FAILED = {"error", "interrupted", "lost", "running"}
-
-
-class Journal(Protocol):
-    """What is needed of ``workspace.cells``."""
-
-    def executions(self, session_id: str) -> list[CellExecution]:
-        """All executions of a session, in order."""
-
-    def behind(self, run_id: str) -> list[CellExecution]:
-        """Everything that ran in the sessions of a run until its last cell."""
-
-    def made(self, kind: str, subject: str, name: str = "") -> CellExecution | None:
-        """Which cell made this."""
-
-    def document(self, run_id: str) -> tuple[dict[str, Any] | None, float | None]:
-        """The notebook as it was on disk when the run ended."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +64,7 @@ class Asked:
 class Asking:
     """Finds what a text means: ``run:ID``, ``run:ID/PATH``, ``model:NAME@3``, or a variable of the live notebook."""
 
-    def __init__(self, runs: Runs, models: Models, journal: Journal) -> None:
+    def __init__(self, runs: Runs, models: Models, journal: Cells) -> None:
         self._runs, self._models, self._journal = runs, models, journal
 
     def find(self, what: str, live: Live | None) -> Asked:
@@ -160,16 +148,24 @@ class Asking:
 
 
 def without_failures(executions: Iterable[CellExecution]) -> tuple[tuple[CellExecution, ...], tuple[str, ...]]:
-    """The executions that came to their end; a cell that raised would end the stage as well."""
+    """The executions that came to their end, and those that raised but have done all that their code says to names."""
     found = list(executions)
-    kept = tuple(e for e in found if e.status not in _FAILED)
+    kept = tuple(e for e in found if e.status not in _FAILED or _did_all(e))
     needed = {name for e in kept for name in e.loaded}
     notes = tuple(
         f"{e.label} did not come to its end and is left out; it had set {', '.join(sorted(needed & set(e.stored)))}"
         for e in found
-        if e.status in _FAILED and needed & set(e.stored)
+        if e not in kept and needed & set(e.stored)
     )
     return kept, notes
+
+
+def _did_all(execution: CellExecution) -> bool:
+    """Whether a cell that raised set every name that it would have set: what it changed in place may be needed."""
+    if execution.status != "error":
+        return False
+    (effects,) = Dataflow.of([execution.source]).effects
+    return set(effects.stores) <= set(execution.stored)
 
 
 def _place_of(made: CellExecution | None, program: Sequence[CellExecution]) -> tuple[int, ...]:

@@ -69,7 +69,7 @@ class Index:
 
 def index() -> Index:
     """What is installed here: of this very state of the folders, and kept."""
-    return _index(_folders())
+    return _index(state())
 
 
 def versions(top_level_names: Iterable[str]) -> dict[str, str]:
@@ -101,8 +101,8 @@ def is_installed(path: str) -> bool:
     return not _SITES.isdisjoint(path.replace("\\", "/").split("/"))
 
 
-def _folders() -> tuple[tuple[str, int], ...]:
-    """Each installation folder with the time of its last change, in nanoseconds."""
+def state() -> tuple[tuple[str, int], ...]:
+    """Each installation folder with the time of its last change, in nanoseconds: it changes with every installation."""
     found = []
     for folder in folders():
         with contextlib.suppress(OSError):
@@ -117,7 +117,7 @@ def _index(key: tuple[tuple[str, int], ...]) -> Index:
         return held
     index = _built([folder for folder, _ in key])
     settled = all(time.time() - changed / 1e9 > _SETTLED for _, changed in key)
-    if settled and key == _folders():
+    if settled and key == state():
         _write(path, key, index)
     return index
 

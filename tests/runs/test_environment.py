@@ -96,21 +96,17 @@ print(sorted(found.imported), found.facts["variables"], "hidden" in str(found.fa
     assert done.stdout.rstrip().endswith("False")
 
 
-def test_of_what_a_warm_kernel_was_forked_with_only_what_is_named_and_needed_counts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    import pandas  # noqa: F401
-    import scipy
-    import yaml
-
-    from nbmlops.kernels import preload
-
-    monkeypatch.setattr(preload, "FORKED_WITH", set(sys.modules))
-    monkeypatch.setattr(sys.modules["__main__"], "scipy_here", scipy, raising=False)
-    monkeypatch.setattr(sys.modules["__main__"], "yaml_here", yaml, raising=False)
-    found = set(environment.packages.imported())
-    assert {"scipy", "numpy", "pyyaml"} <= found
-    assert "pandas" not in found, "it was there before anything ran"
+def test_of_what_a_warm_kernel_was_forked_with_only_what_is_named_and_needed_counts() -> None:
+    code = """
+import pandas as _pandas, scipy.linalg, yaml
+from nbmlops.kernels import preload
+from nbmlops.runs import environment
+import sys
+preload.FORKED_WITH.update(sys.modules)
+print(*environment.here()["imported"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == {"numpy", "pyyaml", "scipy"}, "pandas was there before anything ran"
 
 
 def test_runs_in_the_same_surroundings_share_one_text(nb: Any, ws: Any) -> None:
@@ -185,6 +181,19 @@ def test_the_digest_of_what_a_wheel_brought_does_not_tell_where_it_lies() -> Non
     assert provenance.record_digest("") == ""
 
 
+def test_what_is_installed_in_the_middle_of_a_session_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import packaging.requirements  # noqa: F401  (on the path that is replaced)
+
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    monkeypatch.setattr(sys, "path", [str(site)])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert environment.here()["packages"] == {}
+    (site / "late-1.dist-info").mkdir()
+    (site / "late-1.dist-info" / "METADATA").write_text("Name: late\nVersion: 1\n")
+    assert environment.here()["packages"] == {"late": "1"}
+
+
 def test_a_folder_is_noted_by_its_commit_not_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import packaging.requirements  # noqa: F401  (on the path that is replaced)
 
@@ -204,13 +213,13 @@ def test_a_folder_is_noted_by_its_commit_not_its_path(tmp_path: Path, monkeypatc
     for clear in (room.installed_here.cache_clear, origin._git_cache.clear):
         clear()
     try:
-        clean = room.installed_here()["sources"]["mine"]
+        clean = room.installed_here(installed.state())["sources"]["mine"]
         assert (clean["editable"], clean["dirty"], len(clean["commit"])) == (True, False, 40)
-        assert str(tmp_path) not in json.dumps(room.installed_here())
+        assert str(tmp_path) not in json.dumps(room.installed_here(installed.state()))
         (project / "mine.py").write_text("x = 2\n")
         room.installed_here.cache_clear()
         origin._git_cache.clear()
-        assert room.installed_here()["sources"]["mine"]["changes"]
+        assert room.installed_here(installed.state())["sources"]["mine"]["changes"]
     finally:
         room.installed_here.cache_clear()
         installed._index.cache_clear()

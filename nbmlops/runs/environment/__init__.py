@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from nbmlops.notebook import installed
 from nbmlops.records import Environment
 from nbmlops.runs.environment import machine, packages
 from nbmlops.runs.environment.differences import differences
@@ -41,12 +42,12 @@ def now() -> bytes:
     reads the index of installed distributions and asks git and ``nvidia-smi``; later ones take under a millisecond.
     """
     changing = {"imported": packages.imported(), **machine.changing()}
-    return _written(json.dumps(changing, sort_keys=True))
+    return _written(json.dumps(changing, sort_keys=True), installed.state())
 
 
 @functools.lru_cache(4)
-def _written(changing: str) -> bytes:
-    facts = {"format": _FORMAT, **machine.fixed(), **json.loads(changing), **packages.installed_here()}
+def _written(changing: str, state: tuple[tuple[str, int], ...]) -> bytes:
+    facts = {"format": _FORMAT, **machine.fixed(), **json.loads(changing), **packages.installed_here(state)}
     return as_json(facts).encode("utf-8", "replace")
 
 

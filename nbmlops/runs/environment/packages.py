@@ -26,12 +26,13 @@ _OF_THE_SHELL = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open"})
 _CODE = (type, types.FunctionType, types.BuiltinFunctionType)
 
 
-@functools.cache
-def installed_here() -> dict[str, dict[str, Any]]:
+@functools.lru_cache(1)
+def installed_here(_state: tuple[tuple[str, int], ...]) -> dict[str, dict[str, Any]]:
     """``packages`` (name: version), ``sources`` of those that are from no index, and ``records``, their files' digests.
 
     A source has ``vcs``, ``url`` and ``commit``; or ``hashes`` of an archive; or ``editable``, with ``commit``,
     ``dirty`` and the digest of the ``changes`` where its folder is in a git repository. No path is noted.
+    Kept for as long as ``installed.state`` is the same.
     """
     index = installed.index()
     packages = {name: index.version(name) for name in index.distributions}

@@ -62,7 +62,7 @@ def merge_rows(
     """
     from nbmlops.store.merging.act import Act, Asked
 
-    return Act(store, rows, blobs, Asked(origin, user, partial, dry_run)).done()
+    return Act(store, rows, blobs=blobs, asked=Asked(origin, user, partial, dry_run)).done()
 
 
 def merge_store(
@@ -102,7 +102,7 @@ def merge_store(
         left_out = settle(theirs) if settle is not None and theirs.folder is not None else []
         with theirs.snapshot() as db:
             asked = Asked(_shown(theirs, other), user, partial, dry_run, (*left_out, *_unseen(theirs)))
-            return Act(store, StoreRows(db), theirs.blobs, asked, theirs, db).done()
+            return Act(store, StoreRows(db), blobs=theirs.blobs, asked=asked, theirs=theirs, db=db).done()
 
 
 def _unseen(theirs: Store) -> list[str]:

@@ -22,7 +22,7 @@ from nbmlops.store.merging.bytes import Needed, follow
 from nbmlops.store.merging.chains import Chains, Placed
 from nbmlops.store.merging.checking import unreadable
 from nbmlops.store.merging.columns import TABLES
-from nbmlops.store.merging.reading import read
+from nbmlops.store.merging.reading import Read, read
 from nbmlops.store.merging.taking import Taking
 from nbmlops.store.told import disagreements
 
@@ -59,6 +59,7 @@ class Act:
         self,
         store: Store,
         rows: Mapping[str, Iterable[Mapping[str, Any]]],
+        *,
         blobs: BlobSource,
         asked: Asked,
         theirs: Store | None = None,
@@ -66,6 +67,7 @@ class Act:
     ) -> None:
         self.store, self.rows, self.blobs, self.asked = store, rows, blobs, asked
         self.left_out = list(asked.left_out)
+        self.met = Read()
         self.chains: Chains | None = None
         if theirs is not None and db is not None:
             self.chains = chains.read(db)
@@ -102,7 +104,7 @@ class Act:
         return self._record(taking, placed, copied, event)
 
     def _taking(self, db: sa.Connection) -> Taking:
-        taking = Taking(self.store, db, self.rows, self.met)
+        taking = Taking(self.store, db, rows=self.rows, met=self.met)
         self.met.faults.extend(taking.faults)
         self.met.faults.raise_for(self.asked.origin)
         return taking

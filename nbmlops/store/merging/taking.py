@@ -36,7 +36,7 @@ class Taking:
         met: what was found in them.
     """
 
-    def __init__(self, store: Store, db: sa.Connection, rows: Mapping[str, Iterable[Any]], met: Read) -> None:
+    def __init__(self, store: Store, db: sa.Connection, *, rows: Mapping[str, Iterable[Any]], met: Read) -> None:
         self.store, self.db, self.rows, self.met = store, db, rows, met
         self.added: Counter[str] = Counter()
         self.updated: Counter[str] = Counter()
@@ -261,7 +261,7 @@ class Taking:
             for (thing, alias), row in theirs.items():
                 meant = self.numbers.of(kind, thing, row["version"])
                 if (stands := ours.get((thing, alias))) != meant:
-                    now = f"stays at {kind}:{thing}@{stands}" if stands is not None else "is not set: promote it"
+                    now = f"stays at {kind}:{thing}@{stands}" if stands is not None else "is not set"
                     self.left_out.append(
                         f"{alias} {now} here; there it is {kind}:{thing}@{row['version']} ({meant} here)"
                     )
