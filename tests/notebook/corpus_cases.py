@@ -37,7 +37,9 @@ class Case:
     needed: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     namespace: dict[str, Any] = field(default_factory=dict)
-    errors: dict[int, tuple[str, int]] = field(default_factory=dict)  # executions, from 1, that raised what and in which line
+    errors: dict[int, tuple[str, int]] = field(
+        default_factory=dict
+    )  # executions, from 1, that raised what and in which line
 
     @property
     def code(self) -> list[tuple[str, str]]:
@@ -99,7 +101,7 @@ def read(name: str) -> Case:
 
 
 def _stored(source: str) -> tuple[str, ...]:
-    """What the recorder could see: names bound in the notebook's namespace, not those of functions and comprehensions."""
+    """What the recorder could see: names that the notebook binds, not those of functions and comprehensions."""
     tree = tree_of(source)
     names: set[str] = set()
     waiting: list[ast.AST] = [tree] if tree is not None else []
