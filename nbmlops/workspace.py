@@ -164,12 +164,18 @@ class Workspace:
             InvalidValue: what is in it cannot be taken over, or files are missing; all faults are listed.
             Tampered: a ledger is not intact, or not a continuation of what was taken over before.
         """
+        from nbmlops.cells.folding import fold_copy
         from nbmlops.runs.fold import fold_all
+        from nbmlops.store.blobs import Blobs
         from nbmlops.store.merging import merge_store
+
+        def settle(copy: Store) -> list[str]:
+            outputs = Blobs(str(copy.journal_folder / "outputs")) if dry_run else self.store.blobs
+            return fold_all(copy) + fold_copy(copy, outputs)
 
         user = self.context().user
         return merge_store(
-            self.store, other, artifacts=artifacts, user=user, partial=partial, dry_run=dry_run, settle=fold_all
+            self.store, other, artifacts=artifacts, user=user, partial=partial, dry_run=dry_run, settle=settle
         )
 
     @cached_property

@@ -191,7 +191,6 @@ class Cells:
         if said is not None:
             with self.store.write() as db:
                 db.execute(R.update().where(R.c.id == run_id).values(verdict=said.to_dict()))
-                self._tag(db, run_id, "nbmlops.verdict", said.verdict)
         return said
 
     def _verdict(self, run_id: str) -> Verdict | None:
@@ -206,19 +205,19 @@ class Cells:
         path, folder = source.get("path") or "", source.get("cwd")
         return verdict.check(found, document, saved_at=saved_at, notebook=path, folder=folder)
 
-    def _tag(self, db: sa.Connection, run_id: str, key: str, value: str) -> None:
-        seq = db.execute(sa.select(R.c.seq).where(R.c.id == run_id)).scalar_one()
-        ids = self.store.key_ids(db, [key])
-        row = {"run_seq": seq, "key_id": ids[key], "value": value}
-        self.store.upsert(db, schema.tags, [row], ["run_seq", "key_id"])
-
     # -- inside ----------------------------------------------------------------------------------------------------
     def _of_stage(self, run_id: str) -> list[CellExecution]:
         """The cells of a stage that was executed without a recorder, from its executed notebook."""
         stage = schema.stage_runs
         with self.store.read() as db:
             digest = db.execute(sa.select(stage.c.executed).where(stage.c.run_id == run_id)).scalar()
-        return executed.executions(json.loads(self.store.blobs.get(digest)), run_id) if digest else []
+        if not digest:
+            return []
+        try:
+            document = json.loads(self.store.blobs.get(digest))
+        except ValueError:  # not a notebook: something else wrote it
+            return []
+        return executed.executions(document, run_id) if isinstance(document, dict) else []
 
     def _read(self, query: Any) -> list[CellExecution]:
         with self.store.read() as db:

@@ -13,9 +13,11 @@ import sqlalchemy as sa
 
 from nbmlops import clock
 from nbmlops.context import hostname
+from nbmlops.errors import NbmlopsError
 from nbmlops.notebook.cells import names_loaded
 from nbmlops.notebook.recorder import FAULTS, PREFIX
 from nbmlops.store import Store, schema
+from nbmlops.store.blobs import Blobs
 
 S, E, T, J = schema.cell_sessions, schema.cell_executions, schema.cell_touches, schema.cell_journals
 _PART = 16 << 20
@@ -31,6 +33,23 @@ def fold(store: Store) -> None:
                 pass
             if not alive(path):
                 _bury(store, path)
+
+
+def fold_copy(store: Store, outputs: Blobs) -> list[str]:
+    """Fold the journals of a copied store whose blobs are not to be written; what cannot be folded, in words.
+
+    Args:
+        store: the copy.
+        outputs: takes large outputs in its place.
+    """
+    theirs, store.blobs = store.blobs, outputs
+    try:
+        fold(store)
+    except (NbmlopsError, sa.exc.SQLAlchemyError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return [f"what its sessions recorded of cells and was not folded: {error}"]  # of another store: anything
+    finally:
+        store.blobs = theirs
+    return []
 
 
 def files(folder: Path) -> list[Path]:

@@ -75,7 +75,7 @@ def _run(x: Any) -> Card:
         *error_block(x.error),
         *pairs("metrics", x.metrics, "number"),
         *pairs("params", x.params),
-        *pairs("tags", {k: v for k, v in x.tags.items() if k != "nbmlops.verdict"}),
+        *pairs("tags", x.tags),
         *grid("artifacts", columns, files),
         *cells.of_run(x.cells),
     )
@@ -260,6 +260,8 @@ def _renumbered(x: Any) -> Card:
 BUILDERS: dict[str, Callable[[Any], Card]] = {
     "CellExecution": cells.execution,
     "CellSession": cells.session,
+    "CellFinding": cells.finding,
+    "CellTouch": cells.touch,
     "Verdict": cells.verdict,
     "Experiment": _experiment,
     "Artifact": _artifact,

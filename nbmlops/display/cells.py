@@ -43,6 +43,23 @@ def reasons(findings: Sequence[Any]) -> Sections:
     return (Block("reasons", "\n".join(lines)),) if lines else ()
 
 
+def finding(x: Any) -> Card:
+    """One reason of a verdict."""
+    facts = told(
+        ("cells", ", ".join(x.cells), "text"),
+        ("names", x.names, "code"),
+        ("what to do", x.mend, "text"),
+    )
+    return Card("reason", x.what, x.level, facts)
+
+
+def touch(x: Any) -> Card:
+    """Something that a cell logged, read or made."""
+    return Card(
+        "touch", x.name or x.subject, "", told(("kind", f"{x.mode} {x.kind}", "text"), ("of", x.subject, "code"))
+    )
+
+
 def quiet(held: Mapping[str, Any] | None) -> str:
     """A verdict as one line of a run's card: the verdict, and its first reason."""
     if not held:

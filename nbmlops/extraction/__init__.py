@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nbmlops import secrets
 from nbmlops.errors import InvalidValue, UsageFault
 from nbmlops.extraction import proof, several, slicing, snapshots, writing
-from nbmlops.extraction.asking import Asked, Asking, Journal, Live
+from nbmlops.extraction.asking import Asked, Asking, Live
 from nbmlops.extraction.proof import Proof
 from nbmlops.extraction.slicing import Slice
 from nbmlops.notebook import parameters
@@ -22,13 +22,14 @@ from nbmlops.notebook.lifting import stage as stages
 from nbmlops.records import Extracted, ReadTurned
 
 if TYPE_CHECKING:
+    from nbmlops.cells import Cells
     from nbmlops.datasets import Datasets
     from nbmlops.models import Models
     from nbmlops.pipelines import Pipelines
     from nbmlops.reproduction import Reproduction
     from nbmlops.runs import Runs
 
-__all__ = ["Extraction", "Journal", "Live", "Wish"]
+__all__ = ["Extraction", "Live", "Wish"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Extraction:
         datasets: Datasets,
         models: Models,
         pipelines: Pipelines,
-        cells: Journal,
+        cells: Cells,
         *,
         reproduction: Reproduction,
     ) -> None:

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from nbmlops.errors import InvalidValue, NotFound
 from nbmlops.models import Models
@@ -15,6 +15,9 @@ from nbmlops.notebook.literals import scope
 from nbmlops.notebook.uses import found_in
 from nbmlops.records import CellExecution
 from nbmlops.runs import Runs
+
+if TYPE_CHECKING:
+    from nbmlops.cells import Cells
 
 _LOADED = "the journal begins with `%load_ext nbmlops`: load it in the first cell, and run the cells again"
 _LOGS = re.compile(
@@ -25,22 +28,6 @@ _LOGS = re.compile(
 _AROUND = re.compile(r"\b(set_experiment|autolog)\s*\(|^\s*%mlops\s+experiment\b", re.MULTILINE)
 _ENDS = re.compile(r"\bend_run\s*\(|^\s*%mlops\s+end\b", re.MULTILINE)
 _FAILED = {"error", "interrupted", "lost", "running"}
-
-
-class Journal(Protocol):
-    """What is needed of ``workspace.cells``."""
-
-    def executions(self, session_id: str) -> list[CellExecution]:
-        """All executions of a session, in order."""
-
-    def behind(self, run_id: str) -> list[CellExecution]:
-        """Everything that ran in the sessions of a run until its last cell."""
-
-    def made(self, kind: str, subject: str, name: str = "") -> CellExecution | None:
-        """Which cell made this."""
-
-    def document(self, run_id: str) -> tuple[dict[str, Any] | None, float | None]:
-        """The notebook as it was on disk when the run ended."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +63,7 @@ class Asked:
 class Asking:
     """Finds what a text means: ``run:ID``, ``run:ID/PATH``, ``model:NAME@3``, or a variable of the live notebook."""
 
-    def __init__(self, runs: Runs, models: Models, journal: Journal) -> None:
+    def __init__(self, runs: Runs, models: Models, journal: Cells) -> None:
         self._runs, self._models, self._journal = runs, models, journal
 
     def find(self, what: str, live: Live | None) -> Asked:

@@ -64,7 +64,7 @@ class Program:
 
     def part(self, name: str, steps: Sequence[int]) -> tuple[Part, tuple[int, ...]]:
         """The stage that these steps need, and the places of its cells."""
-        kept, _ = slicing.behind(Dataflow.of(self.sources), steps)
+        kept, _ = slicing.behind(slicing.flow_of(self.executions), steps)
         return Part(name, slicing.cells(self.executions, kept, self.document)), kept
 
 
@@ -104,7 +104,7 @@ def _at_snapshots(program: Program) -> Cut | None:
 
 def _narrowest(program: Program, namespace: Mapping[str, Any]) -> Cut | None:
     """The step before which the fewest names, all of them frames, are handed over; of several places the last."""
-    flow = Dataflow.of(program.sources)
+    flow = slicing.flow_of(program.executions)
     found: Cut | None = None
     for step in range(1, max(program.steps) + 1):
         crossing = _handed_over(program, flow, step)
@@ -123,13 +123,13 @@ def _handed_over(program: Program, flow: Dataflow, step: int) -> set[str]:
     for effects in flow.effects[step : max(program.steps) + 1]:
         needed |= (set(effects.loads) | set(effects.mutates)) - own
         own |= set(effects.stores)
-    return {name for name in needed & before if not _is_plain(program.sources[:step], name)}
+    return {name for name in needed & before if not _is_plain(program.executions[:step], name)}
 
 
-def _is_plain(sources: Sequence[str], name: str) -> bool:
+def _is_plain(before: Sequence[CellExecution], name: str) -> bool:
     """Whether a name comes from cells that only import, define and set literals."""
-    steps = Dataflow.of([*sources, name]).behind(len(sources)).steps
-    trees = [tree_of(sources[step]) for step in steps if step < len(sources)]
+    steps = slicing.flow_of(before, name).behind(len(before)).steps
+    trees = [tree_of(before[step].source) for step in steps if step < len(before)]
     return all(tree is not None and all(map(_defines, tree.body)) for tree in trees)
 
 
@@ -175,7 +175,7 @@ def _trained(program: Program, begin: int, notes: list[str]) -> list[Part]:
         if later and name:
             loaded = program.with_cell(place + 1, f'{name} = nbmlops.load_model("{ref}")')
             part, kept = loaded.part(EVALUATE, [step + 1 for step in later])
-            flow = Dataflow.of(program.sources)
+            flow = slicing.flow_of(program.executions)
             makes = {i for i, e in enumerate(flow.effects[: place + 1]) if name in e.stores or name in e.mutates}
             if place + 1 in kept and makes.isdisjoint(kept) and place not in kept:
                 notes.append(f"what comes after {ref} is evaluation: the line that loads it was written in")

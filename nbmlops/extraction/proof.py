@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from nbmlops.extraction import fingerprints
 from nbmlops.extraction.asking import Asked
 from nbmlops.notebook.job import Stop
 from nbmlops.records import Difference, ModelVersion
-from nbmlops.reproduction import Logged, Reproduction, Rerun
+from nbmlops.reproduction import Logged, Reproduction, Rerun, comparing
 from nbmlops.reproduction.logged import Kept, of_runs
 from nbmlops.reproduction.past import Past
 from nbmlops.reproduction.past import of_runs as past_of
@@ -85,16 +84,13 @@ def expected(desk: Reproduction, asked: Asked, namespace: Mapping[str, Any]) -> 
     run = found[0]
     if asked.artifact:
         return Expected(artifacts={asked.artifact: run.artifacts.get(asked.artifact, "")})
-    metrics = {k: m.value for k, m in run.metrics.items() if (k == asked.metric if asked.metric else not _is_clock(k))}
+    metrics = {
+        k: m.value for k, m in run.metrics.items() if (k == asked.metric if asked.metric else not comparing.is_clock(k))
+    }
     if asked.metric:
         return Expected(metrics)
     params = dict(run.params) if run.kind == "run" else {}  # a stage's are those it was given
     return Expected(metrics, params, {k: d.digest for k, d in run.datasets.items()})
-
-
-def _is_clock(metric: str) -> bool:
-    """Whether a metric is what nbmlops itself measures while a run lasts: no two runs have the same."""
-    return metric.startswith("system/") or metric.rpartition("/")[2].endswith("fit_seconds")
 
 
 def prove(
@@ -209,7 +205,7 @@ def compare(kind: str, name: str, before: Any, after: Any) -> Difference | None:
     if after is None:
         return Difference("missing", name, before, None)
     if isinstance(before, float) and isinstance(after, float):
-        if before == after or (math.isnan(before) and math.isnan(after)):
+        if comparing.same(before, after, 0.0):
             return None
         return Difference(kind, name, before, after, abs(after - before))
     return None if before == after else Difference(kind, name, before, after)

@@ -27,13 +27,21 @@ def needed(asked: Asked) -> Slice:
     """The cells that the asked result needs, in the order in which they ran, in-place changes included."""
     sources = [execution.source for execution in asked.program]
     if asked.name:  # a cell behind the last one that only looks at the variable
-        found, unknown = behind(Dataflow.of([*sources, asked.name]), [len(sources)])
+        found, unknown = behind(flow_of(asked.program, asked.name), [len(sources)])
     else:
-        found, unknown = behind(Dataflow.of(sources), asked.steps)
+        found, unknown = behind(flow_of(asked.program), asked.steps)
     kept = tuple(step for step in found if step < len(sources))
     labels = [e.label for e in asked.program]
     told = tuple(f"{labels[step]}: {why}" for step, why in unknown if step < len(sources))
     return Slice(kept, tuple(i for i in range(len(sources)) if i not in kept), told[:MOST_TOLD])
+
+
+def flow_of(program: Sequence[CellExecution], *more: str) -> Dataflow:
+    """The data flow of a program, and of further cells behind it; the names that the recorder saw set are known."""
+    seen = [
+        execution.stored if execution.session_id and execution.seconds is not None else None for execution in program
+    ]
+    return Dataflow.of([*(execution.source for execution in program), *more], stored=[*seen, *(None for _ in more)])
 
 
 def behind(flow: Dataflow, steps: Sequence[int]) -> tuple[tuple[int, ...], list[tuple[int, str]]]:

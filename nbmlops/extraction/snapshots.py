@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nbmlops import lazy
 from nbmlops.errors import NbmlopsError, NotFound
 from nbmlops.extraction.asking import Asked
-from nbmlops.notebook.dataflow import Dataflow
+from nbmlops.extraction.slicing import flow_of
 from nbmlops.notebook.lifting import Cell, Draft, known_names
 from nbmlops.notebook.literals import Scope, Unknown
 from nbmlops.records import CellExecution, ReadTurned
@@ -120,7 +120,7 @@ def of_variables(
 
 def _loaded_instead(asked: Asked, name: str, source: str) -> Asked:
     """The program with a cell behind the last one that changes the variable: from there on it is the snapshot."""
-    flow = Dataflow.of([e.source for e in asked.program])
+    flow = flow_of(asked.program)
     changing = [i for i, e in enumerate(flow.effects) if name in e.stores or name in e.mutates]
     place = changing[-1] + 1 if changing else 0
     wanted = min(asked.steps, default=len(asked.program))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nbmlops import clock, secrets
-from nbmlops.context import ContextSource
+from nbmlops.context import Context, ContextSource
 from nbmlops.errors import InvalidValue, NotFound, UsageFault
 from nbmlops.notebook import recorder
 from nbmlops.notebook.job import Stop
@@ -195,7 +195,7 @@ class Reproduction:
         from nbmlops.datasets import Datasets
 
         names = [column["name"] for column in signature["inputs"]]
-        outside = replace(self.context(), run_id=None)  # that it is read here is no use by the active run
+        outside = Context(self.context().user)  # that it is read here is no use by the active run or cell
         datasets = Datasets(self.store, lambda: outside, self.runs)
         for ref in reversed(run.datasets):
             version = datasets.get(ref)

@@ -64,7 +64,10 @@ def suspects(question: str, *arguments: Any, **more: Any) -> tuple[str, ...]:
         verdicts = importlib.import_module("nbmlops.notebook.verdict")
     except ImportError:
         return ()
-    found = getattr(verdicts, question)(*arguments, **more).findings
+    try:
+        found = getattr(verdicts, question)(*arguments, **more).findings
+    except Exception as error:  # whatever it is: what was executed and compared must be kept all the same
+        return (f"the cells could not be looked at: {type(error).__name__}: {error}",)
     return tuple(f"{', '.join(f.cells)}: {f.what}" for f in found if f.level in SUSPECT)
 
 

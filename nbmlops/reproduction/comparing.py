@@ -10,7 +10,6 @@ from typing import Any
 from nbmlops.records import Difference
 from nbmlops.reproduction.logged import Kept, Logged, Metric, Written
 
-# What nbmlops itself measures while a run lasts: no two runs have the same.
 _OURS = "system/"
 _OUR_SECONDS = "fit_seconds"
 _NOTHING = "nothing"
@@ -62,8 +61,13 @@ def same(before: float, after: float, tolerance: float) -> bool:
     return before == after or math.isclose(before, after, rel_tol=tolerance, abs_tol=0.0)
 
 
+def is_clock(metric: str) -> bool:
+    """Whether a metric is what nbmlops itself measures while a run lasts: no two runs have the same."""
+    return metric.startswith(_OURS) or metric.rpartition("/")[2].endswith(_OUR_SECONDS)
+
+
 def _told(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
-    return {k: m for k, m in metrics.items() if not k.startswith(_OURS) and k != _OUR_SECONDS}
+    return {k: m for k, m in metrics.items() if not is_clock(k)}
 
 
 def _absent(

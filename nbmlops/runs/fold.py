@@ -134,8 +134,8 @@ def fold_all(store: Store) -> list[str]:
     """Fold every journal of a store that nobody else uses, such as a copy; what cannot be folded, in words."""
     with store.read() as db:
         seqs = {row.id: row.seq for row in db.execute(sa.select(runs.c.id, runs.c.seq))}
-    names = {path.name.split(".")[0] for path in store.journal_folder.glob("*")}
-    left = [f"the journal {name}, which belongs to no run" for name in sorted(names - seqs.keys())]
+    names = {path.name.split(".")[0] for path in store.journal_folder.glob("*.*.*")}
+    left: list[str] = []
     for run_id in sorted(names & seqs.keys()):
         try:
             with store.write() as db:

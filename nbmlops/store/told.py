@@ -56,7 +56,8 @@ class Told:
         if row.type == "run.certified" and isinstance(data, dict):
             self.certified.add((str(data.get("certificate")), row.subject, str(data.get("status"))))
         elif row.type == MERGED and isinstance(data, dict) and data.get("store") is None:  # an archive has no ledger
-            self.certified.update((id_, *facts) for id_, facts in data.get("certificates", {}).items())
+            found = _items(data.get("certificates"))
+            self.certified.update((i, str(f[0]), str(f[1])) for i, f in found if isinstance(f, list) and len(f) == 2)
 
     def registered(self, version_id: str, ref: str) -> bool:
         """Whether an event tells where this version, under this number, comes from."""

@@ -180,6 +180,7 @@ def test_the_narrowest_place_parts_features_from_training(played: Notebook, tmp_
     assert "limit: 2" in (tmp_path / "pipeline.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_snapshots_of_the_notebook_are_the_cut_and_the_model_parts_evaluation(played: Notebook, tmp_path: Path) -> None:
     table(tmp_path)
     played.run(

@@ -1,5 +1,7 @@
 """What cells do to each other's names, and the cells behind a result."""
 
+# ruff: noqa: E501 - a small notebook on each line
+
 import time
 
 import pytest

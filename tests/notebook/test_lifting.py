@@ -88,8 +88,14 @@ FOREST = "from sklearn.ensemble import RandomForestClassifier, GradientBoostingC
             ],
             {"forest_n_estimators": "100", "boosted_n_estimators": "50", "random_state": "0"},
         ),
-        (["f(RandomForestClassifier(max_depth=3), svm.SVC(C=0.5, kernel='rbf'))"], {"max_depth": "3", "C": "0.5", "kernel": "'rbf'"}),
-        (["max_depth = 9\nf(max_depth)\nforest = RandomForestClassifier(max_depth=3)"], {"max_depth": "9", "forest_max_depth": "3"}),
+        (
+            ["f(RandomForestClassifier(max_depth=3), svm.SVC(C=0.5, kernel='rbf'))"],
+            {"max_depth": "3", "C": "0.5", "kernel": "'rbf'"},
+        ),
+        (
+            ["max_depth = 9\nf(max_depth)\nforest = RandomForestClassifier(max_depth=3)"],
+            {"max_depth": "9", "forest_max_depth": "3"},
+        ),
         (["for _ in range(3):\n    f(RandomForestClassifier(max_depth=3))"], {}),
         (["def make():\n    return RandomForestClassifier(max_depth=3)", "make()"], {}),
         (["f([RandomForestClassifier(max_depth=3) for _ in range(3)])"], {}),
@@ -120,7 +126,8 @@ def test_literals_given_to_estimators(sources: list[str], found: dict[str, str])
          ["os.environ['A'] = '1'", "import torch\nf(torch)"]),
         (["import sys\nsys.path.insert(0, 'lib')", "import mine\nf(mine)"], "import sys",
          ["sys.path.insert(0, 'lib')", "import mine\nf(mine)"]),
-        (["%%writefile mine.py\nx = 1", "import mine\nf(mine)"], "", ["%%writefile mine.py\nx = 1", "import mine\nf(mine)"]),
+        (["%%writefile mine.py\nx = 1", "import mine\nf(mine)"], "",
+         ["%%writefile mine.py\nx = 1", "import mine\nf(mine)"]),
         (["%cd lib", "import mine\nf(mine)"], "", ["%cd lib", "import mine\nf(mine)"]),
         (["from a import *\nimport b\nf(b)"], "from a import *\nimport b", ["f(b)"]),
         (["f()", "from a import *", "import b\nf(b)"], "", ["f()", "from a import *", "import b\nf(b)"]),
@@ -202,12 +209,14 @@ def statement(draw: st.DrawFn) -> str:
     return draw(
         st.sampled_from(
             [
-                f"{x} = {n}", f"{x} = {n}", f"{x} = {n}; out.append({x})", f"{x}: int = {n}  # {n}", f"{x} = {y} + {n}", f"{x} += {n}", f"out.append({x})",
+                f"{x} = {n}", f"{x} = {n}", f"{x} = {n}; out.append({x})",
+                f"{x}: int = {n}  # {n}", f"{x} = {y} + {n}", f"{x} += {n}", f"out.append({x})",
                 f"{x} = [{n}, 1]", f"out.append(str({x}))", f"for {x} in [{n}]:\n    out.append({x})",
                 f"if {n} > 4:\n    {x} = {n}", f"def g():\n    return {x}", "out.append(g())",
                 "import math", "from math import floor", f"from math import floor as {x}", "out.append(floor(2.5))",
                 "out.append(math.pi)", f"{x} = math.floor({n})", f"with ctx() as {x}:\n    {y} = {n}",
-                f"def g({x}={n}):\n    {y} = {x}\n    return {y}", f"def g():\n    global {x}\n    {x} = {n}\n    return {n}",
+                f"def g({x}={n}):\n    {y} = {x}\n    return {y}",
+                f"def g():\n    global {x}\n    {x} = {n}\n    return {n}",
                 f"out.append([{x} for {x} in range({n})])", f"{x} = '''{n}'''", f"{x}, {y} = {n}, {n}", f"del {x}",
                 f"try:\n    out.append({x})\nexcept NameError:\n    {x} = {n}", f"out.append(eval('{x}'))", f"# {x}",
                 f"out.append(({x} := {n}))", f"class K:\n    {x} = {n}\n    v = {y}", "out.append(K.v)",

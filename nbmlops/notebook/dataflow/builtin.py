@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from nbmlops.notebook.dataflow import knowledge
 from nbmlops.notebook.dataflow.files import path_of, read_file, write_file
 from nbmlops.notebook.dataflow.given import Given
-from nbmlops.notebook.dataflow.library import order_of_set
+from nbmlops.notebook.dataflow.library import consume, done_again, order_of_set
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.methods import call_back, unknown, write_to_handle
+from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import FIXED, Thing, Value
 
-_PLAIN = frozenset(["abs", "all", "any", "bin", "bool", "callable", "chr", "complex", "divmod", "float", "format", "hash", "hex", "id", "int", "isinstance", "issubclass", "len", "oct", "ord", "pow", "repr", "round", "str", "ascii", "bytes", "hasattr", "input"])  # fmt: skip
-_HOLDING = frozenset(["list", "tuple", "set", "dict", "frozenset", "sorted", "reversed", "iter", "zip", "enumerate", "map", "filter", "max", "min", "sum", "next", "getattr", "vars", "bytearray", "memoryview", "slice", "super", "type", "object"])  # fmt: skip
+_PLAIN = words(
+    """
+    abs all any bin bool callable chr complex divmod float format hash hex id int isinstance issubclass len
+    oct ord pow repr round str ascii bytes hasattr input
+    """
+)
+_HOLDING = words(
+    """
+    list tuple set dict frozenset sorted reversed iter zip enumerate map filter max min sum next getattr
+    vars bytearray memoryview slice super type object
+    """
+)
 _ORDERED = frozenset(["list", "tuple", "enumerate", "iter", "zip", "map", "next"])
 DYNAMIC = frozenset({"exec", "eval", "globals", "locals", "compile", "__import__", "execfile"})
 SHOWN = frozenset({"print", "display", "help", "breakpoint", "exit", "quit", "dir"})
@@ -23,6 +35,14 @@ def call_builtin(m: Machine, name: str, given: Given) -> Value:
     """A call of a built-in function or type."""
     version = m.versions.of("call", name, *given.versions)
     call_back(m, given, [Value(m.versions.of("given by", version), given.things, part=bool(given.things))])
+    if name not in {"isinstance", "type", "id", "print", "iter"}:
+        consume(m, given)
+    if name in knowledge.IDEMPOTENT_CALLS:
+        version = done_again(m, version, name, given)
+    if name in {"id", "input"}:
+        m.note("random", "depends on where objects lie in memory: id()") if name == "id" else m.note(
+            "environment", "asks for what somebody types: input()"
+        )
     if name in DYNAMIC:
         return _dynamic(m, name, given)
     if name == "open":
@@ -56,6 +76,9 @@ def _holding(m: Machine, name: str, given: Given, version: int) -> Value:
     things = given.things
     if name in {"sum", "max", "min"} and not any(t.held for t in things):
         return Value(version, ())
+    if name in {"iter", "zip", "map", "filter", "enumerate", "reversed"}:
+        thing = Thing("iterator", version, m.bit, held=list(things))
+        return Value(m.of_thing(thing), (thing,), "iterator")
     if kind and name != "super":
         thing = Thing(kind, version, m.bit)
         thing.held = [inner for t in things for inner in (*t.held, *(x for b in t.keys.values() for x in b.things))]
@@ -92,11 +115,14 @@ def everything(m: Machine, *term: int | str, certain: bool) -> None:
     """All names are read, and all may be bound and changed."""
     versions = [m.of_bound(bound) for bound in m.top.names.values()]
     seen = m.versions.of("everything", *term, *versions)
-    m.read(seen)
     for name in list(m.top.names):
         m.look(name)
     m.anything |= m.bit
-    if m.hopeful or not certain:
+    if m.hopeful:
+        return
+    m.read(seen)
+    m.unseen = m.versions.of("unseen", seen, m.unseen)
+    if not certain:
         return
     m.step.guessed = True
     for bound in m.top.names.values():

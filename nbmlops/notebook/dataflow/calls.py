@@ -23,10 +23,14 @@ def call(m: Machine, node: ast.Call) -> Value:
         return _named(m, node, func.id)
     if isinstance(func, ast.Attribute):
         if ipython.is_shell(func.value):
-            return ipython.call_shell(m, func.attr, [a.value if isinstance(a, ast.Constant) else "" for a in node.args])
+            return ipython.call_shell(m, func.attr, [_text(argument) for argument in node.args])
         return _method(m, node, func)
     made = m.value(func)
     return _of_value(m, made, "", Given.of(m, node))
+
+
+def _text(node: ast.expr) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def _named(m: Machine, node: ast.Call, name: str) -> Value:

@@ -11,8 +11,9 @@ from nbmlops.notebook.dataflow.calls import call
 from nbmlops.notebook.dataflow.frames import Frame, digest
 from nbmlops.notebook.dataflow.functions import attribute_of_instance, function
 from nbmlops.notebook.dataflow.machine import Machine
-from nbmlops.notebook.dataflow.places import SHAPES, bind_target, each, element, place
+from nbmlops.notebook.dataflow.places import SHAPES, bind_target, each, element, key_of, place
 from nbmlops.notebook.dataflow.sealing import sealed
+from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import FIXED, Thing, Value
 
 
@@ -45,9 +46,11 @@ def _attribute(m: Machine, node: ast.Attribute) -> Value:
 
 
 def _subscript(m: Machine, node: ast.Subscript) -> Value:
+    if (grouped := _of_groups(m, node)) is not None:
+        return grouped
     base = place(m, node.value)
-    if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str) and base.sort != "str":
-        return element(m, base, node.slice.value)
+    if (key := key_of(m, node.slice)) is not None and base.sort != "str":
+        return element(m, base, key)
     columns = _columns(node.slice)
     if base.sort == "pandas" and columns is not None:
         versions = [m.read(element(m, base, column).version) for column in columns]
@@ -65,6 +68,24 @@ def _subscript(m: Machine, node: ast.Subscript) -> Value:
         return _copy(base, version)
     kind = base.sort if base.sort in {"pandas", "numpy", "figure"} else ""
     return Value(version, base.things, kind, part=True)
+
+
+def _of_groups(m: Machine, node: ast.Subscript) -> Value | None:
+    """``df.groupby("a")["b"]`` needs no other columns; None for what is anything else."""
+    match node:
+        case ast.Subscript(
+            value=ast.Call(func=ast.Attribute(value=ast.Name() as table, attr="groupby"), args=[by], keywords=[])
+        ):
+            names = _columns(by) or (
+                (by.value,) if isinstance(by, ast.Constant) and isinstance(by.value, str) else None
+            )
+            wanted = _columns(node.slice) or ((key,) if (key := key_of(m, node.slice)) is not None else None)
+            base = place(m, table) if names and wanted else None
+            if base is None or names is None or wanted is None or base.sort != "pandas" or base.part:
+                return None
+            versions = [m.read(element(m, base, name).version) for name in (*names, *wanted)]
+            return Value(m.versions.of("groups", names, wanted, *versions), (), "pandas")
+    return None
 
 
 def _columns(node: ast.expr) -> tuple[str, ...] | None:
@@ -99,11 +120,16 @@ def _filtered(m: Machine, node: ast.Subscript, whole: int, index: Value) -> int:
     return m.versions.of("item", whole, index.version)
 
 
-_BY_ROW = frozenset(["isna", "notna", "isnull", "notnull", "isin", "between", "abs", "str", "contains", "startswith", "endswith", "eq", "ne", "gt", "ge", "lt", "le", "duplicatedfirst", "dt", "lower", "upper", "strip", "len", "year", "month", "day"])  # fmt: skip
+_BY_ROW = words(
+    """
+    isna notna isnull notnull isin between abs str contains startswith endswith eq ne gt ge lt le
+    duplicatedfirst dt lower upper strip len year month day
+    """
+)
 
 
 def _row_condition(node: ast.expr, name: str) -> set[str] | None:
-    """Names other than the table's where a condition looks at each row of the table by itself; None where it may not."""
+    """Names other than the table's where a condition looks at each row by itself; None where it may not."""
     names: set[str] = {""}
     uses_table = False
     for inner in ast.walk(node):
@@ -186,6 +212,9 @@ def _display(m: Machine, node: ast.List | ast.Tuple | ast.Set) -> Value:
     own = [0 if v.things and not v.part and not v.choice else v.version for v in values]
     thing = Thing(kind, m.versions.of(kind, *own, *(isinstance(i, ast.Starred) for i in node.elts)), m.bit)
     thing.held = [held for v in values for held in v.inside if held.kind not in FIXED or held.code]
+    texts = tuple(v.constant for v in values if isinstance(v.constant, str))
+    if len(texts) == len(values):
+        thing.texts = (thing.version, texts)
     return Value(m.of_thing(thing), (thing,), kind)
 
 
@@ -212,6 +241,7 @@ def _comprehension(m: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorE
             for generator in node.generators:
                 source = m.value(generator.iter)
                 library.order_of_set(m, source)
+                library.used_up(m, source)
                 parts.append(source.version)
                 bind_target(m, generator.target, each(m, source), here=True)
                 parts += [m.value(test).version for test in generator.ifs]
@@ -220,7 +250,9 @@ def _comprehension(m: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorE
         finally:
             m.frame = outer
         seal.only_changes = True
-    kind = {"ListComp": "list", "SetComp": "set", "DictComp": "dict"}.get(type(node).__name__, "")
+    kind = {"ListComp": "list", "SetComp": "set", "DictComp": "dict", "GeneratorExp": "iterator"}.get(
+        type(node).__name__, ""
+    )
     thing = Thing(kind, m.versions.of(type(node).__name__, *parts, *(v.version for v in values)), m.bit)
     thing.held = list({held: None for v in values for held in v.inside if held.kind not in FIXED})
     return Value(m.of_thing(thing), (thing,), kind)
@@ -265,6 +297,7 @@ def _yield(m: Machine, node: ast.Yield | ast.YieldFrom | ast.Await) -> Value:
 
 def _starred(m: Machine, node: ast.Starred) -> Value:
     value = m.value(node.value)
+    library.used_up(m, value)
     return Value(m.versions.of("star", value.version), value.things, "", part=bool(value.things))
 
 

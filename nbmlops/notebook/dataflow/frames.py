@@ -92,7 +92,7 @@ def _parts(node: ast.AST) -> list[ast.AST]:
     """What is executed in the scope of the node."""
     if isinstance(node, ast.Lambda):
         return [node.body, *_parameters(node.args)]
-    if isinstance(node, _FUNCTIONS):
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return [*node.body, *_parameters(node.args)]
     if isinstance(node, ast.ClassDef):
         return [*node.body]
@@ -126,6 +126,12 @@ def leaves_early(node: ast.AST) -> bool:
         if isinstance(inner, ast.Yield | ast.YieldFrom):
             return True
     return False
+
+
+@functools.lru_cache(4096)
+def is_generator(node: ast.AST) -> bool:
+    """Whether calling a function gives something to iterate over, once."""
+    return any(isinstance(inner, ast.Yield | ast.YieldFrom) for inner in _own_statements(node))
 
 
 def _own_statements(node: ast.AST) -> list[ast.AST]:

@@ -1,4 +1,4 @@
-"""Functions, classes and objects that a notebook defines: what they read and change is followed when they are called."""
+"""Functions, classes and objects that a notebook defines: what they do is followed when they are called."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from nbmlops.notebook.dataflow.branches import perhaps
-from nbmlops.notebook.dataflow.frames import AnyFunction, Code, Frame, digest, leaves_early
+from nbmlops.notebook.dataflow.frames import AnyFunction, Code, Frame, digest, is_generator, leaves_early
 from nbmlops.notebook.dataflow.machine import Machine
+from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import Bound, Thing, Value
 
 _DEEPEST = 12
 # Decorators that leave a function what it is.
-_TRANSPARENT = frozenset(["wraps", "njit", "jit", "vectorize", "contextmanager", "asynccontextmanager", "dataclass", "total_ordering", "abstractmethod", "override", "final", "overload", "delayed", "task", "flow"])  # fmt: skip
+_TRANSPARENT = words(
+    """
+    wraps njit jit vectorize contextmanager asynccontextmanager dataclass total_ordering abstractmethod
+    override final overload delayed task flow
+    """
+)
 _CACHES = frozenset({"cache", "lru_cache", "cached_property", "memoize"})
 _OWNERS = {"classmethod": "class", "staticmethod": "static", "property": "property", "cached_property": "property"}
 
@@ -85,7 +91,8 @@ def call_function(m: Machine, thing: Thing, given: Sequence[Value], named: Mappi
 
 def _followed(m: Machine, thing: Thing, frame: Frame) -> Value:
     code = thing.code
-    assert code is not None and not isinstance(code.node, ast.ClassDef)  # noqa: S101 - told by the caller
+    if code is None or isinstance(code.node, ast.ClassDef):
+        return Value(thing.version, (thing,))
     before, m.frame = m.frame, frame
     loops, m.loops = m.loops, 0
     m.active.append(code.node)
@@ -105,6 +112,9 @@ def _followed(m: Machine, thing: Thing, frame: Frame) -> Value:
         answer = Value(m.versions.of("constant", "NoneType", "None"), (), "plain")
     else:
         answer = frame.returns.pop()
+        if is_generator(code.node):
+            made = Thing("iterator", answer.version, m.bit, held=list(answer.things))
+            answer = Value(m.of_thing(made), (made,), "iterator")
     if code.cached:
         m.change([thing], "cached", answer.version, certain=False)
     return answer
@@ -134,15 +144,19 @@ def _pass(m: Machine, code: Code, frame: Frame, *, given: list[Value], named: di
         if number < len(plain) and not (stars and given and given[0].origin == "*"):
             value = plain[number]
         else:
-            value = named.pop(name, None) or spread or code.defaults.get(name) or _nothing(m, name)
+            value = _taken(named, name) or spread or code.defaults.get(name) or _nothing(m, name)
         m.put(frame, name, value)
     for parameter in arguments.kwonlyargs:
         name = parameter.arg
-        m.put(frame, name, named.pop(name, None) or spread or code.defaults.get(name) or _nothing(m, name))
+        m.put(frame, name, _taken(named, name) or spread or code.defaults.get(name) or _nothing(m, name))
     rest = [*plain[len(positional) :], *stars]
     for star, values in ((arguments.vararg, rest), (arguments.kwarg, list(named.values()))):
         if star is not None:
             m.put(frame, star.arg, _together(m, values))
+
+
+def _taken(named: dict[str, Value], name: str) -> Value | None:
+    return named.pop(name) if name in named else None
 
 
 def _together(m: Machine, values: list[Value]) -> Value:

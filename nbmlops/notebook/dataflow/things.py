@@ -1,4 +1,4 @@
-"""What a cell may hold in its hands: objects as far as their changes matter, the names bound to them, and their versions.
+"""Objects as far as their changes matter, the names bound to them, and their versions.
 
 A version is a number that stands for how a value was made: from which code and from which versions. Two values with one
 version are equal, whatever the order in which cells ran; two with different versions may be equal all the same.
@@ -42,7 +42,8 @@ class Thing:
     """An object that may change. ``steps`` is the set of steps that made it what it is, one bit each.
 
     ``keys`` are its elements or attributes stored under a text, ``held`` others that it may contain, ``near`` things
-    that may share its memory, ``base`` what it is a part of. ``fresh`` is what it was before it was fitted: version and steps.
+    that may share its memory, ``base`` what it is a part of. ``fresh`` is what it was
+    before it was fitted: version and steps.
     """
 
     kind: str
@@ -58,6 +59,8 @@ class Thing:
     made_of: tuple[Thing, ...] = ()
     fresh: tuple[int, int] | None = None
     seeded: bool = True
+    learns: bool = False  # goes on from what it has learned when it is fitted again
+    texts: tuple[int, tuple[str, ...]] | None = None  # a list of texts, as long as it has that version
 
 
 @dataclass(slots=True, eq=False)

@@ -9,10 +9,9 @@ from typing import Any
 
 from nbmlops.notebook.cells import syntax_of
 from nbmlops.notebook.dataflow.slices import KNOWN_NAMES
-from nbmlops.notebook.dataflow.things import Versions
 from nbmlops.notebook.verdict.causes import causes
 from nbmlops.notebook.verdict.matching import Cell, History, Ran, document_cells, match
-from nbmlops.notebook.verdict.replay import Followed, compare, follow_clean, follow_history
+from nbmlops.notebook.verdict.replay import Both, Comparison, Followed, compare, follow
 from nbmlops.notebook.verdict.words import finding
 from nbmlops.records.cells import CellExecution, CellFinding, Verdict
 
@@ -35,11 +34,7 @@ def check(
     ``folder`` is where the notebook's relative paths begin.
     """
     history = match(executions, document, saved_at)
-    found = [*_of_cells(history), *_of_flow(history)]
-    ran = follow_history(history, Versions())
-    found += _missing(history, ran)
-    found += _weak(history, folder)
-    return _verdict(found, history, notebook)
+    return _verdict(_found(history, folder), history, notebook)
 
 
 def check_document(document: Mapping[str, Any], *, notebook: str = "", folder: str | None = None) -> Verdict:
@@ -48,11 +43,16 @@ def check_document(document: Mapping[str, Any], *, notebook: str = "", folder: s
 
     executions, gaps = counted(document)
     history = match(executions, document)
-    found = [*_of_cells(history), *_of_flow(history), *_missing(history, follow_history(history, Versions()))]
+    found = _found(history, folder)
     if gaps and (hidden := _may_hide(history, gaps)):
         found.append(hidden)
-    found += _weak(history, folder)
     return _verdict(found, history, notebook)
+
+
+def _found(history: History, folder: str | None) -> list[CellFinding]:
+    both = follow(history)
+    flow = [] if history.straight else _of_flow(history, both)
+    return [*_of_cells(history), *flow, *_missing(history, both.ran), *_weak(history, both.clean, folder)]
 
 
 def _verdict(found: Sequence[CellFinding], history: History, notebook: str) -> Verdict:
@@ -78,17 +78,32 @@ def _of_cells(history: History) -> Iterator[CellFinding]:
         last = cell.last
         if last is None:
             if _is_broken(cell.source):
-                yield CellFinding("error", "invalid", (cell.label,), f"{cell.label} is not Python: a clean run stops there.",
-                                  "Mend or delete it.")  # fmt: skip
+                yield CellFinding(
+                    "error",
+                    "invalid",
+                    (cell.label,),
+                    f"{cell.label} is not Python: a clean run stops there.",
+                    "Mend or delete it.",
+                )
             continue
         if not last.current:
-            yield CellFinding("edited", "invalid", (cell.label,), f"{cell.label} was edited after it last ran.",
-                              f"Run {cell.label} again, and then the cells that use what it sets.")  # fmt: skip
+            yield CellFinding(
+                "edited",
+                "invalid",
+                (cell.label,),
+                f"{cell.label} was edited after it last ran.",
+                f"Run {cell.label} again, and then the cells that use what it sets.",
+            )
         yield from _ended(cell, last)
     for ran in history.ran:
         if ran.execution.status == "earlier" and not ran.execution.source:
-            yield CellFinding("missing", "unknown", (ran.execution.label,), f"{ran.execution.label} ran before the recording "
-                              "began, and its source is not known.", "Restart the kernel and run all cells.")  # fmt: skip
+            yield CellFinding(
+                "missing",
+                "unknown",
+                (ran.execution.label,),
+                f"{ran.execution.label} ran before the recording began, and its source is not known.",
+                "Restart the kernel and run all cells.",
+            )
 
 
 def _ended(cell: Cell, last: Ran) -> Iterator[CellFinding]:
@@ -96,42 +111,56 @@ def _ended(cell: Cell, last: Ran) -> Iterator[CellFinding]:
     if execution.status == "error" and "raises-exception" not in cell.tags:
         error = execution.error or {}
         name = error.get("ename") or error.get("name") or "an error"
-        yield CellFinding("error", "invalid", (cell.label,), f"{cell.label} ended with {name}: a clean run stops there.",
-                          "Mend the cell and run it again, or tag it raises-exception.")  # fmt: skip
+        yield CellFinding(
+            "error",
+            "invalid",
+            (cell.label,),
+            f"{cell.label} ended with {name}: a clean run stops there.",
+            "Mend the cell and run it again, or tag it raises-exception.",
+        )
     elif execution.status in {"interrupted", "lost"}:
-        yield CellFinding("interrupted", "unknown", (cell.label,), f"{cell.label} was {execution.status} before its end.",
-                          "Run it again.")  # fmt: skip
+        yield CellFinding(
+            "interrupted",
+            "unknown",
+            (cell.label,),
+            f"{cell.label} was {execution.status} before its end.",
+            "Run it again.",
+        )
 
 
 def _is_broken(source: str) -> bool:
     return syntax_of(source)[1] is None and source.lstrip()[:1] not in {"/", ",", ";", "%", "!", "?"}
 
 
-def _of_flow(history: History) -> list[CellFinding]:
+def _of_flow(history: History, both: Both) -> list[CellFinding]:
     """Where cells used something else than in a clean run."""
-    if history.straight:
-        return []
-    cautious = compare(history, hopeful=False)
+    cautious = compare(history, both)
     if cautious.same:
         return []
-    hopeful = compare(history, hopeful=True)
+    hopeful = compare(history, follow(history, hopeful=True))
     surely = {id(cell) for cell in hopeful.cells}
     found = []
     if not hopeful.same:
         found = [finding(cause, level="invalid") for cause in causes(history, hopeful)]
     if not found and not hopeful.same:
-        labels = tuple(cell.label for cell in hopeful.cells) or tuple(c.label for c in history.cells if c.ran)
-        found = [CellFinding("order", "invalid", labels[:_MOST], f"{', '.join(labels[:_MOST])} would give something else in "
-                             "a clean run.", "Restart the kernel and run all cells.", tuple(hopeful.names))]  # fmt: skip
+        found = [_somewhere(history, hopeful, kind="order", level="invalid")]
     maybe = [cause for cause in causes(history, cautious) if id(cause.user) not in surely]
     told = {(one.kind, one.names) for one in found}
     doubts = [finding(cause, level="unknown") for cause in maybe]
     doubts = [one for one in doubts if (one.kind, one.names) not in told]
     if not found and not doubts:
-        labels = tuple(cell.label for cell in cautious.cells) or tuple(c.label for c in history.cells if c.ran)
-        doubts = [CellFinding("dynamic", "unknown", labels[:_MOST], f"{', '.join(labels[:_MOST])} may give something else in a "
-                              "clean run.", "Restart the kernel and run all cells.", tuple(cautious.names))]  # fmt: skip
+        doubts = [_somewhere(history, cautious, kind="dynamic", level="unknown")]
     return [*found[:_MOST], *_dynamic(history, cautious.ran, doubts)[:_MOST]]
+
+
+def _somewhere(history: History, found: Comparison, *, kind: str, level: str) -> CellFinding:
+    """Something differs, and no single cell is to blame for sure."""
+    opaque = [one.execution.label for one, step in zip(history.ran, found.ran.steps) if step.opaque]
+    parted = [cell.label for cell in found.cells] or [cell.label for cell in history.cells if cell.ran]
+    labels = tuple(dict.fromkeys((*(opaque if kind == "dynamic" else ()), *parted)))[:_MOST]
+    verb = "would" if level == "invalid" else "may"
+    what = f"{', '.join(labels)} {verb} give something else in a clean run."
+    return CellFinding(kind, level, labels, what, "Restart the kernel and run all cells.", tuple(found.names))
 
 
 def _dynamic(history: History, ran: Followed, doubts: list[CellFinding]) -> list[CellFinding]:
@@ -153,8 +182,14 @@ def _missing(history: History, ran: Followed) -> Iterator[CellFinding]:
             if name in KNOWN_NAMES or step.sources.get(name) or name in one.execution.stored:
                 continue
             label = one.execution.label
-            yield CellFinding("missing", "unknown", (label,), f"{label} used `{name}`, which no recorded cell defines.",
-                              f"Define `{name}` in the notebook.", (name,))  # fmt: skip
+            yield CellFinding(
+                "missing",
+                "unknown",
+                (label,),
+                f"{label} used `{name}`, which no recorded cell defines.",
+                f"Define `{name}` in the notebook.",
+                (name,),
+            )
 
 
 _MENDS = {
@@ -169,30 +204,41 @@ _MENDS = {
 }
 
 
-def _weak(history: History, folder: str | None) -> Iterator[CellFinding]:
+def _weak(history: History, clean: Followed, folder: str | None) -> Iterator[CellFinding]:
     """What a clean run rests on besides the notebook."""
-    clean = follow_clean(history, Versions())
     for cell, step in zip(history.cells, clean.steps):
         if not cell.ran:
             continue
         for note in step.notes:
             if note.kind == "module":
                 if folder and (file := _local(folder, note.what)):
-                    yield CellFinding("import", "weakly valid", (cell.label,), f"{cell.label} imports {file}, a file beside the "
-                                      "notebook that may change.", "Keep it under version control.", (note.what,))  # fmt: skip
+                    yield CellFinding(
+                        "import",
+                        "weakly valid",
+                        (cell.label,),
+                        f"{cell.label} imports {file}, a file beside the notebook that may change.",
+                        "Keep it under version control.",
+                        (note.what,),
+                    )
                 continue
             level = "weakly valid" if note.kind != "dynamic" else "unknown"
-            yield CellFinding(note.kind, level, (cell.label,), f"{cell.label} {_after(note.what)}.",
-                              _MENDS.get(note.kind, ""), note.names)  # fmt: skip
+            yield CellFinding(
+                note.kind,
+                level,
+                (cell.label,),
+                f"{_placed(cell.label, note.what)}.",
+                _MENDS.get(note.kind, ""),
+                note.names,
+            )
 
 
-def _after(what: str) -> str:
-    """Words that can stand behind a cell's label."""
-    return (
-        what
-        if what.split(" ", 1)[0] in {"asks", "uses", "runs", "reads", "depends", "draws", "writes", "installs"}
-        else f"rests on chance or on something outside: {what}"
-    )
+_VERBS = frozenset(
+    ["asks", "uses", "runs", "reads", "depends", "draws", "writes", "installs", "fetches", "decides", "records"]
+)
+
+
+def _placed(label: str, what: str) -> str:
+    return f"{label} {what}" if what.partition(" ")[0] in _VERBS else f"In {label}, {what}"
 
 
 def _local(folder: str, module: str) -> str:
@@ -207,12 +253,17 @@ def _local(folder: str, module: str) -> str:
 
 def _may_hide(history: History, gaps: Sequence[str]) -> CellFinding | None:
     """Whether executions that left no trace could matter: not where every cell makes all that it changes."""
-    steps = follow_clean(history, Versions()).steps
+    steps = follow(history).clean.steps
     changing = [cell.label for cell, step in zip(history.cells, steps) if cell.ran and _is_touchy(step)]
     if not changing:
         return None
-    return CellFinding("repeated", "unknown", tuple(changing[:_MOST]), f"Between the counts {', '.join(gaps[:5])} cells ran that left "
-                       "no trace: repeated, edited or deleted ones.", "Restart the kernel and run all cells.")  # fmt: skip
+    return CellFinding(
+        "repeated",
+        "unknown",
+        tuple(changing[:_MOST]),
+        f"Between the counts {', '.join(gaps[:5])} cells ran that left no trace: repeated, edited or deleted ones.",
+        "Restart the kernel and run all cells.",
+    )
 
 
 def _is_touchy(step: Any) -> bool:

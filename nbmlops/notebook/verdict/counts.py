@@ -32,8 +32,16 @@ def counted(document: Mapping[str, Any]) -> tuple[list[CellExecution], list[str]
 def _execution(number: int, cell: Mapping[str, Any], count: int | None) -> CellExecution:
     error = _error(cell)
     cell_id = cell.get("id")
-    return CellExecution(str(number), "", number, cell_source(cell), cell_id=cell_id if isinstance(cell_id, str) else None,
-                         count=count, status="error" if error else "ok", error=error)  # fmt: skip
+    return CellExecution(
+        str(number),
+        "",
+        number,
+        cell_source(cell),
+        cell_id=cell_id if isinstance(cell_id, str) else None,
+        count=count,
+        status="error" if error else "ok",
+        error=error,
+    )
 
 
 def _error(cell: Mapping[str, Any]) -> dict[str, Any] | None:

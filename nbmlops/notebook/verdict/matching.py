@@ -84,9 +84,10 @@ def match(
     cells = document_cells(document)
     by_id = {cell.cell_id: cell for cell in cells if cell.cell_id}
     by_text: dict[str, list[Cell]] = {}
-    for cell in cells:
-        by_text.setdefault(cell.text, []).append(cell)
+    for known in cells:
+        by_text.setdefault(known.text, []).append(known)
     before: Cell | None = None
+    cell: Cell | None
     for one in ran:
         cell = by_id.get(one.execution.cell_id) if one.execution.cell_id else None
         cell = cell or _by_text(one, by_text)

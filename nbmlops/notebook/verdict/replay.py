@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from nbmlops.notebook.dataflow.machine import Machine, Step
 from nbmlops.notebook.dataflow.slices import attempt_cell, machine_for, run_cell
 from nbmlops.notebook.dataflow.things import Versions
 from nbmlops.notebook.verdict.matching import Cell, History, Ran
+from nbmlops.records.cells import CellExecution
 
 
 @dataclass
@@ -41,11 +43,24 @@ class Comparison:
         return not self.cells and not self.names
 
 
-def compare(history: History, *, hopeful: bool) -> Comparison:
+@dataclass
+class Both:
+    """The history and a clean run."""
+
+    ran: Followed
+    clean: Followed
+
+
+def follow(history: History, *, hopeful: bool = False) -> Both:
     """Follow both; ``hopeful`` takes what code unknown may have changed for unchanged."""
     versions = Versions()
-    ran = follow_history(history, versions, hopeful=hopeful)
-    clean = follow_clean(history, versions, hopeful=hopeful)
+    ran = _follow_history(history, versions, hopeful=hopeful)
+    return Both(ran, ran if history.straight else _follow_clean(history, versions, hopeful=hopeful))
+
+
+def compare(history: History, both: Both) -> Comparison:
+    """Where they part."""
+    ran, clean = both.ran, both.clean
     place = {id(one): number for number, one in enumerate(history.ran)}
     different, names, shown = [], {}, False
     for number, cell in enumerate(history.cells):
@@ -63,7 +78,7 @@ def compare(history: History, *, hopeful: bool) -> Comparison:
     return Comparison(ran, clean, different, ended)
 
 
-def follow_history(history: History, versions: Versions, *, hopeful: bool = False) -> Followed:
+def _follow_history(history: History, versions: Versions, *, hopeful: bool) -> Followed:
     machine = machine_for(versions, hopeful=hopeful)
     return Followed([_executed(machine, number, one) for number, one in enumerate(history.ran)], machine)
 
@@ -72,11 +87,20 @@ def _executed(machine: Machine, number: int, one: Ran) -> Step:
     execution = one.execution
     expected = one.cell is not None and "raises-exception" in one.cell.tags
     if one.failed and not expected:
-        return attempt_cell(machine, execution.source, number)
+        return attempt_cell(machine, execution.source, number, line=_line(execution))
     return run_cell(machine, execution.source, number, stored=execution.stored, count=execution.count)
 
 
-def follow_clean(history: History, versions: Versions, *, hopeful: bool = False) -> Followed:
+def _line(execution: CellExecution) -> int | None:
+    """The line of the cell at which it stopped, as the traceback tells it; cell magics shift lines."""
+    told = (execution.error or {}).get("traceback")
+    if not isinstance(told, str) or execution.source.lstrip().startswith("%%"):
+        return None
+    found = re.search(r"line (\d{1,6}), in <module>", told)
+    return int(found[1]) if found else None
+
+
+def _follow_clean(history: History, versions: Versions, *, hopeful: bool) -> Followed:
     """A clean run: the cells as they are now, each once; what they set unseen is taken from their last execution."""
     machine = machine_for(versions, hopeful=hopeful)
     steps = []

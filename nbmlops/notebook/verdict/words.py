@@ -14,8 +14,7 @@ def finding(cause: Cause, *, level: str) -> CellFinding:
     what, mend = _SAY[cause.kind](cause)
     kind = "import" if cause.kind == "deleted" and cause.detail == "import" else cause.kind
     if level == "unknown":
-        what += " Whether it matters depends on code that cannot be read here"
-        what += "."
+        what += " Whether it matters depends on code that cannot be read here."
     return CellFinding(kind, level, _cells(cause), what, mend, (shown(cause.name),))
 
 
