@@ -101,7 +101,8 @@ class Act:
                 taking.write()
                 completed = manifest_only.complete(db, self.store.blobs, {v.name for v in self.met.versions["dataset"]})
                 taking.updated[TABLES["dataset_versions"].title] += completed
-                event = self._tell(db, taking, placed)
+                came = any(taking.added.values()) or any(taking.updated.values()) or copied.copied
+                event = self._tell(db, taking, placed) if came or self.chains else None
                 if self.asked.dry_run:
                     raise _Undone
         except _Undone:
