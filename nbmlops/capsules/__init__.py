@@ -101,7 +101,7 @@ class Capsules:
         """
         user = self.context().user
         with Capsule(file, limits=limits) as capsule:
-            origin = f"capsule {capsule.content[:19]}… ({Path(file).name})"
+            origin = f"capsule {capsule.content[:12]}… ({Path(file).name})"
             merged = merge_rows(
                 self.store, capsule.rows, blobs=capsule, origin=origin, user=user, dry_run=dry_run
             )

@@ -63,7 +63,7 @@ def as_json(value: Any) -> bytes:
 def content_hash(files: Mapping[str, Any]) -> str:
     """The hash of a whole capsule: of its list of files, each with hash and size, as canonical JSON."""
     text = json.dumps(files, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return f"sha256:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass

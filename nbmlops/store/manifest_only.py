@@ -37,8 +37,8 @@ def named(blobs: Blobs, manifest: str) -> set[str]:
 
 
 def absent(blobs: Blobs, manifest: str) -> set[str]:
-    """Those of :func:`named` that are not here."""
-    return blobs.missing(sorted(named(blobs, manifest)))
+    """Those of :func:`named`, and the manifest itself, that are not here."""
+    return blobs.missing(sorted({manifest, *named(blobs, manifest)}))
 
 
 def complete(db: sa.Connection, blobs: Blobs, names: Iterable[str]) -> int:
@@ -47,6 +47,15 @@ def complete(db: sa.Connection, blobs: Blobs, names: Iterable[str]) -> int:
     for name, version in done:
         db.execute(tags.delete().where(tags.c.name == name, tags.c.version == version, tags.c.key == TAG))
     return len(done)
+
+
+def left_out(db: sa.Connection, blobs: Blobs) -> dict[str, str]:
+    """All data that are not here because a capsule came without them: each digest, and the version that names it."""
+    return {
+        digest: f"dataset:{name}@{version}"
+        for (name, version), manifest in tagged(db).items()
+        for digest in absent(blobs, manifest)
+    }
 
 
 def not_included(ref: str) -> NotFound:

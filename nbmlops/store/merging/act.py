@@ -99,8 +99,7 @@ class Act:
                 lock_versions(db)
                 taking, placed = self._taking(db), self._place(db)
                 taking.write()
-                completed = manifest_only.complete(db, self.store.blobs, {v.name for v in self.met.versions["dataset"]})
-                taking.updated[TABLES["dataset_versions"].title] += completed
+                taking.updated[TABLES["dataset_versions"].title] += self._complete(db)
                 came = any(taking.added.values()) or any(taking.updated.values()) or copied.copied
                 event = self._tell(db, taking, placed) if came or self.chains else None
                 if self.asked.dry_run:
@@ -124,6 +123,12 @@ class Act:
         for row in self.rows.get("dataset_versions", ()) if here else ():
             if row["manifest"] in here and (row["name"], row["version"]) not in bare:
                 yield row
+
+    def _complete(self, db: sa.Connection) -> int:
+        """How many versions that were here without their data have them now, or would have."""
+        if self.asked.dry_run:
+            return len(list(self._lacking(db)))
+        return manifest_only.complete(db, self.store.blobs, {v.name for v in self.met.versions["dataset"]})
 
     def _taking(self, db: sa.Connection) -> Taking:
         taking = Taking(self.store, db, rows=self.rows, met=self.met)

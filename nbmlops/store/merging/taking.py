@@ -136,6 +136,8 @@ class Taking:
             return self._runs[row["run_seq"]]
         if of == "run_id":
             return self._run_ids.get(row["run_id"], THERE)
+        if name == "cell_touches" and row["execution_id"] in self._ids["cell_executions"]:
+            return NEW  # a capsule brings of a cell only what its run had to do with; the rest may come later
         if of:
             return self._ids["flows" if of == "flow_id" else "cell_executions"].get(row[of], THERE)
         return self._ids[name].get(row["id"], NEW) if name in self._ids else NEW
@@ -199,7 +201,7 @@ class Taking:
         for batch in _batches(self.coming(name)):
             rows = [self._placed(name, row) for row, _ in batch]
             states = [state for _, state in batch]
-            if not unique or (not plan.of and plan.key != ("id",)):
+            if not unique or name == "cell_touches" or (not plan.of and plan.key != ("id",)):
                 states = [NEW if unlike else THERE for unlike in self._unlike(table, plan.key, rows)]
                 rows = [row for row, state in zip(rows, states) if state == NEW]
                 if rows:
