@@ -102,9 +102,7 @@ class Capsules:
         user = self.context().user
         with Capsule(file, limits=limits) as capsule:
             origin = f"capsule {capsule.content[:12]}… ({Path(file).name})"
-            merged = merge_rows(
-                self.store, capsule.rows, blobs=capsule, origin=origin, user=user, dry_run=dry_run
-            )
+            merged = merge_rows(self.store, capsule.rows, blobs=capsule, origin=origin, user=user, dry_run=dry_run)
             done = "would import" if dry_run else "imported"
             if not _came(merged):
                 return _report("nothing new", file, capsule, merged)
@@ -116,9 +114,7 @@ class Capsules:
 
     def _tell(self, type_: str, run_id: str, data: dict[str, Any]) -> int:
         with self.store.write() as db:
-            return ledger.append(
-                db, type=type_, subject=f"run:{run_id}", user=self.context().user, data=data
-            ).seq
+            return ledger.append(db, type=type_, subject=f"run:{run_id}", user=self.context().user, data=data).seq
 
 
 def _came(merged: Merged) -> bool:

@@ -105,7 +105,9 @@ class _Rows:
             found = found + level
         running = [row["name"] for row in found if row["status"] == "RUNNING"]
         if running:
-            raise UsageFault(f"run {running[0]!r} has not ended", "end it first: what it logs from now on would be lost")
+            raise UsageFault(
+                f"run {running[0]!r} has not ended", "end it first: what it logs from now on would be lost"
+            )
         self.rows["runs"] = found
 
     def _versions(self, ids: list[str]) -> None:
@@ -234,4 +236,3 @@ def _count_anew(rows: dict[str, list[Row]]) -> None:
     for table in ("param_history", "dataset_uses"):
         for number, row in enumerate(sorted(rows[table], key=lambda r: r["seq"]), 1):
             row["seq"] = number
-

@@ -105,7 +105,13 @@ def _thing(ref: str, kind: str) -> dict[str, Any]:
 
 def _software(name: str, version: str) -> dict[str, Any]:
     address = "https://www.python.org/" if name == "python" else "#software-nbmlops"
-    return {"@id": address, "@type": "SoftwareApplication", "name": name, "version": version, "softwareVersion": version}
+    return {
+        "@id": address,
+        "@type": "SoftwareApplication",
+        "name": name,
+        "version": version,
+        "softwareVersion": version,
+    }
 
 
 def _time(at: float) -> str:

@@ -31,7 +31,8 @@ _PART = 1 << 20
 _DEEPEST = 150
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NAMES = 64 << 20  # bytes of the zip's list of names
-_TAIL = 22 + 65_535 + 20 + 56  # where that list's place stands: at the end, behind it at most a comment
+_END = b"PK\x05\x06"
+_TAIL = 22 + (1 << 16) + 20 + 56  # where that list's place stands: at the end, behind it at most a comment
 _JSON = ("run.json", "cells.json", "events.json", "certificate.json", "ro-crate-metadata.json")
 _KEYS = {"format", "run", "inside", "without_data", "files", "blobs", "content"}
 _UNREADABLE = (
@@ -80,7 +81,9 @@ class Capsule:
     def __enter__(self) -> Capsule:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._archive.close()
 
     # -- what it is ------------------------------------------------------------------------------------------------
@@ -222,7 +225,9 @@ class Capsule:
                 self.rows[table] = [self._row(name, line) for line in self._described(name).split(b"\n") if line]
         met = look_at_rows(self.rows)
         if met.faults:
-            raise InvalidValue.of(f"{self.file.name}: rows", list(met.faults), "nothing was taken over; ask for it anew")
+            raise InvalidValue.of(
+                f"{self.file.name}: rows", list(met.faults), "nothing was taken over; ask for it anew"
+            )
         if {name: len(rows) for name, rows in self.rows.items() if rows} != self.index["inside"]:
             self._refuse(INDEX, "it tells of other rows than there are")
         if self.index["run"] not in {row["id"] for row in self.rows.get("runs", ())}:
@@ -353,7 +358,9 @@ def _list_size(file: Path) -> int:
         length = stream.seek(0, os.SEEK_END)
         stream.seek(max(0, length - _TAIL))
         tail = stream.read(_TAIL)
-    found = tail.rfind(b"PK\x05\x06")
+    # Where zipfile looks: at the very end, else where the mark stands last.
+    at_end = tail[-22:-18] == _END and tail[-2:] == b"\0\0"
+    found = len(tail) - 22 if at_end else tail.rfind(_END, max(0, len(tail) - 22 - (1 << 16)))
     if found < 0 or len(tail) < found + 22:
         return 0
     size = int(struct.unpack_from("<I", tail, found + 12)[0])

@@ -47,9 +47,7 @@ def lay_out(store: Store, found: Collected, run: Run, *, runs: Runs, cells: Cell
     certificate = runs.certificate(run.run_id)
     if certificate is not None:
         layout.add("certificate.json", as_json(certificate))
-    models = [
-        f"model:{r['name']}@{r['version']}" for r in found.rows["model_versions"] if r["run_id"] == run.run_id
-    ]
+    models = [f"model:{r['name']}@{r['version']}" for r in found.rows["model_versions"] if r["run_id"] == run.run_id]
     if notebook is not None and (page := _page(notebook, run.name)):
         layout.add("notebook.html", page)
     layout.add("README.md", _readme(run, found).encode())

@@ -145,7 +145,11 @@ class Keeping(Reading):
                 f"{len(table.unlabelled)} of {len(tree.files)} files of {path} without label: {shown}", stacklevel=4
             )
         latest = self._latest(asked.name)
-        known = self._entries(latest) if latest is not None and latest.kind == "files" and not self._not_included(latest) else ()
+        known = (
+            self._entries(latest)
+            if latest is not None and latest.kind == "files" and not self._not_included(latest)
+            else ()
+        )
         entries = folders.put_tree(blobs, tree, known, own / "cache" / "stat" if own else None)
         content = folders.folder_digest(entries, table.meaning() if table else None)
         values = self._known(asked.name, content)

@@ -6,7 +6,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbmlops import clock
-from nbmlops.display import capsules, cells, certificates, data, environments, extraction, history, pipelines, quality, stages
+from nbmlops.display import (
+    capsules,
+    cells,
+    certificates,
+    data,
+    environments,
+    extraction,
+    history,
+    pipelines,
+    quality,
+    stages,
+)
 from nbmlops.display.plain import tree
 from nbmlops.display.sections import (
     drift_grid,
