@@ -133,7 +133,7 @@ def _report(
         capsule.run["name"],
         capsule.index["inside"],
         len(capsule.index["files"]) + 1,
-        capsule.bytes,
+        capsule.total,
         tuple(without),
         merged,
         event,

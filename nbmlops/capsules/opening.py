@@ -93,7 +93,7 @@ class Capsule:
         return str(self.index["content"])
 
     @property
-    def bytes(self) -> int:
+    def total(self) -> int:
         """Bytes of all files in it."""
         return sum(facts["size"] for facts in self.index["files"].values())
 
@@ -177,8 +177,8 @@ class Capsule:
             self._refuse(lost[0], "it is listed, and not there")
         if more := sorted(there - files):
             self._refuse(more[0], "it is there, and not listed")
-        if self.bytes > self.limits.bytes:
-            self._refuse("", f"it holds {self.bytes:,} bytes, and may hold {self.limits.bytes:,}")
+        if self.total > self.limits.bytes:
+            self._refuse("", f"it holds {self.total:,} bytes, and may hold {self.limits.bytes:,}")
         for digest, name in index["blobs"].items():
             if name not in files or digest != f"sha256:{index['files'][name]['sha256']}":
                 self._refuse(name, f"it is listed as the blob {digest[:19]}…, and is not")

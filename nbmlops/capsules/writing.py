@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import nbmlops
-from nbmlops.cells import Cells
 from nbmlops.capsules import crate
 from nbmlops.capsules.collecting import Collected
 from nbmlops.capsules.layout import FORMAT, INDEX, Layout, as_json, content_hash
+from nbmlops.cells import Cells
 from nbmlops.errors import BlobCorrupt, InvalidValue, MissingLibrary, NotFound, StoreFault, UsageFault
 from nbmlops.records import Run
 from nbmlops.runs import Runs
-from nbmlops.store import Store, ledger, schema
+from nbmlops.store import Store, ledger
 
 _DAY = (1980, 1, 1, 0, 0, 0)  # the first that a zip file can tell
 _PART = 1 << 20
@@ -187,7 +187,8 @@ def _readme(run: Run, found: Collected) -> str:
     lines = [
         f"# Run {run.name}",
         "",
-        f"Everything about the run `{run.run_id}` of the experiment {run.experiment!r}, kept by nbmlops {nbmlops.__version__}.",
+        f"Everything about the run `{run.run_id}` of the experiment {run.experiment!r}, kept by nbmlops"
+        f" {nbmlops.__version__}.",
         "",
         "- `notebook.ipynb`, `notebook.html`: what was executed, with its outputs (scripts have none)",
         "- `run.json`, `cells.json`: what it logged, and every cell that ran before it ended",

@@ -21,7 +21,7 @@ from nbmlops.store import Store, schema
 from nbmlops.store.merging.columns import TABLES
 from nbmlops.store.verify import verify
 from nbmlops.workspace import Workspace
-from tests.capsules.conftest import FRAME, workspace, worked
+from tests.capsules.conftest import FRAME, worked, workspace
 
 
 def content(store: Store) -> dict[str, list[Any]]:
@@ -197,7 +197,7 @@ def test_after_it_a_merge_of_the_whole_store(
 
 
 def test_what_is_inside(sent: tuple[Path, str]) -> None:
-    folder, run_id = sent
+    folder, _ = sent
     listed = names(folder / "bare.zip")
     assert listed == sorted(listed)
     assert {

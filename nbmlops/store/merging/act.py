@@ -90,8 +90,8 @@ class Act:
                 for row, _ in taking.coming(name):
                     needed.note(name, row)
                     self.met.faults.extend(unreadable(name, row))
-            for row in self._lacking(db):
-                needed.note("dataset_versions", row)
+            for version in self._lacking(db):
+                needed.note("dataset_versions", version)
         self.met.faults.raise_for(self.asked.origin)
         copied = self._bring(needed)
         try:
