@@ -10,10 +10,10 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import nbmlops
 from nbmlops.capsules import crate
 from nbmlops.capsules.collecting import Collected
 from nbmlops.capsules.layout import FORMAT, INDEX, Layout, as_json, content_hash
@@ -52,7 +52,7 @@ def lay_out(store: Store, found: Collected, run: Run, *, runs: Runs, cells: Cell
         layout.add("notebook.html", page)
     layout.add("README.md", _readme(run, found).encode())
     _name_blobs(layout, found)
-    described = crate.metadata(run, layout.files(), python=python, version=nbmlops.__version__, models=models)
+    described = crate.metadata(run, layout.files(), python=python, version=_version(), models=models)
     layout.add(crate.NAME, as_json(described))
     return layout
 
@@ -187,8 +187,7 @@ def _readme(run: Run, found: Collected) -> str:
     lines = [
         f"# Run {run.name}",
         "",
-        f"Everything about the run `{run.run_id}` of the experiment {run.experiment!r}, kept by nbmlops"
-        f" {nbmlops.__version__}.",
+        f"Everything about the run `{run.run_id}` of the experiment {run.experiment!r}, kept by nbmlops {_version()}.",
         "",
         "- `notebook.ipynb`, `notebook.html`: what was executed, with its outputs (scripts have none)",
         "- `run.json`, `cells.json`: what it logged, and every cell that ran before it ended",
@@ -243,3 +242,7 @@ def _pieces(part: bytes | str, store: Store) -> Iterator[bytes]:
             f"the stored object {part[:19]}… does not have the content its name promises",
             "restore it from a backup; no capsule was written",
         )
+
+
+def _version() -> str:
+    return metadata.version("nbmlops")
