@@ -6,7 +6,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbmlops import clock
-from nbmlops.display import cells, certificates, data, environments, extraction, history, pipelines, quality, stages
+from nbmlops.display import (
+    capsules,
+    cells,
+    certificates,
+    data,
+    environments,
+    extraction,
+    history,
+    pipelines,
+    quality,
+    stages,
+)
 from nbmlops.display.plain import tree
 from nbmlops.display.sections import (
     drift_grid,
@@ -258,6 +269,7 @@ def _renumbered(x: Any) -> Card:
 
 
 BUILDERS: dict[str, Callable[[Any], Card]] = {
+    "CapsuleReport": capsules.capsule,
     "CellExecution": cells.execution,
     "CellSession": cells.session,
     "CellFinding": cells.finding,

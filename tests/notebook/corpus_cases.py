@@ -90,7 +90,7 @@ class Case:
         ]
 
     def counted(self) -> dict[str, Any]:
-        """The document as it is saved without a journal: each cell with the count and the error of its last execution."""
+        """The document as it is saved without a journal: the count and error of each cell's last execution."""
         last = {cell_id: number for number, (cell_id, _) in enumerate(self.history, 1)}
         cells = []
         for cell in self.document["cells"]:
