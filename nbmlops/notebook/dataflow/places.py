@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from nbmlops.notebook.dataflow import library
+from nbmlops.notebook.dataflow import files, library
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import Thing, Value
@@ -45,7 +45,7 @@ def key_of(m: Machine, index: ast.expr) -> str | None:
 def element(m: Machine, base: Value, key: str) -> Value:
     """The element or attribute stored under a text."""
     if base.origin == "os.environ":
-        m.note("environment", f"reads the environment variable {key}", key)
+        return Value(m.read(m.versions.of("variable", key, files.variable(m, key))), (), "str")
     if base.part or not base.things:
         return Value(m.versions.of("element", key, m.read(m.whole(base))), base.things, base.sort, part=True)
     versions: list[int] = []
@@ -107,7 +107,7 @@ def store_in(m: Machine, target: ast.expr, value: Value) -> None:
         return
     assert isinstance(target, ast.Subscript)  # noqa: S101 - there is no other target
     index = target.slice
-    if library.is_setting(m, base, "", value):
+    if library.is_setting(m, base, "", value, key_of(m, index)):
         return
     if (key := key_of(m, index)) is not None and not base.part:
         _store_key(m, base, key, value)

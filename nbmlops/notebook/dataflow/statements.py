@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from nbmlops.notebook.dataflow.branches import Names, copies, merge, restore
+from nbmlops.notebook.dataflow.builtin import shell
 from nbmlops.notebook.dataflow.functions import decorated, define_class, function
 from nbmlops.notebook.dataflow.library import imported, order_of_set, used_up
 from nbmlops.notebook.dataflow.machine import Machine
@@ -108,6 +109,8 @@ def _import(m: Machine, node: ast.Import) -> None:
     for alias in node.names:
         origin = alias.name if alias.asname else alias.name.partition(".")[0]
         m.note("module", alias.name)
+        if alias.name == "__main__":
+            shell(m, m.versions.of("module", "__main__"))
         m.bind(alias.asname or origin, imported(m, origin, module=True))
 
 
