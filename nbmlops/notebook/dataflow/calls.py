@@ -6,8 +6,9 @@ import ast
 import builtins
 from dataclasses import replace
 
-from nbmlops.notebook.dataflow import builtin, ipython, methods
+from nbmlops.notebook.dataflow import builtin, ipython, knowledge, methods
 from nbmlops.notebook.dataflow.branches import perhaps
+from nbmlops.notebook.dataflow.files import draw
 from nbmlops.notebook.dataflow.functions import call_function, find_method
 from nbmlops.notebook.dataflow.given import Given
 from nbmlops.notebook.dataflow.libraries import call_library
@@ -69,6 +70,9 @@ def _of_value(m: Machine, called: Value, name: str, given: Given) -> Value:
         )
         if method is not None and method.things and method.things[0].code is not None:
             return call_function(m, method.things[0], [called, *given.values], given.named)
+    if m.unseeded and not given.names & set(knowledge.SEED_KEYWORDS):
+        name_of = next(reversed(m.unseeded)).rpartition(".")[2]
+        draw(m, "numpy", f"a call of what may be {name_of} without random_state", *given.versions)
     methods.call_back(m, given, [Value(m.versions.of("given by", called.version), part=False)])
     return methods.unknown(m, called, name or "called", given)
 

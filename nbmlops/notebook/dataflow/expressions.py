@@ -11,6 +11,7 @@ from nbmlops.notebook.dataflow.builtin import show
 from nbmlops.notebook.dataflow.calls import call
 from nbmlops.notebook.dataflow.frames import Frame, digest
 from nbmlops.notebook.dataflow.functions import attribute_of_instance, function
+from nbmlops.notebook.dataflow.given import kept
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.places import SHAPES, bind_target, each, element, key_of, place
 from nbmlops.notebook.dataflow.sealing import sealed
@@ -213,6 +214,8 @@ def _unary(m: Machine, node: ast.UnaryOp) -> Value:
 
 def _display(m: Machine, node: ast.List | ast.Tuple | ast.Set) -> Value:
     values = [m.value(item) for item in node.elts]
+    for value in values:
+        kept(m, value)
     kind = type(node).__name__.lower()
     # What is held has its own version: the list's is that it holds so many, and the values that are no things.
     own = [0 if v.things and not v.part and not v.choice else v.version for v in values]
@@ -229,6 +232,7 @@ def _dict(m: Machine, node: ast.Dict) -> Value:
     own: list[Any] = []
     for key, item in zip(node.keys, node.values):
         value = m.value(item)
+        kept(m, value)
         if isinstance(key, ast.Constant) and isinstance(key.value, str):
             thing.keys[key.value] = m.bound_to(value)
             own.append(key.value)

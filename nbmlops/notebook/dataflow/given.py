@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from nbmlops.notebook.dataflow import knowledge
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.things import FIXED, Thing, Value
 
@@ -25,9 +26,11 @@ class Given:
         given = cls(node, nothing=m.versions.of("constant", "NoneType", "None"))
         for argument in node.args:
             value = _as_given(m, argument)
+            kept(m, value)
             given.values.append(replace(value, origin="*") if isinstance(argument, ast.Starred) else value)
         for number, keyword in enumerate(node.keywords):
             given.named[keyword.arg or f"*{number}"] = value = _as_given(m, keyword.value)
+            kept(m, value)
             if keyword.arg is None and len(value.things) == 1 and not value.part:
                 given.spread.update((key, bound.choice) for key, bound in value.things[0].keys.items())
         return given
@@ -86,3 +89,11 @@ def _as_given(m: Machine, node: ast.expr) -> Value:
 
 def _is_constant(node: ast.Call, name: str) -> bool:
     return any(k.arg == name and isinstance(k.value, ast.Constant) for k in node.keywords)
+
+
+def kept(m: Machine, value: Value) -> None:
+    """A class that draws without a seed is put where calls of it cannot be told from others."""
+    if value.origin and (
+        knowledge.draws_without_seed(value.origin, frozenset()) or knowledge.draws(value.origin, frozenset())
+    ):
+        m.unseeded[value.origin] = None

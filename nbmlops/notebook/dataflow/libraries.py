@@ -8,7 +8,7 @@ from nbmlops.notebook import known
 from nbmlops.notebook.dataflow import display, files, knowledge
 from nbmlops.notebook.dataflow.builtin import module_named, shell
 from nbmlops.notebook.dataflow.given import Given
-from nbmlops.notebook.dataflow.library import consume, done_again, set_setting
+from nbmlops.notebook.dataflow.library import consume, done_again, one_of_a_name, set_setting
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.methods import call_back, unknown, write_to_handle
 from nbmlops.notebook.dataflow.things import FIXED, Thing, Value
@@ -46,8 +46,13 @@ def call_library(m: Machine, origin: str, given: Given) -> Value:
         return shell(m, m.versions.of("call", origin))
     if origin == "importlib.import_module":
         return module_named(m, given)
+    if origin in knowledge.ONE_OF_A_NAME:
+        return one_of_a_name(m, origin, given)
     display.call(m, origin.rpartition(".")[2], "record" if origin.startswith("logging.") else "")
     version = m.versions.of("call", origin, *given.versions)
+    if (one := m.modules.get(knowledge.DEPENDS_ON_ONE.get(origin, ""))) is not None:
+        version = m.versions.of("under", version, m.of_thing(one))
+        m.step.sources[f"<{one.origin}>"] = one.steps & ~m.bit
     call_back(m, given, [Value(m.versions.of("given by", version), given.things, part=bool(given.things))])
     consume(m, given)
     root, _, verb = origin.partition(".")
@@ -86,7 +91,7 @@ def _is_none(m: Machine, given: Given) -> bool:
 def _plain_call(m: Machine, origin: str, given: Given, version: int) -> Value:
     version = _drawn(m, origin, given, version)
     version = _files(m, origin, given, version)
-    if (place := knowledge.CHANGES_ARGUMENT.get(origin)) is not None and (changed := given.at(place)) is not None:
+    if (place := knowledge.changed_argument(origin)) is not None and (changed := given.at(place)) is not None:
         m.change(changed.inside if changed.part else changed.things, origin, version)
     if (out := given.named.get("out")) is not None:
         m.change(out.things, origin, version)
@@ -97,7 +102,8 @@ def _plain_call(m: Machine, origin: str, given: Given, version: int) -> Value:
         return _foreign(m, origin, given)
     if _ESTIMATORS.fullmatch(origin) and not origin.startswith(("sklearn.metrics", "sklearn.datasets")):
         thing = Thing("estimator", version, m.bit, origin, held=list(given.things))
-        thing.seeded = not knowledge.draws_without_seed(origin, given.names)
+        texts = frozenset(value.constant for value in given.named.values() if isinstance(value.constant, str))
+        thing.seeded = not knowledge.draws_without_seed(origin, given.names, texts)
         thing.learns = "warm_start" in given.names
         return Value(m.of_thing(thing), (thing,), "estimator")
     kind = next((kind for pattern, kind in _KINDS if pattern.fullmatch(origin)), "")

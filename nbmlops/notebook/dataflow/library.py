@@ -8,7 +8,7 @@ from nbmlops.notebook import known
 from nbmlops.notebook.dataflow import display, knowledge
 from nbmlops.notebook.dataflow.given import Given
 from nbmlops.notebook.dataflow.machine import Machine
-from nbmlops.notebook.dataflow.things import FIXED, Value
+from nbmlops.notebook.dataflow.things import FIXED, Thing, Value
 
 SETTINGS = "settings"
 
@@ -119,6 +119,15 @@ def rows_left_out(m: Machine, whole: int, how: tuple[Any, ...]) -> int:
         if term[1] == how[0] and term[3:] == how[1:]:
             return whole
         version = term[2]
+
+
+def one_of_a_name(m: Machine, origin: str, given: Given) -> Value:
+    """``logging.getLogger("a")``: the same object each time, with all that was set in it."""
+    name = given.text(0, "name")
+    key = origin if not given.values and not given.named else f"{origin} {name}"
+    if (thing := m.modules.get(key)) is None:
+        thing = m.modules[key] = Thing("record", m.versions.of("the one", key), 0, f"one {key}")
+    return Value(m.of_thing(thing), (thing,), "record")
 
 
 def done_again(m: Machine, version: int, name: str, given: Given) -> int:

@@ -84,6 +84,7 @@ class Machine:
         self.anything = 0  # steps after which any name may be bound
         self.unseen = 0  # what stands for the names they may have bound
         self.inside_cell: set[str] = set()
+        self.unseeded: dict[str, None] = {}  # classes that draw, kept as values: some call may be of them
 
     def value(self, node: ast.AST) -> Value:
         """Follow an expression."""
@@ -118,6 +119,10 @@ class Machine:
             self.step.needs |= shown.steps
             self._source(name, shown)
             return shown
+        if found is None and (builtins := self.modules.get("builtins")) is not None and name in builtins.keys:
+            self.step.needs |= builtins.keys[name].steps
+            self._source(name, builtins.keys[name])
+            return builtins.keys[name]
         if found is None:
             if self.anything:
                 self.step.needs |= self.anything

@@ -44,8 +44,8 @@ def check_document(document: Mapping[str, Any], *, notebook: str = "", folder: s
     executions, gaps = counted(document)
     history = match(executions, document)
     found = _found(history, folder)
-    if gaps and (hidden := _may_hide(history, gaps)):
-        found.append(hidden)
+    if gaps and history.ran:
+        found.append(_may_hide(history, gaps))
     return _verdict(found, history, notebook)
 
 
@@ -251,16 +251,18 @@ def _local(folder: str, module: str) -> str:
     return ""
 
 
-def _may_hide(history: History, gaps: Sequence[str]) -> CellFinding | None:
-    """Whether executions that left no trace could matter: not where every cell makes all that it changes."""
+def _may_hide(history: History, gaps: Sequence[str]) -> CellFinding:
+    """Executions that left no trace: a deleted cell may have set any name, option or member of a library.
+
+    The cells that are told are those that change what another has made, where there are such.
+    """
     steps = follow(history).clean.steps
-    changing = [cell.label for cell, step in zip(history.cells, steps) if cell.ran and _is_touchy(step)]
-    if not changing:
-        return None
+    ran = [(cell.label, step) for cell, step in zip(history.cells, steps) if cell.ran]
+    changing = [label for label, step in ran if _is_touchy(step)]
     return CellFinding(
         "repeated",
         "unknown",
-        tuple(changing[:_MOST]),
+        tuple((changing or [label for label, _ in ran])[:_MOST]),
         f"Between the counts {', '.join(gaps[:5])} cells ran that left no trace: repeated, edited or deleted ones.",
         "Restart the kernel and run all cells.",
     )
