@@ -10,7 +10,7 @@ from nbmlops.notebook.dataflow.builtin import module_named, shell
 from nbmlops.notebook.dataflow.given import Given
 from nbmlops.notebook.dataflow.library import consume, done_again, one_of_a_name, set_setting
 from nbmlops.notebook.dataflow.machine import Machine
-from nbmlops.notebook.dataflow.methods import call_back, unknown, write_to_handle
+from nbmlops.notebook.dataflow.methods import BUFFER, call_back, unknown, write_to_handle
 from nbmlops.notebook.dataflow.things import FIXED, Thing, Value
 
 _ESTIMATORS = re.compile(
@@ -52,7 +52,7 @@ def call_library(m: Machine, origin: str, given: Given) -> Value:
     version = m.versions.of("call", origin, *given.versions)
     if (one := m.modules.get(knowledge.DEPENDS_ON_ONE.get(origin, ""))) is not None:
         version = m.versions.of("under", version, m.of_thing(one))
-        m.step.sources[f"<{one.origin}>"] = one.steps & ~m.bit
+        m.step.sources[f"<{one.origin}>"] = m.steps_of((one,)) & ~m.bit
     call_back(m, given, [Value(m.versions.of("given by", version), given.things, part=bool(given.things))])
     consume(m, given)
     root, _, verb = origin.partition(".")
@@ -106,6 +106,9 @@ def _plain_call(m: Machine, origin: str, given: Given, version: int) -> Value:
         thing.seeded = not knowledge.draws_without_seed(origin, given.names, texts)
         thing.learns = "warm_start" in given.names
         return Value(m.of_thing(thing), (thing,), "estimator")
+    if origin in {"io.StringIO", "io.BytesIO", "tempfile.SpooledTemporaryFile"}:
+        thing = Thing("handle", version, m.bit, BUFFER)
+        return Value(version, (thing,), "handle")
     kind = next((kind for pattern, kind in _KINDS if pattern.fullmatch(origin)), "")
     if origin in knowledge.IDEMPOTENT_CALLS:
         version = done_again(m, version, origin, given)

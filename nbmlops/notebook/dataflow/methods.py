@@ -27,6 +27,7 @@ _HOLDING = words(
     """
 )
 _SETS = frozenset({"union", "intersection", "difference", "symmetric_difference", "copy"})
+BUFFER = "<buffer>"  # where a handle would have its file
 _TAKING = frozenset(["pop", "popitem", "popleft", "setdefault"])
 
 
@@ -283,6 +284,8 @@ def write_to_handle(m: Machine, value: Value, version: int) -> None:
     for thing in value.things:
         if thing.kind == "handle":
             m.change([thing], "written", version)
+            if thing.origin == BUFFER:
+                continue
             write_file(m, thing.origin or None, thing.version)
 
 
@@ -290,7 +293,7 @@ def _of_handle(m: Machine, base: Value, name: str, given: Given) -> Value:
     before = m.whole(base)
     if name in {"write", "writelines", "dump", "save", "writestr", "truncate"}:
         write_to_handle(m, base, m.versions.of(name, *given.versions))
-    elif name not in {"close", "flush", "fileno", "closed", "__enter__"}:
+    elif name not in {"close", "flush", "fileno", "closed", "getvalue", "tell", "__enter__"}:
         m.change(base.things, name, *given.versions)
     return Value(
         m.versions.of("from handle", name, before, *given.versions), base.things if name == "__enter__" else ()

@@ -38,7 +38,8 @@ def shown(name: str) -> str:
     kind, _, rest = name.strip("<>").partition(" ")
     return {"random": f"the random state of {rest}", "file": f"the file {rest}", "files": "files that a command wrote",
             "run": "the active run", "settings": "settings", "figure": "the figure",
-            "display": f"the way in which {rest} show values", "folder": "the working folder", "one": f"the object of {rest}()",
+            "display": f"the way in which {rest} show values", "folder": "the working folder",
+            "one": f"the object of {rest}()",
             "environment": f"the environment variable {rest}", "extension": f"the extension {rest}",
             }.get(kind, name)  # fmt: skip
 
