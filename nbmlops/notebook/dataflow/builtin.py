@@ -11,7 +11,7 @@ from nbmlops.notebook.dataflow.library import consume, done_again, imported, ord
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.methods import call_back, unknown, write_to_handle
 from nbmlops.notebook.dataflow.tables import words
-from nbmlops.notebook.dataflow.things import FIXED, Thing, Value
+from nbmlops.notebook.dataflow.things import FIXED, Thing, Value, reachable
 
 _PLAIN = words(
     """
@@ -61,8 +61,8 @@ def call_builtin(m: Machine, name: str, given: Given) -> Value:
     if name == "range":
         return Value(version, (), "plain", "builtins.range")
     if name in _PLAIN or name.endswith(("Error", "Exception", "Warning", "Interrupt")):
-        if name in {"str", "repr", "format"} and (settings := display.shown(m, given.values)):
-            version = m.versions.of("shown", version, *settings)
+        if name in {"str", "repr", "format"}:
+            version = show_in_text(m, given.values, version)
         return Value(version, (), "str" if name in {"str", "repr", "format", "chr", "ascii"} else "plain")
     if name in _HOLDING:
         return _holding(m, name, given, version)
@@ -77,7 +77,7 @@ def _note_weak(m: Machine, name: str, given: Given) -> None:
         m.note("environment", "asks for what somebody types: input()")
     elif name == "hash" and not all(isinstance(value.constant, int | float) for value in given.values):
         m.note("random", "depends on the hash of a text or an object, which is another one in each process")
-    elif name in {"print", "str", "repr", "format", "ascii"}:
+    elif name in {"print", "display", "ascii"}:
         for value in given.values:
             show(m, value)
     elif name in {"sorted", "max", "min"} and "key" in given.named and given.values:
@@ -86,10 +86,21 @@ def _note_weak(m: Machine, name: str, given: Given) -> None:
 
 def show(m: Machine, value: Value) -> None:
     """Note what is another text in each kernel: the order of a set, the address of an object."""
-    order_of_set(m, value)
+    if not value.things:
+        order_of_set(m, value)
+    for thing in reachable(value.things):
+        order_of_set(m, Value(thing.version, (thing,), thing.kind))
     codes = [thing.code for thing in value.things if thing.code is not None] if value.sort == "function" else []
     if codes or (value.sort == "instance" and any(_is_bare(thing) for thing in value.things)):
         m.note("random", "depends on where objects lie in memory: it shows the address of one")
+
+
+def show_in_text(m: Machine, values: list[Value], version: int) -> int:
+    """The version of a text in which values are shown."""
+    for value in values:
+        show(m, value)
+    settings = display.shown(m, values)
+    return m.versions.of("shown", version, *settings) if settings else version
 
 
 def _is_bare(thing: Thing) -> bool:
@@ -105,9 +116,12 @@ def _is_bare(thing: Thing) -> bool:
 def _holding(m: Machine, name: str, given: Given, version: int) -> Value:
     if name == "next" and given.values:
         m.change(given.values[0].things, "next")
+    if name == "dict" and any(value.origin == "os.environ" for value in given.all()):
+        m.note("environment", "depends on the machine: os.environ")
     if name in _ORDERED:
         for value in given.values:
             order_of_set(m, value)
+    name = "set" if name == "frozenset" else name
     kind = name if name in {"list", "tuple", "set", "dict"} else "list" if name == "sorted" else ""
     things = given.things
     if name in {"sum", "max", "min"} and not any(t.held for t in things):

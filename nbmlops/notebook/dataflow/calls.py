@@ -101,6 +101,8 @@ def _one_of_ours(m: Machine, ours: list[Thing], bound: list[Thing], given: Given
 
 def _method(m: Machine, node: ast.Call, func: ast.Attribute) -> Value:
     base = place(m, func.value)
+    if _is_namespace(func.value) and func.attr not in {"get", "items", "keys", "values", "copy"}:
+        builtin.everything(m, base.version, certain=True)
     if base.origin and (not base.things or base.things[0].kind == "module"):
         member = m.value(func)
         given = Given.of(m, node)
@@ -116,6 +118,10 @@ def _method(m: Machine, node: ast.Call, func: ast.Attribute) -> Value:
             return _one_of_ours(m, ours, own, given)
     base = replace(base, version=m.whole(base)) if base.things and not base.part else base
     return methods.call_method(m, base, func.attr, given)
+
+
+def _is_namespace(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"globals", "locals"}
 
 
 def _own_method(base: Value, name: str) -> tuple[Bound, list[Thing]] | None:

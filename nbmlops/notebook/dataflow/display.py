@@ -106,11 +106,15 @@ def figure(m: Machine) -> None:
 
 def call(m: Machine, name: str, sort: str) -> None:
     """A call that may warn, or that writes to a log."""
-    if "display warnings" in m.hidden and "warned" not in m.inside_cell:
-        m.inside_cell.add("warned")
-        _maybe(m, "display warnings")
+    m.inside_cell.add("may warn")
     if sort == "record" and name in _LOGGING:
         _maybe(m, "display logging")
+
+
+def end(m: Machine) -> None:
+    """A cell that may have warned has ended; one that sets itself which warnings are shown is the same again."""
+    if "may warn" in m.inside_cell and "<display warnings>" not in m.step.stored:
+        _maybe(m, "display warnings")
 
 
 def _maybe(m: Machine, name: str) -> None:

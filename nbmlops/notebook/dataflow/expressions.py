@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nbmlops.notebook.dataflow import display, library
-from nbmlops.notebook.dataflow.builtin import show
+from nbmlops.notebook.dataflow.builtin import shell, show, show_in_text
 from nbmlops.notebook.dataflow.calls import call
 from nbmlops.notebook.dataflow.frames import Frame, digest
 from nbmlops.notebook.dataflow.functions import attribute_of_instance, function
@@ -33,7 +33,8 @@ def _name(m: Machine, node: ast.Name) -> Value:
 def _attribute(m: Machine, node: ast.Attribute) -> Value:
     base = place(m, node.value)
     if base.origin and (not base.things or base.things[0].kind == "module"):
-        return library.member(m, base, node.attr)
+        found = library.member(m, base, node.attr)
+        return shell(m, found.version) if found.origin == "sys.modules" else found
     if base.sort == "instance" or base.sort == "class":
         if (found := attribute_of_instance(m, base, node.attr)) is not None:
             return found
@@ -152,6 +153,9 @@ def _row_condition(node: ast.expr, name: str) -> set[str] | None:
 
 def _operation(m: Machine, node: ast.BinOp) -> Value:
     left, right = m.value(node.left), m.value(node.right)
+    if isinstance(node.op, ast.Mod) and left.sort == "str":
+        version = m.versions.of("Mod", left.version, right.version)
+        return Value(show_in_text(m, [right], version), (), "str")
     if left.sort == "path" or (left.sort == right.sort == "str" and isinstance(node.op, ast.Add)):
         return _text_joined(m, node, left, right)
     return Value(m.versions.of(type(node.op).__name__, left.version, right.version), _held(left, right),

@@ -127,8 +127,6 @@ def impure(m: Machine, origin: str, given: Given) -> None:
         m.read(variable(m, given.text(0)))
     elif known.environs(origin) and (origin != "os.path.expanduser" or (path_of(given.at(0)) or "~")[:1] == "~"):
         m.note("environment", f"depends on the machine: {origin}()")
-    if any(value.origin == "os.environ" for value in given.all()):
-        m.note("environment", "depends on the machine: os.environ")
 
 
 def variable(m: Machine, name: str | None) -> int:

@@ -92,7 +92,9 @@ def _is_constant(node: ast.Call, name: str) -> bool:
 
 
 def kept(m: Machine, value: Value) -> None:
-    """A class that draws without a seed is put where calls of it cannot be told from others."""
+    """What is handed on: a class that draws without a seed is put where calls of it cannot be told from others."""
+    if value.origin == "os.environ":
+        m.note("environment", "depends on the machine: os.environ")
     if value.origin and (
         knowledge.draws_without_seed(value.origin, frozenset()) or knowledge.draws(value.origin, frozenset())
     ):

@@ -37,6 +37,9 @@ _TEXTS = words(
 )
 
 
+_OPTIONS = re.compile(r"(\s*-[a-zA-Z]+(\s*\d+|(?<=[sDTl])\s+\S+)?(?=\s|$))*\s*")
+
+
 def is_shell(node: ast.expr) -> bool:
     """Whether an expression is ``get_ipython()``."""
     return (
@@ -73,6 +76,8 @@ def _used(m: Machine, text: str) -> list[int]:
 
 
 def _magic(m: Machine, name: str, line: str, *, text: str, version: int) -> Value:
+    if (loaded := m.read_hidden(f"extension {_EXTENSIONS.get(name)}")) is not None:
+        m.outcomes.append(loaded)
     if name in {"pylab"}:
         for short, module in (("np", "numpy"), ("plt", "matplotlib.pyplot"), ("pd", "pandas")):
             m.bind(short, imported(m, module, module=True))
@@ -105,6 +110,22 @@ def _magic(m: Machine, name: str, line: str, *, text: str, version: int) -> Valu
     return Value(m.read(version))
 
 
+def _measured(m: Machine, name: str, line: str) -> None:
+    """Code in the line of a magic that measures it."""
+    options = _OPTIONS.match(line)
+    flags, code = (options[0], line[options.end() :]) if options else ("", line)
+    if name == "timeit" and re.search(r"-\w*o", flags):
+        m.note("clock", "asks the clock: %timeit -o")
+    try:
+        body = ast.parse(code).body
+    except (SyntaxError, ValueError):
+        return
+    changed = len(m.step.changed)
+    m.follow(body)
+    if name == "timeit" and len(m.step.changed) > changed:
+        m.note("clock", "runs code as often as time allows, which changes something each time")
+
+
 def _process(m: Machine, name: str, line: str, version: int) -> None:
     """What a magic does to the process: its folder and its environment."""
     if name in {"env", "set_env"}:
@@ -129,14 +150,12 @@ def _quiet(m: Machine, name: str, line: str, version: int) -> None:
         root = "matplotlib" if option.startswith("InlineBackend") else "ipython"
         if setting:
             display.set_display(m, f"{root}.{option.strip()}", version)
-    elif name == "timeit" and any(word.startswith("-") and "o" in word for word in words):
-        m.note("clock", "asks the clock: %timeit -o")
+    elif name in {"time", "timeit", "prun", "memit"}:
+        _measured(m, name, line)
     elif name == "matplotlib" and words and words[0] not in {"inline", "--list", "-l"}:
         display.set_display(m, "matplotlib.backend", version)
     elif name == "load_ext" and words:
         m.set_hidden(f"extension {words[0]}", version, anew=True)
-    elif (extension := _EXTENSIONS.get(name)) is not None and (loaded := m.read_hidden(f"extension {extension}")):
-        m.outcomes.append(loaded)
 
 
 def _names(m: Machine, name: str, line: str, *, version: int) -> None:

@@ -174,7 +174,7 @@ FIGURE_READS = frozenset({"savefig", "gcf", "gca", "show", "close", "clf", "cla"
 # Settings of a library that only concern how something is shown.
 SHOWING = re.compile(
     r"""(pandas|polars|numpy|sklearn|torch|seaborn|matplotlib|plotly|warnings|logging|IPython|tqdm)\..*
-      (display|print|style|theme|palette|context|rcParams|filterwarnings|simplefilter|basicConfig|getLogger|inline|use$)""",
+      (display|print|style|theme|palette|context|rcParams|filterwarnings|simplefilter|resetwarnings|basicConfig|captureWarnings|inline|use$)""",
     re.VERBOSE,
 )
 SETTING = re.compile(

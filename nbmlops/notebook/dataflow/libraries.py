@@ -63,6 +63,9 @@ def call_library(m: Machine, origin: str, given: Given) -> Value:
         return Value(version, (), "plain")
     if origin.startswith(knowledge.FIGURES):
         return _figure(m, origin, given, version)
+    if origin.startswith(("warnings.", "logging.")) and knowledge.SHOWING.match(origin):
+        display.set_option(m, origin, given, version)
+        return Value(version, (), "plain")
     if knowledge.SETTING.fullmatch(origin):
         if knowledge.SHOWING.match(f"{origin}.{given.text(0) or ''}"):
             display.set_option(m, origin, given, version)

@@ -15,6 +15,8 @@ SETTINGS = "settings"
 
 def imported(m: Machine, origin: str, *, module: bool) -> Value:
     """What an import binds."""
+    if origin in known.MACHINE_VALUES:
+        m.note("environment", f"depends on the machine: {origin}")
     if module:
         thing = m.module(origin)
         return Value(thing.version, (thing,), "module", origin)
@@ -31,8 +33,6 @@ def member(m: Machine, base: Value, name: str) -> Value:
     origin = f"{base.origin}.{name}"
     if origin in known.MACHINE_VALUES:
         m.note("environment", f"depends on the machine: {origin}")
-    if origin == "sys.modules":
-        m.step.opaque.append("uses sys.modules, through which any name may be set")
     if origin == "os.environ":
         setting = m.read_hidden(SETTINGS) or 0
         return Value(m.versions.of("environ", setting), (), "imported", origin)

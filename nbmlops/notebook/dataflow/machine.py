@@ -152,6 +152,8 @@ class Machine:
 
     def undefined(self, name: str) -> Value:
         self.step.missing[name] = None
+        if name in {"hash", "id"}:
+            self.note("random", f"depends on what differs in each process: {name}()")
         return Value(self.read(self.versions.of("name", name, self.unseen)), (), "", "")
 
     def bind(self, name: str, value: Value) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 
 from nbmlops.notebook.dataflow import display, knowledge
 from nbmlops.notebook.dataflow.branches import perhaps
@@ -27,6 +28,7 @@ _HOLDING = words(
     """
 )
 _SETS = frozenset({"union", "intersection", "difference", "symmetric_difference", "copy"})
+_IN_ORDER = frozenset({"join", "extend", "fromkeys", "writelines", "writerow", "format", "extendleft", "map"})
 BUFFER = "<buffer>"  # where a handle would have its file
 _TAKING = frozenset(["pop", "popitem", "popleft", "setdefault"])
 
@@ -37,13 +39,17 @@ def call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
     What counts as read is what came of it: sorting again what is sorted is no other input.
     """
     display.call(m, name, base.sort)
-    if (name == "join" and given.values) or (name == "pop" and base.sort == "set"):
-        order_of_set(m, given.values[0] if given.values else base)
+    if name in _IN_ORDER or (name == "pop" and base.sort == "set"):
+        for value in given.values if name in _IN_ORDER else (base,):
+            order_of_set(m, value)
     if name in {"imap_unordered", "as_completed"}:
         m.note("random", f"depends on which is done first: .{name}()")
     answer = _call_method(m, base, name, given)
     if name in {"info", "to_string", "to_html", "plot", "hist"} and base.sort == "pandas":
-        m.outcomes += display.shown(m, [base])
+        answer = replace(answer, version=m.versions.of("shown", answer.version, *display.shown(m, [base])))
+        m.outcomes.append(answer.version) if name != "to_string" else None
+    if name == "format" and (settings := display.shown(m, given.all())):
+        answer = replace(answer, version=m.versions.of("shown", answer.version, *settings))
     m.read(answer.version)
     if any(thing in m.step.changed for thing in base.things):
         m.read(m.whole(base))

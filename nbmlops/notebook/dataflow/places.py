@@ -89,6 +89,7 @@ def bind_target(m: Machine, target: ast.expr, value: Value, *, here: bool = Fals
     elif isinstance(target, ast.Starred):
         bind_target(m, target.value, Value(value.version, value.things, "list", part=value.part), here=here)
     elif isinstance(target, ast.Tuple | ast.List):
+        library.order_of_set(m, value)
         for number, item in enumerate(target.elts):
             version = m.versions.of("unpacked", number, len(target.elts), value.version)
             kind = value.sort if value.sort in {"pandas", "numpy", "figure"} else ""

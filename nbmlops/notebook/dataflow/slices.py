@@ -154,6 +154,7 @@ def run_cell(
     _seen_to_store(m, stored)
     if settings and not m.hopeful and f"<{SETTINGS}>" not in step.stored:
         m.outcomes.append(settings)
+    display.end(m)
     step.shown = m.versions.of("step", text, *m.outcomes)
     step.made = m.versions.of("made", step.shown, *_left(m))
     step.changed_names = _names_of(m, step.changed) if step.changed else ()

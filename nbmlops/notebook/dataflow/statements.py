@@ -62,6 +62,8 @@ def _augmented(m: Machine, node: ast.AugAssign) -> None:
     target = node.target
     old = m.value(_loaded(target))
     value = m.value(node.value)
+    if old.sort != "set":
+        order_of_set(m, value)
     version = m.versions.of("augmented", type(node.op).__name__, m.whole(old), value.version)
     if old.things and old.sort not in FIXED and not old.part:
         m.change(old.things, type(node.op).__name__, value.version, certain=old.sort in _IN_PLACE)
