@@ -33,8 +33,8 @@ def _name(m: Machine, node: ast.Name) -> Value:
 def _attribute(m: Machine, node: ast.Attribute) -> Value:
     base = place(m, node.value)
     if base.origin and (not base.things or base.things[0].kind == "module"):
-        found = library.member(m, base, node.attr)
-        return shell(m, found.version) if found.origin == "sys.modules" else found
+        member = library.member(m, base, node.attr)
+        return shell(m, member.version) if member.origin == "sys.modules" else member
     if base.sort == "instance" or base.sort == "class":
         if (found := attribute_of_instance(m, base, node.attr)) is not None:
             return found
