@@ -18,6 +18,7 @@ class Given:
     values: list[Value] = field(default_factory=list)
     named: dict[str, Value] = field(default_factory=dict)
     nothing: set[str] = field(default_factory=set)  # keywords that are given None, by whatever way
+    unpacked: set[str] = field(default_factory=set)  # keywords behind two stars that are given something else
 
     @classmethod
     def of(cls, m: Machine, node: ast.Call) -> Given:
@@ -28,8 +29,12 @@ class Given:
         for number, keyword in enumerate(node.keywords):
             value = _as_given(m, keyword.value)
             given.named[keyword.arg or f"*{number}"] = value
-            if keyword.arg and value.version == m.versions.of("constant", "NoneType", "None"):
+            none = m.versions.of("constant", "NoneType", "None")
+            if keyword.arg and value.version == none:
                 given.nothing.add(keyword.arg)
+            elif keyword.arg is None:
+                held = [item for thing in value.things for item in thing.keys.items()]
+                given.unpacked |= {key for key, bound in held if bound.things or bound.choice != none}
         return given
 
     def all(self) -> Iterator[Value]:
@@ -57,8 +62,7 @@ class Given:
             if name in self.nothing
             or ((value.constant is None or value.constant is False) and _is_constant(self.node, name))
         }
-        stars = [t for name, value in self.named.items() if name.startswith("*") for t in value.things]
-        return (frozenset(self.named) - nothing) | {key for thing in stars for key in thing.keys}
+        return (frozenset(self.named) - nothing) | self.unpacked
 
     def is_true(self, name: str) -> bool | None:
         """Whether a keyword is given as true; None where that is not known."""
