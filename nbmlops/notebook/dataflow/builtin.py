@@ -99,6 +99,7 @@ def _holding(m: Machine, name: str, given: Given, version: int, begun: int) -> V
             inner for t in things for inner in (*contents(t), *(x for b in t.keys.values() for x in b.things))
         ]
         if name == "dict":
+            thing.held += [x for inner in thing.held for x in inner.held]
             for key, value in given.named.items():
                 thing.keys[key] = m.bound_to(value)
         thing.held = [t for t in dict.fromkeys(thing.held) if t.kind not in FIXED]
@@ -135,7 +136,7 @@ def _namespace(m: Machine, name: str) -> Value:
     everything(m, name, certain=False)
     held = [t for bound in m.top.names.values() for t in bound.things if t.kind not in FIXED]
     thing = Thing("", m.versions.of("namespace", *m.reads[-1:]), m.bit, held=list(dict.fromkeys(held)))
-    return Value(m.read(thing.version), (thing,), "", part=True)
+    return Value(m.read(thing.version), () if m.hopeful else (thing,), "", part=not m.hopeful)
 
 
 def _only_reads(text: Value | None) -> bool:

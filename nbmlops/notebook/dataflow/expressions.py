@@ -184,7 +184,7 @@ def _text_joined(m: Machine, node: ast.BinOp, left: Value, right: Value) -> Valu
 
 def _held(*values: Value) -> tuple[Thing, ...]:
     """Lists that hold things go on holding them when they are joined."""
-    return tuple(t for v in values for t in v.things if v.sort in {"list", "tuple"} and (t.held or t.keys))
+    return tuple(t for v in values for t in v.things if v.sort in {"list", "tuple", "dict", "set"} and (t.held or t.keys))
 
 
 def _joint(*values: Value) -> str:
@@ -284,6 +284,9 @@ def _dict(m: Machine, node: ast.Dict) -> Value:
             continue
         own += [m.value(key).version if key is not None else "**", value.version]
         thing.held += [held for held in value.inside if held.kind not in FIXED]
+        if key is None:
+            inner = [x for t in value.things for x in (*t.held, *(y for b in t.keys.values() for y in b.things))]
+            thing.held += [held for held in inner if held.kind not in FIXED]
     thing.version = m.versions.of("dict", *own)
     return Value(m.of_thing(thing), (thing,), "dict")
 
