@@ -18,21 +18,26 @@ class Given:
     node: ast.Call
     values: list[Value] = field(default_factory=list)
     named: dict[str, Value] = field(default_factory=dict)
-    spread: dict[str, int] = field(default_factory=dict)  # keywords known from behind ``**``
-    nothing: int = 0  # the version of None
+    nothing: set[str] = field(default_factory=set)  # keywords that are given None, by whatever way
+    unpacked: set[str] = field(default_factory=set)  # keywords behind two stars that are given something else
 
     @classmethod
     def of(cls, m: Machine, node: ast.Call) -> Given:
-        given = cls(node, nothing=m.versions.of("constant", "NoneType", "None"))
+        given = cls(node)
         for argument in node.args:
             value = _as_given(m, argument)
             kept(m, value)
             given.values.append(replace(value, origin="*") if isinstance(argument, ast.Starred) else value)
         for number, keyword in enumerate(node.keywords):
-            given.named[keyword.arg or f"*{number}"] = value = _as_given(m, keyword.value)
+            value = _as_given(m, keyword.value)
+            given.named[keyword.arg or f"*{number}"] = value
             kept(m, value)
-            if keyword.arg is None and len(value.things) == 1 and not value.part:
-                given.spread.update((key, bound.choice) for key, bound in value.things[0].keys.items())
+            none = m.versions.of("constant", "NoneType", "None")
+            if keyword.arg and value.version == none:
+                given.nothing.add(keyword.arg)
+            elif keyword.arg is None:
+                held = [item for thing in value.things for item in thing.keys.items()]
+                given.unpacked |= {key for key, bound in held if bound.things or bound.choice != none}
         return given
 
     def all(self) -> Iterator[Value]:
@@ -57,11 +62,10 @@ class Given:
         nothing = {
             name
             for name, value in self.named.items()
-            if value.version == self.nothing
+            if name in self.nothing
             or ((value.constant is None or value.constant is False) and _is_constant(self.node, name))
         }
-        spread = {name for name, version in self.spread.items() if version != self.nothing}
-        return frozenset(self.named) - nothing | spread
+        return (frozenset(self.named) - nothing) | self.unpacked
 
     def is_true(self, name: str) -> bool | None:
         """Whether a keyword is given as true; None where that is not known."""
