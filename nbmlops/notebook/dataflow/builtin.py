@@ -63,6 +63,8 @@ def call_builtin(m: Machine, name: str, given: Given) -> Value:
         if (target := given.named.get("file")) is not None and target.sort != "handle":
             m.change(target.things, "printed", version)
         return Value(version, (), "plain")
+    if name == "type" and len(given.values) == 1 and (own := _classes(given.values[0])):
+        return Value(version, own, "class")
     if name == "get_ipython":
         return shell(m, version)
     if name in {"setattr", "delattr"} and given.values:
@@ -92,6 +94,13 @@ def _note_weak(m: Machine, name: str, given: Given) -> None:
             show(m, value)
     elif name in {"sorted", "max", "min"} and "key" in given.named and given.values:
         order_of_set(m, given.values[0])
+
+
+def _classes(value: Value) -> tuple[Thing, ...]:
+    """The classes of the notebook of which a value is an object."""
+    if value.part or not value.things or not all(thing.made_of for thing in value.things):
+        return ()
+    return tuple(dict.fromkeys(cls for thing in value.things for cls in thing.made_of))
 
 
 def show(m: Machine, value: Value) -> None:

@@ -13,6 +13,7 @@ from nbmlops.notebook.dataflow.files import draw
 from nbmlops.notebook.dataflow.functions import call_function, find_method
 from nbmlops.notebook.dataflow.given import Given
 from nbmlops.notebook.dataflow.libraries import call_library
+from nbmlops.notebook.dataflow.library import order_of_set
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.places import place
 from nbmlops.notebook.dataflow.specials import special
@@ -130,7 +131,9 @@ def _method(m: Machine, node: ast.Call, func: ast.Attribute) -> Value:
         return call_library(m, member.origin, given)
     if isinstance(func.value, ast.Name) and func.value.id in _TYPES and m.frame.find(func.value.id) is None:
         given = Given.of(m, node)
-        if func.attr not in _MAKING and given.values:
+        if func.attr in _MAKING and given.values:
+            order_of_set(m, given.values[0])
+        elif given.values:
             return _with_first(m, func.attr, given)
         answer = builtin.call_builtin(m, func.value.id, given)
         return answer
