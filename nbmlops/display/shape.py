@@ -64,6 +64,20 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Points:
+    """Sentences that are shown whole: each with what to do about it, or nothing."""
+
+    title: str
+    points: tuple[tuple[str, str], ...]
+
+    @property
+    def text(self) -> str:
+        """As lines, what to do below what it is about."""
+        lines = (line for what, mend in self.points for line in (what, f"  -> {mend}" if mend else ""))
+        return "\n".join(line for line in lines if line)
+
+
+@dataclass(frozen=True)
 class Picture:
     """A drawing, made when HTML is wanted; a text goes without it."""
 
@@ -79,7 +93,7 @@ class Card:
     name: str
     status: str = ""
     facts: tuple[tuple[str, Any, str], ...] = ()
-    sections: tuple[Grid | Block | Picture, ...] = ()
+    sections: tuple[Grid | Block | Points | Picture, ...] = ()
 
 
 def number(value: Any) -> str:

@@ -61,15 +61,24 @@ def _verdict(found: Sequence[CellFinding], history: History, notebook: str) -> V
 
 
 def _together(found: Sequence[CellFinding]) -> list[CellFinding]:
-    """One finding for what one execution did to several users of one name."""
-    kept: dict[tuple[Any, ...], CellFinding] = {}
+    """One finding for what one execution did to several users of one name; an edit is told with who used what was."""
+    used = {one.cells[0] for one in found if one.kind == "edited" and one.level == "invalid" and one.names}
+    kept: dict[tuple[Any, ...], list[CellFinding]] = {}
     for one in found:
-        key = (one.kind, one.level, one.cells[:1], one.names, one.kind in {"edited", "error"} and one.what)
-        if (before := kept.get(key)) is None:
-            kept[key] = one
-        else:
-            kept[key] = replace(before, cells=tuple(dict.fromkeys((*before.cells, *one.cells))))
-    return list(kept.values())
+        if one.kind == "edited" and not one.names and one.cells[0] in used:
+            continue
+        key = (one.kind, one.level, one.cells[:1], one.names, one.kind == "error" and one.what)
+        kept.setdefault(key, []).append(one)
+    return [_joined(alike) for alike in kept.values()]
+
+
+def _joined(alike: Sequence[CellFinding]) -> CellFinding:
+    first = alike[0]
+    cells = tuple(dict.fromkeys(cell for one in alike for cell in one.cells))
+    more = cells[len(first.cells) :]
+    if not more:
+        return first
+    return replace(first, cells=cells, what=f"{first.what} The same with {', '.join(more)}.")
 
 
 def _of_cells(history: History) -> Iterator[CellFinding]:
