@@ -8,6 +8,7 @@ from nbmlops.display.sections import grid, told
 from nbmlops.display.shape import Block, Card, Column
 
 _LINES = 12  # of a change that is shown
+_RUNS = 3  # of a version that are named
 
 _COLUMNS = (
     Column("ref", "restore", "code"),
@@ -34,7 +35,9 @@ def history(x: Any) -> Card:
             v.line,
             v.result,
             ", ".join(v.metrics),
-            ", ".join(run[-6:] for run in v.runs),
+            ", ".join(
+                [*(run[-6:] for run in v.runs[:_RUNS]), *([f"+{len(v.runs) - _RUNS}"] if v.runs[_RUNS:] else [])]
+            ),
         )
         for v in x.versions
     ]

@@ -40,6 +40,8 @@ def value_html(value: Any, kind: str) -> str:
     if isinstance(value, Plot):
         return value.svg()
     text = escape(cell(value, kind))
+    if kind == "sentence":
+        return sentence_html(str(value or ""))
     if kind == "time" and text:
         return f'<span class="nbm-time">{text}</span>'
     return f'<span class="nbm-code">{text}</span>' if kind == "code" and text else text

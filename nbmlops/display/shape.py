@@ -9,8 +9,9 @@ from typing import Any
 
 from nbmlops import clock
 
-# How a column is shown. "count" has thousands separators, "number" five significant digits.
-KINDS = ("text", "code", "number", "count", "bytes", "time", "duration", "status", "badges", "plot")
+# How a column is shown. "count" has thousands separators, "number" five significant digits; in a "sentence" what stands
+# in backticks is code.
+KINDS = ("text", "sentence", "code", "number", "count", "bytes", "time", "duration", "status", "badges", "plot")
 RIGHT = frozenset({"number", "count", "bytes", "duration"})
 
 # The tone of a status: one of "good", "warn", "bad", "busy", "calm".

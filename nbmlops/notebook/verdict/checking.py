@@ -221,7 +221,7 @@ def _may_hide(history: History, gaps: Sequence[str]) -> CellFinding | None:
     changing = [cell.label for cell, step in zip(history.cells, steps) if cell.ran and _is_touchy(step)]
     if not changing:
         return None
-    return CellFinding("repeated", "unknown", tuple(changing[:_MOST]), f"Between the counts {', '.join(gaps[:5])} cells ran that left "
+    return CellFinding("repeated", "unknown", tuple(changing[:_MOST]), f"Cells ran {', '.join(gaps[:5])} that left "
                        "no trace: repeated, edited or deleted ones.", "Restart the kernel and run all cells.")  # fmt: skip
 
 
