@@ -67,7 +67,7 @@ def _document() -> dict[str, Any] | None:
     """The notebook as it is on disk now, for its headings and parameters."""
     from nbmlops.notebook import parameters
 
-    path = place.notebook_path(session.current_context().notebook)
+    path = place.notebook_now(session.current_context().notebook)
     if path:
         with contextlib.suppress(NbmlopsError):  # not saved yet, or just being written
             return parameters.parse_document(parameters.read_file(path), path)

@@ -23,10 +23,7 @@ from nbmlops import settings
 from nbmlops.context import Context
 from nbmlops.errors import InvalidValue, NotFound, UsageFault
 from nbmlops.notebook import recorder
-from nbmlops.records import (
-    Experiment,
-    Run,
-)
+from nbmlops.records import Experiment, Run, Verdict
 from nbmlops.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -53,6 +50,7 @@ class _State:
         self.fitted: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self.context: Context | None = None
         self.remarked: Said | None = None  # the reason of the last remark on a clean run
+        self.judged: tuple[str, Verdict] | None = None  # the execution in which a run was judged last, and how
 
 
 _state = _State()
@@ -71,6 +69,7 @@ class ActiveRun:
         self._telemetry = telemetry
         self.implicit = implicit
         self.joined = joined
+        self.began_in: str | None = None  # the execution in which it was started
         self.carded = False  # its card is shown when it ends, and has the verdict
         self.run_id = live.run_id
         self.name = live.name
@@ -308,7 +307,9 @@ def _begin(
         experiment = set_experiment(experiment_id=experiment_id).name
     runs = workspace().runs
     live = runs.start(experiment, run_name, parent_id=parent, tags=dict(tags or {}), description=description or "")
-    return ActiveRun(live)
+    active = ActiveRun(live)
+    active.began_in = here.execution_id if (here := recorder.current()) else None
+    return active
 
 
 def _resume(ref: str) -> ActiveRun:
@@ -363,7 +364,10 @@ def _judge(active: ActiveRun, status: str) -> None:
     try:
         cells = workspace().cells
         cells.keep_document(active.run_id)
-        verdict = cells.judge(active.run_id)
+        same = _state.judged is not None and _state.judged[0] == active.began_in == here.execution_id
+        verdict = cells.judge(active.run_id, _state.judged[1] if same and _state.judged else None)
+        if verdict is not None and here.execution_id is not None:  # a loop's runs have the same cells behind them
+            _state.judged = here.execution_id, verdict
         if verdict is not None and status != "FAILED" and not any(run.carded for run in (active, *_runs())):
             from nbmlops.cells import remark
 

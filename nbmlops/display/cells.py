@@ -33,7 +33,7 @@ def verdict(x: Any) -> Card:
     """The verdict, and for each reason the cells, what is wrong and how to mend it."""
     facts = told(
         ("says", says(x.verdict) if not x.findings else "", "text"),
-        ("cells", x.cells, "count"),
+        ("cells", f"{x.ran} of {x.cells} ran" if x.ran < x.cells else x.cells, "count"),
         ("notebook", x.notebook, "text"),
     )
     name = x.notebook.rpartition("/")[2] or "this notebook"

@@ -77,7 +77,7 @@ def findings(found: Sequence[Any], title: str = "findings", most_passed: int | N
 
 def signature_grid(signature: Mapping[str, Any]) -> Sections:
     """Inputs and outputs of a model as sections; anything else in its signature as names and values."""
-    sections: list[Grid | Block] = []
+    sections: list[Grid | Block | Points] = []
     rest = {}
     columns = (
         Column("name", "name"),

@@ -57,7 +57,8 @@ def _found(history: History, folder: str | None) -> list[CellFinding]:
 
 def _verdict(found: Sequence[CellFinding], history: History, notebook: str) -> Verdict:
     findings = sorted(_together(found), key=lambda one: _ORDER.index(one.level))
-    return Verdict(findings[0].level if findings else _ORDER[-1], tuple(findings), len(history.cells), notebook)
+    ran = sum(1 for cell in history.cells if cell.ran)
+    return Verdict(findings[0].level if findings else _ORDER[-1], tuple(findings), len(history.cells), notebook, ran)
 
 
 def _together(found: Sequence[CellFinding]) -> list[CellFinding]:
@@ -67,7 +68,8 @@ def _together(found: Sequence[CellFinding]) -> list[CellFinding]:
     for one in found:
         if one.kind == "edited" and not one.names and one.cells[0] in used:
             continue
-        key = (one.kind, one.level, one.cells[:1], one.names, one.kind == "error" and one.what)
+        first = one.cells[:1] if one.kind != "error" else ()  # a clean run stops at the first of them
+        key = (one.kind, one.level, first, one.names, one.kind == "error" and one.mend)
         kept.setdefault(key, []).append(one)
     return [_joined(alike) for alike in kept.values()]
 
