@@ -1,4 +1,4 @@
-"""Work in notebooks as a user of nbmlops does it. Run as ``python notebook_jobs.py JOB OPTIONS``, OPTIONS being JSON."""
+"""Work in notebooks as nbmlops users do it. Run as ``python notebook_jobs.py JOB OPTIONS``, OPTIONS being JSON."""
 
 from __future__ import annotations
 

@@ -23,13 +23,14 @@ class Listener:
         self._undo: list[Callable[[], None]] = []
         self._clear = False
         self._open: _Printed | None = None  # what is printed now goes on here
+        self._time: object = None  # between one start and its stop
 
     def start(self) -> None:
         """Begin to listen."""
         self.stop()
         self._outputs = []
         self._clear = False
-        self._open = None
+        self._open, self._time = None, object()
         for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):
             self._listen(name, stream)
         publisher = self._shell.display_pub
@@ -41,7 +42,7 @@ class Listener:
         """What was shown since ``start``."""
         while self._undo:
             self._undo.pop()()
-        found, self._outputs, self._open = self._outputs, [], None
+        found, self._outputs, self._open, self._time = self._outputs, [], None, None
         for output in found:
             if output["output_type"] == "stream":
                 output["text"] = _bounded("".join(output["text"].copy()))  # a thread may still be printing
@@ -60,11 +61,14 @@ class Listener:
         # A result or a traceback is printed in a terminal, and a notebook gets it as such.
         result_shown = _having(self._shell.displayhook, "is_active")
         error_shown = _having(self._shell, "showing_traceback")
+        now = self._time  # whoever has wrapped this write in a cell, and left it so, calls it later on too
 
         def heard(text: Any, *arguments: Any, **more: Any) -> Any:
             # A line that is printed comes through here at least twice: no call more than needed.
             result = write(text, *arguments, **more)
-            if result_shown.is_active or error_shown.showing_traceback or not isinstance(text, str):
+            if result_shown.is_active or error_shown.showing_traceback or self._time is not now:
+                return result
+            if not isinstance(text, str):
                 return result
             printed = self._open
             if printed is None or printed.name != name or self._clear:
