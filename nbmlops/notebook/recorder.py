@@ -263,6 +263,9 @@ class Recorder:
 
     def _drain(self) -> None:
         folder = self._folder()
+        if self._file is not None and not os.fstat(self._file[1]).st_nlink:  # removed, with its store or without
+            os.close(self._file[1])
+            self._file = None
         if self._file is None or self._file[0] != folder:
             if not folder.is_dir():
                 self._forget_old()

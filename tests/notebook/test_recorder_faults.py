@@ -121,10 +121,14 @@ def test_two_kernels_record_into_one_store_while_others_fold(ws: Workspace) -> N
 
 
 def test_a_store_that_is_removed_meanwhile(run: Callable[[str], Any]) -> None:
+    store = session.workspace().store
     run("a = 1")
-    shutil.rmtree(session.workspace().store.folder)
+    shutil.rmtree(store.folder)
     assert run("6 * 7") == 42
-    assert run("6 * 8") == 48
+    assert not store.folder.exists()
+    session.use(store.folder)  # made anew
+    run("b = 1")
+    assert [e.source for e in here()] == ["6 * 7", "b = 1"]
 
 
 def test_another_store_in_mid_session(
