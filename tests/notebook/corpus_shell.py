@@ -55,6 +55,14 @@ def main() -> None:
     shell.enable_gui = lambda gui=None: None
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what children print past Python is not an answer
+    with contextlib.redirect_stdout(io.StringIO()):  # what is loaded at first use, once for all children
+        for source in (
+            "%time import pandas",
+            "pandas.DataFrame({'a': [1, 2.5]}).describe()",
+            "pandas.DataFrame()['a']",
+        ):
+            shell.run_cell(source, store_history=True)
+    shell.reset(new_session=True)
     gc.collect()
     gc.freeze()  # children would copy what a collection touches
     for line in sys.stdin:
