@@ -12,7 +12,7 @@ from nbmlops.capsules.collecting import collect
 from nbmlops.capsules.opening import Capsule, Limits
 from nbmlops.cells import Cells
 from nbmlops.context import ContextSource
-from nbmlops.errors import UsageFault
+from nbmlops.errors import InvalidValue, UsageFault
 from nbmlops.records import CapsuleReport, Merged
 from nbmlops.runs import Runs
 from nbmlops.store import Store, ledger
@@ -99,9 +99,13 @@ class Capsules:
             NotFound: there is no such file.
             InvalidValue: it is no sound capsule, or its rows are none of a run; nothing was written.
         """
+        from nbmlops.capsules.proving import lies
+
         user = self.context().user
         with Capsule(file, limits=limits) as capsule:
             origin = f"capsule {capsule.content[:12]}… ({Path(file).name})"
+            if wrong := lies(self.store, capsule.rows, capsule, self.context):
+                raise InvalidValue.of(f"{Path(file).name}: data", wrong, "nothing was taken over; ask for it anew")
             merged = merge_rows(self.store, capsule.rows, blobs=capsule, origin=origin, user=user, dry_run=dry_run)
             done = "would import" if dry_run else "imported"
             if not _came(merged):

@@ -22,6 +22,7 @@ from nbmlops.store.merging.columns import TABLES
 from nbmlops.store.verify import verify
 from nbmlops.workspace import Workspace
 from tests.capsules.conftest import FRAME, worked, workspace
+from tests.pipelines.notebooks import write
 
 
 def content(store: Store) -> dict[str, list[Any]]:
@@ -233,6 +234,25 @@ def test_the_crate_says_who_did_what_with_what(sent: tuple[Path, str]) -> None:
     assert str(sent[0]) not in json.dumps(crate)
 
 
+@pytest.mark.slow
+def test_a_stage_with_its_certificate(ws: Workspace, place: Callable[[str], Workspace], tmp_path: Path) -> None:
+    cells = ("x: int = 3", "import nbmlops\nnbmlops.log_metric('double', x * 2)")
+    run_id = ws.pipelines.run_stage(write(tmp_path / "double.ipynb", *cells), {"x": 4}, progress=False).run_id
+    assert ws.reproduction.reproduce(run_id, progress=False).status == "reproduced"
+    ws.capsules.export(run_id, tmp_path / "stage.zip")
+    with zipfile.ZipFile(tmp_path / "stage.zip") as archive:
+        assert archive.read("notebook.ipynb") == ws.runs.artifact(run_id, "executed.ipynb")
+        assert b"double" in archive.read("notebook.html")
+    assert inside(tmp_path / "stage.zip", "certificate.json")["status"] == "reproduced"
+    here = place("here")
+    here.capsules.import_(tmp_path / "stage.zip")
+    assert seen(here) == seen(ws)
+    assert here.runs.certificate(run_id) == ws.runs.certificate(run_id)
+    assert here.verify_ledger() == len(here.events())
+    here.merge(str(ws.store.folder))
+    assert here.verify_ledger() == len(here.events())
+
+
 @pytest.fixture
 def shell(nb: Any) -> Any:
     from IPython.core.interactiveshell import InteractiveShell
@@ -257,6 +277,8 @@ def test_runs_of_one_session_with_their_cells(
     there, here = session.workspace(), place("here")
     second, first = (r.run_id for r in there.runs.search())
     assert shell(f"%mlops run export {first} first.zip").result.done == "exported"
+    cli("run", "export", first, "again.zip")
+    assert (tmp_path / "again.zip").read_bytes() == (tmp_path / "first.zip").read_bytes()
     cli("run", "export", second, "second.zip", "--data")
     assert "notebook.ipynb" in names(tmp_path / "first.zip")
     assert "notebook.html" in names(tmp_path / "first.zip")

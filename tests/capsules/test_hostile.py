@@ -206,6 +206,12 @@ def test_untouched_it_is_taken(sent: tuple[Path, str], tmp_path: Path) -> None:
         assert capsule.content == json.loads(zipfile.ZipFile(sent[0] / "bare.zip").read("capsule.json"))["content"]
 
 
+def test_data_that_are_not_what_their_digest_says(here: Workspace, sent: tuple[Path, str], tmp_path: Path) -> None:
+    forged = Forged(sent[0] / "full.zip").row("dataset_versions", digest="blake3:" + "0" * 64)
+    error = refused(here, forged.write(tmp_path / "forged.zip"))
+    assert re.search(r"data: dataset:sales@\d: its content has the digest blake3", error.message)
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [(b"", "cannot be read"), (b"no zip" * 100, "cannot be read"), (b"PK\x05\x06" + bytes(18), "is missing")],
@@ -257,7 +263,7 @@ def test_limits(here: Workspace, sent: tuple[Path, str], limits: Limits, said: s
     assert said in refused(here, sent[0] / "bare.zip", limits=limits).message
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1, max_size=3))
 def test_flipped_bytes_are_found_or_mean_nothing(
     here: Workspace, sent: tuple[Path, str], tmp_path: Path, flips: list[tuple[float, int]]
