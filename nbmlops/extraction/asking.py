@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nbmlops.errors import InvalidValue, NotFound
 from nbmlops.models import Models
 from nbmlops.notebook.cells import parse_python, python_lines
+from nbmlops.notebook.dataflow import Dataflow
 from nbmlops.notebook.literals import scope
 from nbmlops.notebook.uses import found_in
 from nbmlops.records import CellExecution
@@ -147,16 +148,24 @@ class Asking:
 
 
 def without_failures(executions: Iterable[CellExecution]) -> tuple[tuple[CellExecution, ...], tuple[str, ...]]:
-    """The executions that came to their end; a cell that raised would end the stage as well."""
+    """The executions that came to their end, and those that raised but have done all that their code says to names."""
     found = list(executions)
-    kept = tuple(e for e in found if e.status not in _FAILED)
+    kept = tuple(e for e in found if e.status not in _FAILED or _did_all(e))
     needed = {name for e in kept for name in e.loaded}
     notes = tuple(
         f"{e.label} did not come to its end and is left out; it had set {', '.join(sorted(needed & set(e.stored)))}"
         for e in found
-        if e.status in _FAILED and needed & set(e.stored)
+        if e not in kept and needed & set(e.stored)
     )
     return kept, notes
+
+
+def _did_all(execution: CellExecution) -> bool:
+    """Whether a cell that raised set every name that it would have set: what it changed in place may be needed."""
+    if execution.status != "error":
+        return False
+    (effects,) = Dataflow.of([execution.source]).effects
+    return set(effects.stores) <= set(execution.stored)
 
 
 def _place_of(made: CellExecution | None, program: Sequence[CellExecution]) -> tuple[int, ...]:

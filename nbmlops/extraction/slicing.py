@@ -59,6 +59,6 @@ def cells(program: Sequence[CellExecution], kept: Sequence[int], document: Mappi
     """The kept cells with their labels, and the headings that the notebook has above them."""
     above = headings(document)
     return [
-        Cell(e.source, e.label, above.get(e.cell_id or "", "") or above.get(e.source, ""))
+        Cell(e.source, e.label, above.get(e.cell_id or "", "") or above.get(e.source, ""), e.status == "error")
         for e in (program[step] for step in kept)
     ]

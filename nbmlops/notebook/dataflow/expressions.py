@@ -46,6 +46,9 @@ def _attribute(m: Machine, node: ast.Attribute) -> Value:
 
 
 def _subscript(m: Machine, node: ast.Subscript) -> Value:
+    match node:
+        case ast.Subscript(value=ast.Name(id="Out" | "_oh"), slice=ast.Constant(value=int(number))):
+            return m.value(ast.Name(f"_{number}", ast.Load()))  # the same thing by its other name
     if (grouped := _of_groups(m, node)) is not None:
         return grouped
     base = place(m, node.value)

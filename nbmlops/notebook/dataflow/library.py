@@ -37,7 +37,8 @@ def member(m: Machine, base: Value, name: str) -> Value:
 def set_setting(m: Machine, version: int, *, ordered: bool = False) -> None:
     """Something that later code may depend on without naming it. Set twice alike, it is the same as once."""
     bound = m.hidden.get(SETTINGS)
-    old = () if bound is None else m.versions.term(bound.choice)[1]
+    term = m.versions.term(bound.choice) if bound is not None else ("settings", ())
+    old = term[1] if term[0] == "settings" else (bound.choice if bound is not None else 0,)
     if not ordered and version in old:
         bound_steps = bound.steps if bound is not None else 0
         m.hidden[SETTINGS].steps = bound_steps | m.bit

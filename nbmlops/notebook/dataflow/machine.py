@@ -14,6 +14,7 @@ from nbmlops.notebook.dataflow.things import FIXED, KEYED, Bound, Thing, Value, 
 UNSEEDED = "unseeded"
 _SHOWN = re.compile(r"_{1,3}|_\d+")
 _MOST_NODES = 20_000  # of one cell, functions that it calls included
+_MOST_IN_ALL = 200_000
 
 
 class TooMuch(Exception):
@@ -78,7 +79,8 @@ class Machine:
         self.active: list[ast.AST] = []
         self.loops = 0
         self.unsure = 0  # branches and loops around what is followed: it may not happen
-        self.nodes = 0
+        self.nodes = self.spent = 0
+        self.most = _MOST_NODES
         self.anything = 0  # steps after which any name may be bound
         self.unseen = 0  # what stands for the names they may have bound
         self.inside_cell: set[str] = set()
@@ -86,16 +88,22 @@ class Machine:
     def value(self, node: ast.AST) -> Value:
         """Follow an expression."""
         self.nodes += 1
-        if self.nodes > _MOST_NODES:
+        if self.nodes > self.most:
             raise TooMuch
         return self.rules[type(node)](self, node)  # type: ignore[no-any-return]
 
     def follow(self, statements: Iterable[ast.stmt]) -> None:
         for statement in statements:
             self.nodes += 1
-            if self.nodes > _MOST_NODES:
+            if self.nodes > self.most:
                 raise TooMuch
             self.rules[type(statement)](self, statement)
+
+    def begin(self) -> None:
+        """Begin a cell: a long notebook has less for each of its last cells."""
+        self.spent += self.nodes
+        self.nodes = 0
+        self.most = max(200, min(_MOST_NODES, _MOST_IN_ALL - self.spent))
 
     def read(self, version: int) -> int:
         self.reads.append(version)
@@ -193,7 +201,7 @@ class Machine:
             version = self.of_thing(bound.things[0], seen)
             return version if not bound.choice else self.versions.of("one", bound.choice, version)
         seen = {} if seen is None else seen
-        versions = tuple(dict.fromkeys(self.of_thing(thing, dict(seen)) for thing in bound.things))
+        versions = tuple(dict.fromkeys(self.of_thing(thing, seen) for thing in bound.things))
         if len(versions) == 1:
             return self.versions.of("one", bound.choice, versions[0]) if bound.choice else versions[0]
         return self.versions.of("one of", bound.choice, versions)
@@ -207,6 +215,7 @@ class Machine:
         if thing in seen:
             return -1 - seen[thing]
         seen[thing] = len(seen)
+        self.nodes += 1
         parts: list[Any] = [thing.version]
         for key, bound in thing.keys.items():
             parts += [key, self.of_bound(bound, seen)]

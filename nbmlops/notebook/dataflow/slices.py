@@ -134,7 +134,8 @@ def run_cell(
     """Execute a cell; what cannot be followed is told in the step's ``opaque``."""
     step = m.step = Step(number)
     m.bit = 1 << number
-    m.reads, m.outcomes, m.changes, m.active, m.nodes, m.loops = [], [], [], [], 0, 0
+    m.begin()
+    m.reads, m.outcomes, m.changes, m.active, m.loops, m.unsure = [], [], [], [], 0, 0
     m.inside_cell = set()
     m.frame = m.top
     m.top.elsewhere.clear()
@@ -146,10 +147,10 @@ def run_cell(
     else:
         try:
             _follow(m, tree, count or number + 1)
-        except (TooMuch, RecursionError, KeyError):
-            m.frame = m.top
-            step.opaque.append("is too deep or too long to be followed")
-            _read_all(m, text)
+        except (TooMuch, RecursionError):
+            _lost(m, text)
+        except Exception:  # whatever a cell holds, it must not stop the cell that asks: it counts as not followed
+            _lost(m, text)
     _seen_to_store(m, stored)
     if settings and not m.hopeful and f"<{SETTINGS}>" not in step.stored:
         m.outcomes.append(settings)
@@ -159,9 +160,11 @@ def run_cell(
     return step
 
 
-def _read_all(m: Machine, text: str) -> None:
-    """All may have been read and bound."""
-    m.nodes = 0
+def _lost(m: Machine, text: str) -> None:
+    """A cell that cannot be followed to its end: all may have been read and bound."""
+    m.frame, m.unsure, m.loops = m.top, 0, 0
+    m.active.clear()
+    m.step.opaque.append("is too deep or too long to be followed")
     everything(m, m.versions.of("text", text), certain=True)
 
 

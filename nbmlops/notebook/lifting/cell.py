@@ -25,11 +25,15 @@ Edit = tuple[int, int, str]
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell that is kept. ``label`` is how people find it, ``heading`` the markdown heading right above it."""
+    """A cell that is kept. ``label`` is how people find it, ``heading`` the markdown heading right above it.
+
+    ``raises``: it ended with an error, and is kept for what it did before.
+    """
 
     source: str
     label: str = ""
     heading: str = ""
+    raises: bool = False
 
 
 @dataclass

@@ -26,7 +26,7 @@ def document(lifted: Lifted, title: str, extracted: Mapping[str, Any]) -> dict[s
         if cell.heading and cell.heading != heading:
             cells.append(_markdown(cell.heading))
         heading = cell.heading
-        cells.append(_code(cell.source))
+        cells.append(_code(cell.source, *(["raises-exception"] if cell.raises else [])))
     for number, cell_ in enumerate(cells, 1):
         cell_["id"] = f"extracted-{number}"
     return {
