@@ -34,7 +34,8 @@ _STATUS = {
 }
 # Seconds since the epoch; later than the year 9998 no calendar here shows them.
 _TIMES = {
-    "at", "started_at", "ended_at", "heartbeat_at", "deleted_at", "created_at", "decided_at", "closed_at", "since", "until",
+    "at", "started_at", "ended_at", "heartbeat_at", "deleted_at", "created_at", "decided_at", "closed_at",
+    "since", "until",
 }  # fmt: skip
 _LAST = 253_370_764_800
 
