@@ -76,7 +76,8 @@ def each(m: Machine, source: Value) -> Value:
     version = m.versions.of("each", source.version)
     if source.origin == "builtins.range":
         return Value(version, (), "plain")
-    return Value(version, source.things, "str" if source.sort == "str" else "", part=bool(source.things))
+    held = tuple(dict.fromkeys(Value(version, source.things, "", part=True).inside))
+    return Value(version, held, "str" if source.sort == "str" else "", part=bool(source.things))
 
 
 def bind_target(m: Machine, target: ast.expr, value: Value, *, here: bool = False) -> None:
