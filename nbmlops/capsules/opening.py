@@ -22,11 +22,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
+from nbmlops.capsules.belonging import strangers
 from nbmlops.capsules.collecting import INCLUDED
 from nbmlops.capsules.layout import FORMAT, INDEX, clash, content_hash, take, wrong_name
 from nbmlops.errors import InvalidValue, NotFound
 from nbmlops.store.merging.reading import read as look_at_rows
 
+_HINT = "this is no sound capsule; nothing was taken over, ask for it anew"
+_MOST_TOLD = 20
 _PART = 1 << 20
 _DEEPEST = 150
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -232,6 +235,8 @@ class Capsule:
             self._refuse(INDEX, "it tells of other rows than there are")
         if self.index["run"] not in {row["id"] for row in self.rows.get("runs", ())}:
             self._refuse(INDEX, "the run that it is about is not among its rows")
+        if wrong := strangers(self.rows, self.index["run"]):
+            raise InvalidValue.of(f"{self.file.name}: rows", wrong[:_MOST_TOLD], _HINT)
 
     def _row(self, name: str, line: bytes) -> dict[str, Any]:
         row = self._json(name, line)
@@ -242,6 +247,8 @@ class Capsule:
                 row["data"] = base64.b64decode(row.get("data", ""), validate=True)
             except (binascii.Error, ValueError, TypeError):
                 self._refuse(name, "a line has no base64 where it should have")
+        if name == "rows/stage_runs.jsonl" and "fingerprint" in row:
+            row["fingerprint"] = None  # a stage here is not reused for a result that a stranger tells
         return row
 
     # -- parts -----------------------------------------------------------------------------------------------------
@@ -291,9 +298,7 @@ class Capsule:
 
     def _refuse(self, entry: str, wrong: str) -> NoReturn:
         shown = f"{entry!r:.120}: " if entry else ""
-        raise InvalidValue(
-            f"{self.file.name}: {shown}{wrong}", "this is no sound capsule; nothing was taken over, ask for it anew"
-        )
+        raise InvalidValue(f"{self.file.name}: {shown}{wrong}", _HINT)
 
 
 def _wrong_entry(info: zipfile.ZipInfo) -> str:
