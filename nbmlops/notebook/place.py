@@ -39,7 +39,7 @@ def notebook_path(injected: str | None = None) -> str | None:
 
 
 def notebook_now(injected: str | None = None) -> str | None:
-    """As :func:`notebook_path`; one that is not there any more, for it was renamed meanwhile, is asked of the servers."""
+    """As :func:`notebook_path`; if it is not there any more, for it was renamed, what the running servers say."""
     path = notebook_path(injected)
     if (path is None or not os.path.exists(path)) and (kernel := kernel_id()):
         return ask_servers(kernel) or path
