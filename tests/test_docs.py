@@ -33,7 +33,7 @@ from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()
 for language, code in json.load(sys.stdin):
     if language == "python":
-        done = shell.run_cell(code).success
+        done = shell.run_cell(code, store_history=True).success
     else:
         done = subprocess.run(["bash", "-eum", "-c", code], stdin=subprocess.DEVNULL).returncode == 0
     if not done:
@@ -84,6 +84,7 @@ def test_the_tour_of_the_readme_runs_from_top_to_bottom(tmp_path: Path) -> None:
     said = run_blocks(tour, tmp_path)
     assert '"predictions":' in said, "the server of the tour answered"
     assert "the ledger is intact" in said
+    assert "train.ipynb  [proved]" in said
     assert (tmp_path / "project" / "pipeline.yaml").is_file()
 
 
