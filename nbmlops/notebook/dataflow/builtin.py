@@ -8,6 +8,7 @@ from nbmlops.notebook.dataflow.given import Given
 from nbmlops.notebook.dataflow.library import consume, done_again, order_of_set
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.methods import call_back, unknown, write_to_handle
+from nbmlops.notebook.dataflow.specials import asked, own_objects
 from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import FIXED, Thing, Value
 
@@ -24,6 +25,8 @@ _HOLDING = words(
     """
 )
 _ORDERED = frozenset(["list", "tuple", "enumerate", "iter", "zip", "map", "next"])
+# Functions that ask nothing of what they are given.
+_ASKING_NOTHING = frozenset({"isinstance", "issubclass", "type", "id", "callable", "setattr", "delattr", "super"})
 DYNAMIC = frozenset({"exec", "eval", "globals", "locals", "compile", "__import__", "execfile"})
 SHOWN = frozenset({"print", "display", "help", "breakpoint", "exit", "quit", "dir"})
 KNOWN = _PLAIN | _HOLDING | DYNAMIC | SHOWN | {"open", "range", "setattr", "delattr", "property", "staticmethod",
@@ -34,9 +37,14 @@ KNOWN = _PLAIN | _HOLDING | DYNAMIC | SHOWN | {"open", "range", "setattr", "dela
 def call_builtin(m: Machine, name: str, given: Given) -> Value:
     """A call of a built-in function or type."""
     version = m.versions.of("call", name, *given.versions)
-    call_back(m, given, [Value(m.versions.of("given by", version), given.things, part=bool(given.things))])
+    begun = len(m.changes)
+    called = call_back(m, given, [Value(m.versions.of("given by", version), given.things, part=bool(given.things))])
+    if name not in _ASKING_NOTHING:
+        called += asked(m, name, list(given.all()))
     if name not in {"isinstance", "type", "id", "print", "iter"}:
-        consume(m, given)
+        called += consume(m, given)
+    if called:
+        version = m.versions.of("called back", version, *called)
     if name in knowledge.IDEMPOTENT_CALLS:
         version = done_again(m, version, name, given)
     if name in {"id", "input"}:
@@ -53,6 +61,8 @@ def call_builtin(m: Machine, name: str, given: Given) -> Value:
         m.outcomes.append(version)
         for value in given.named.values():
             write_to_handle(m, value, version)
+        if (target := given.named.get("file")) is not None and target.sort != "handle":
+            m.change(target.things, "printed", version)
         return Value(version, (), "plain")
     if name in {"setattr", "delattr"} and given.values:
         m.change(given.values[0].things, name, *given.versions)
@@ -62,12 +72,12 @@ def call_builtin(m: Machine, name: str, given: Given) -> Value:
     if name in _PLAIN or name.endswith(("Error", "Exception", "Warning", "Interrupt")):
         return Value(version, (), "str" if name in {"str", "repr", "format", "chr", "ascii"} else "plain")
     if name in _HOLDING:
-        return _holding(m, name, given, version)
+        return _holding(m, name, given, version, begun)
     return unknown(m, None, name, given)
 
 
-def _holding(m: Machine, name: str, given: Given, version: int) -> Value:
-    if name == "next" and given.values:
+def _holding(m: Machine, name: str, given: Given, version: int, begun: int) -> Value:
+    if name == "next" and given.values and not own_objects(given.values[0]):
         m.change(given.values[0].things, "next")
     if name in _ORDERED:
         for value in given.values:
@@ -78,6 +88,7 @@ def _holding(m: Machine, name: str, given: Given, version: int) -> Value:
         return Value(version, ())
     if name in {"iter", "zip", "map", "filter", "enumerate", "reversed"}:
         thing = Thing("iterator", version, m.bit, held=list(things))
+        thing.lazy = m.changed_since(begun) if name in {"map", "filter"} else ()
         return Value(m.of_thing(thing), (thing,), "iterator")
     if kind and name != "super":
         thing = Thing(kind, version, m.bit)

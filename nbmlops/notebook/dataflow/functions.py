@@ -57,6 +57,10 @@ def decorated(m: Machine, value: Value, decorators: Sequence[ast.expr]) -> Value
             code.cached = True
         if name in _OWNERS or name in _CACHES or name in _TRANSPARENT:
             continue
+        if name in {"setter", "deleter", "getter"} and code is not None and made.things and made.things[0].code:
+            made.things[0].code.setter = value.things[0] if name == "setter" else made.things[0].code.setter
+            value = Value(made.things[0].version, (made.things[0],), "function", choice=value.version)
+            continue
         if made.things and made.things[0].code is not None and not isinstance(decorator, ast.Call):
             value = call_function(m, made.things[0], [value])
         elif made.things and made.things[0].code is not None:
@@ -93,6 +97,7 @@ def _followed(m: Machine, thing: Thing, frame: Frame) -> Value:
     code = thing.code
     if code is None or isinstance(code.node, ast.ClassDef):
         return Value(thing.version, (thing,))
+    begun = len(m.changes)
     before, m.frame = m.frame, frame
     loops, m.loops = m.loops, 0
     m.active.append(code.node)
@@ -113,7 +118,8 @@ def _followed(m: Machine, thing: Thing, frame: Frame) -> Value:
     else:
         answer = frame.returns.pop()
         if is_generator(code.node):
-            made = Thing("iterator", answer.version, m.bit, held=list(answer.things))
+            made = Thing("iterator", answer.version, m.bit, held=list(answer.things), code=Code(code.node, code.frame))
+            made.lazy = m.changed_since(begun)
             answer = Value(m.of_thing(made), (made,), "iterator")
     if code.cached:
         m.change([thing], "cached", answer.version, certain=False)

@@ -17,6 +17,7 @@ class Given:
     node: ast.Call
     values: list[Value] = field(default_factory=list)
     named: dict[str, Value] = field(default_factory=dict)
+    nothing: set[str] = field(default_factory=set)  # keywords that are given None, by whatever way
 
     @classmethod
     def of(cls, m: Machine, node: ast.Call) -> Given:
@@ -25,7 +26,10 @@ class Given:
             value = _as_given(m, argument)
             given.values.append(replace(value, origin="*") if isinstance(argument, ast.Starred) else value)
         for number, keyword in enumerate(node.keywords):
-            given.named[keyword.arg or f"*{number}"] = _as_given(m, keyword.value)
+            value = _as_given(m, keyword.value)
+            given.named[keyword.arg or f"*{number}"] = value
+            if keyword.arg and value.version == m.versions.of("constant", "NoneType", "None"):
+                given.nothing.add(keyword.arg)
         return given
 
     def all(self) -> Iterator[Value]:
@@ -50,9 +54,11 @@ class Given:
         nothing = {
             name
             for name, value in self.named.items()
-            if (value.constant is None or value.constant is False) and _is_constant(self.node, name)
+            if name in self.nothing
+            or ((value.constant is None or value.constant is False) and _is_constant(self.node, name))
         }
-        return frozenset(self.named) - nothing
+        stars = [t for name, value in self.named.items() if name.startswith("*") for t in value.things]
+        return (frozenset(self.named) - nothing) | {key for thing in stars for key in thing.keys}
 
     def is_true(self, name: str) -> bool | None:
         """Whether a keyword is given as true; None where that is not known."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from nbmlops.notebook.dataflow import knowledge
 from nbmlops.notebook.dataflow.given import Given
 from nbmlops.notebook.dataflow.machine import Machine
-from nbmlops.notebook.dataflow.things import FIXED, Value
+from nbmlops.notebook.dataflow.specials import iterated, special
+from nbmlops.notebook.dataflow.things import FIXED, UNKNOWN, Thing, Value, reachable
 
 SETTINGS = "settings"
 
@@ -120,16 +122,63 @@ def done_again(m: Machine, version: int, name: str, given: Given) -> int:
     return version
 
 
-def consume(m: Machine, given: Given) -> None:
-    """What goes through an iterator leaves nothing of it."""
-    for value in given.all():
-        used_up(m, value)
+def consume(m: Machine, given: Given) -> list[int]:
+    """What goes through an iterator leaves nothing of it; the versions of what that did besides."""
+    return [done.version for value in given.all() if (done := used_up(m, value)) is not None]
 
 
-def used_up(m: Machine, value: Value) -> None:
-    """The same of one value."""
-    if value.things and value.sort in {"iterator", "handle"}:
+# Kinds that can be gone through again and again.
+_LASTING = FIXED | {"list", "tuple", "set", "dict", "pandas", "numpy", "estimator", "figure", "record", "function",
+                    "class", "generator", "instance"}  # fmt: skip
+_ONCE = frozenset({"iterator", "handle"})
+
+
+def used_up(m: Machine, value: Value) -> Value | None:
+    """Something is gone through that may be an iterator: what that did, where it did more than use it up."""
+    if not value.things:
+        return None
+    if value.sort in _ONCE:
+        done = _run_lazily(m, value.things)
         m.change(value.things, "used up")
+        return done
+    inner = [t for thing in value.things for t in (thing, *thing.held) if t.kind in _ONCE]
+    if inner and (value.part or value.sort not in _LASTING):
+        done = _run_lazily(m, tuple(inner))
+        m.change(inner, "used up", certain=False)
+        return done
+    doubtful = [t for t in value.things if t.kind == UNKNOWN]
+    if doubtful and not value.part:
+        m.change(doubtful, "used up", certain=False)
+    return None
+
+
+def _run_lazily(m: Machine, things: tuple[Thing, ...]) -> Value | None:
+    """What iterators do only when they are asked, and those that they take from."""
+    done: list[int] = []
+    for thing in reachable(things):
+        if thing.kind not in _ONCE:
+            continue
+        if thing not in things:
+            m.change([thing], "used up", certain=False)
+        if thing.lazy:
+            done += m.again(thing.lazy)
+    return Value(m.versions.of("lazily", *done)) if done else None
+
+
+def gone_through(m: Machine, source: Value) -> Value:
+    """What a loop goes through, after it has begun; its version holds what that did."""
+    answer = iterated(m, source)
+    if answer is None:
+        answer = used_up(m, source)
+    if answer is None:
+        return source
+    return replace(source, version=m.read(m.versions.of("through", source.version, answer.version)))
+
+
+def shown(m: Machine, value: Value) -> Value:
+    """A value that is made text."""
+    answer = special(m, value, ("__format__", "__str__", "__repr__", "_repr_html_")) if value.things else None
+    return value if answer is None else Value(m.versions.of("shown", value.version, answer.version))
 
 
 def order_of_set(m: Machine, source: Value) -> None:

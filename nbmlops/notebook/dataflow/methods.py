@@ -11,6 +11,7 @@ from nbmlops.notebook.dataflow.functions import call_function
 from nbmlops.notebook.dataflow.given import Given
 from nbmlops.notebook.dataflow.library import consume, rows_left_out
 from nbmlops.notebook.dataflow.machine import Machine
+from nbmlops.notebook.dataflow.specials import touched
 from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import FIXED, Thing, Value, reachable
 
@@ -45,8 +46,7 @@ def _call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
     whole = m.whole(base)
     version = m.versions.of("method", name, whole, *given.versions)
     kind = base.sort
-    call_back(m, given, [Value(m.versions.of("given by", version), base.things, part=bool(base.things))])
-    consume(m, given)
+    given = _and_called(m, base, given, version)
     if kind == "generator":
         return _draw(m, base, name, given)
     if kind == "path":
@@ -78,8 +78,37 @@ def _call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
     return _answer(m, base, name, given)
 
 
-def call_back(m: Machine, given: Given, values: list[Value]) -> None:
-    """Functions of the notebook that are given to a library's are called by it."""
+def _and_called(m: Machine, base: Value, given: Given, version: int) -> Given:
+    """What a method calls and goes through; where that left a trace, the answer holds it as an argument."""
+    traces = call_back(m, given, [Value(m.versions.of("given by", version), base.things, part=bool(base.things))])
+    traces += consume(m, given)
+    if base.sort not in _HOLDERS:
+        traces += touched(m, list(given.all()))
+    if not traces:
+        return given
+    return Given(given.node, given.values, {**given.named, "<called>": Value(m.versions.of("called back", *traces))})
+
+
+# Kinds whose methods keep what they are given, or look at it, but need no method of it to do so.
+_HOLDERS = frozenset({"list"})
+
+
+def _bound_methods(m: Machine, given: Given, version: int) -> list[int]:
+    """Methods and functions that are no code of the notebook, handed on to be called."""
+    traces = []
+    for value in given.all():
+        if value.kind == "method":
+            m.change(list(value.inside), "called", version, certain=False)
+            traces.append(version)
+        elif value.kind == "imported" and knowledge.leaves_trace(value.origin):
+            state = knowledge.draws(value.origin, frozenset())
+            traces.append(draw(m, state, f"{value.origin}()", version) if state else version)
+    return traces
+
+
+def call_back(m: Machine, given: Given, values: list[Value]) -> list[int]:
+    """Functions of the notebook that are given to a library's are called by it; versions for the traces they leave."""
+    traces = _bound_methods(m, given, values[0].version if values else 0)
     for thing in {
         t: None for value in given.all() for t in value.things if t.code is not None and t.kind == "function"
     }:
@@ -87,11 +116,15 @@ def call_back(m: Machine, given: Given, values: list[Value]) -> None:
         if node is None or node in m.active:
             continue
         wanted = len(getattr(getattr(node, "args", None), "args", ()))
+        begun = len(m.changes)
         with perhaps(m, node) as seal:
             call_function(m, thing, (values * max(1, wanted))[:wanted])
             seal.read = len(m.reads)
             if not m.loops and not isinstance(node, ast.Lambda):  # it may be called more than once
                 call_function(m, thing, (values * max(1, wanted))[:wanted])
+        if m.changed_since(begun):
+            traces.append(seal.version)
+    return traces
 
 
 def _changes(kind: str, name: str, base: Value) -> bool:
@@ -113,7 +146,8 @@ def _change(m: Machine, base: Value, name: str, given: Given, *, certain: bool =
     things = list(dict.fromkeys(base.inside)) if base.part else list(base.things)
     if name in knowledge.IDEMPOTENT and len(things) == 1:
         operation = (name, *given.versions)
-        if m.versions.term(things[0].version)[2:] == operation and not things[0].keys:
+        counts = things[0].kind == "" or things[0].origin == "collections.Counter"
+        if not counts and m.versions.term(things[0].version)[2:] == operation and not things[0].keys:
             m.set_version(things[0], things[0].version)
             return
     m.change(things, name, *given.versions, certain=certain)
