@@ -6,7 +6,8 @@ import ast
 from collections.abc import Callable
 from typing import Any
 
-from nbmlops.notebook.dataflow import knowledge, library
+from nbmlops.notebook.dataflow import display, knowledge, library
+from nbmlops.notebook.dataflow.builtin import show
 from nbmlops.notebook.dataflow.calls import call
 from nbmlops.notebook.dataflow.frames import Code, Frame, digest
 from nbmlops.notebook.dataflow.functions import attribute_of_instance, function
@@ -197,6 +198,8 @@ def _joint(*values: Value) -> str:
 
 def _compare(m: Machine, node: ast.Compare) -> Value:
     values = [m.value(node.left), *(m.value(item) for item in node.comparators)]
+    if any(value.origin == "os.environ" for value in values):
+        m.note("environment", "depends on the machine: os.environ")
     operators = tuple(type(op).__name__ for op in node.ops)
     asked = [v for op, pair in zip(node.ops, zip(values, values[1:])) if (v := _asked(m, op, *pair)) is not None]
     if asked:
@@ -326,9 +329,12 @@ def _text(m: Machine, node: ast.JoinedStr) -> Value:
 def _formatted(m: Machine, node: ast.FormattedValue) -> Value:
     spec = m.value(node.format_spec).version if node.format_spec else 0
     value = library.shown(m, m.value(node.value))
+    show(m, value)
     plain = node.conversion == -1 and not spec and isinstance(value.constant, str | int)
     constant = str(value.constant) if plain else None
-    return Value(m.versions.of("formatted", value.version, node.conversion, spec), (), "str", constant=constant)
+    settings = display.shown(m, [value]) if not plain or constant is None else ()
+    version = m.versions.of("formatted", value.version, node.conversion, spec, *settings)
+    return Value(version, (), "str", constant=constant)
 
 
 def _slice(m: Machine, node: ast.Slice) -> Value:
@@ -354,7 +360,9 @@ def _yield(m: Machine, node: ast.Yield | ast.YieldFrom | ast.Await) -> Value:
 
 
 def _starred(m: Machine, node: ast.Starred) -> Value:
-    value = library.gone_through(m, m.value(node.value))
+    value = m.value(node.value)
+    library.order_of_set(m, value)
+    value = library.gone_through(m, value)
     return Value(m.versions.of("star", value.version), value.things, "", part=bool(value.things))
 
 

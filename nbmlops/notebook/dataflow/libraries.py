@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from nbmlops.notebook import known
-from nbmlops.notebook.dataflow import files, knowledge
+from nbmlops.notebook.dataflow import display, files, knowledge
+from nbmlops.notebook.dataflow.builtin import module_named, shell
 from nbmlops.notebook.dataflow.given import Given
 from nbmlops.notebook.dataflow.library import consume, done_again, set_setting
 from nbmlops.notebook.dataflow.machine import Machine
@@ -44,6 +45,11 @@ _KINDS = (
 def call_library(m: Machine, origin: str, given: Given) -> Value:
     """A call of an imported function or class."""
     files.impure(m, origin, given)
+    if origin == "IPython.get_ipython":
+        return shell(m, m.versions.of("call", origin))
+    if origin == "importlib.import_module":
+        return module_named(m, given)
+    display.call(m, origin.rpartition(".")[2], "record" if origin.startswith("logging.") else "")
     version = m.versions.of("call", origin, *given.versions)
     begun = len(m.changes)
     traces = call_back(m, given, [Value(m.versions.of("given by", version), given.things, part=bool(given.things))])
@@ -60,8 +66,15 @@ def call_library(m: Machine, origin: str, given: Given) -> Value:
     if origin.startswith(knowledge.FIGURES):
         return _figure(m, origin, given, version)
     if knowledge.SETTING.fullmatch(origin):
-        if not knowledge.SHOWING.match(f"{origin}.{given.text(0) or ''}"):
+        if knowledge.SHOWING.match(f"{origin}.{given.text(0) or ''}"):
+            display.set_option(m, origin, given, version)
+        else:
             set_setting(m, version, ordered=origin == "os.chdir")
+        if origin == "os.chdir":
+            files.change_folder(m, files.path_of(given.at(0, "path")), version)
+        if origin == "os.environ.update":
+            for name in (key for t in given.things for key in t.keys):
+                m.set_hidden(f"environment {name}", version, anew=True)
         return Value(version, (), "plain")
     if knowledge.GENERATORS.fullmatch(origin):
         seeded = bool(given.values or given.named) and not _is_none(m, given)
@@ -199,7 +212,10 @@ def _figure(m: Machine, origin: str, given: Given, version: int) -> Value:
     begun = "figure" in m.inside_cell
     if verb in knowledge.FIGURE_READS and not begun:
         m.read_hidden("figure")
-    elif not knowledge.SHOWING.match(origin):
+    elif knowledge.SHOWING.match(origin):
+        display.set_option(m, origin, given, version)
+    else:
+        display.figure(m)
         m.inside_cell.add("figure")
         old = m.hidden.get("figure") if begun and verb not in knowledge.FIGURE_BEGINS else None
         m.set_hidden("figure", m.versions.of("drawn", old.choice if old else 0, version), anew=old is None)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from nbmlops.notebook.dataflow import knowledge
+from nbmlops.notebook import known
+from nbmlops.notebook.dataflow import display, knowledge
 from nbmlops.notebook.dataflow.given import Given
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.specials import iterated, special
@@ -30,6 +31,10 @@ def member(m: Machine, base: Value, name: str) -> Value:
         m.step.needs |= thing.steps
         m.read(thing.version)
     origin = f"{base.origin}.{name}"
+    if origin in known.MACHINE_VALUES:
+        m.note("environment", f"depends on the machine: {origin}")
+    if origin == "sys.modules":
+        m.step.opaque.append("uses sys.modules, through which any name may be set")
     if origin == "os.environ":
         setting = m.read_hidden(SETTINGS) or 0
         return Value(m.versions.of("environ", setting), (), "imported", origin)
@@ -49,12 +54,17 @@ def set_setting(m: Machine, version: int, *, ordered: bool = False) -> None:
     m.set_hidden(SETTINGS, m.versions.of("settings", (*old, version)), anew=False)
 
 
-def is_setting(m: Machine, base: Value, name: str, value: Value) -> bool:
+def is_setting(m: Machine, base: Value, name: str, value: Value, key: str | None = None) -> bool:
     """Whether a store is into a library: ``os.environ["A"] = …``, ``pd.options.x = …``, ``module.flag = …``."""
     if not base.origin:
         return False
     origin = f"{base.origin}.{name}".rstrip(".")
     if knowledge.SHOWING.match(origin):
+        display.set_display(m, origin if key is None else f"{origin}.{key}", value.version, alone=bool(name or key))
+        return True
+    if origin == "os.environ" and key is not None:
+        m.set_hidden(f"environment {key}", value.version, anew=True)
+        set_setting(m, m.versions.of("set", origin, key, value.version))
         return True
     if base.things and base.things[0].kind == "module" and not knowledge.SETTINGS_STORED.match(origin):
         m.store_key(base.things, name, value)
@@ -183,5 +193,14 @@ def shown(m: Machine, value: Value) -> Value:
 
 def order_of_set(m: Machine, source: Value) -> None:
     """Note that the order of a set of texts is another one in each kernel."""
-    if source.sort == "set":
+    if source.origin == "os.environ":
+        m.note("environment", "depends on the machine: os.environ")
+    if source.sort == "set" and not _of_numbers(m, source):
         m.note("random", "depends on the order of a set, which is another one in each kernel")
+
+
+def _of_numbers(m: Machine, source: Value) -> bool:
+    """Whether a set was written as numbers: their order is the same everywhere."""
+    kind, *own = m.versions.term(source.things[0].version) if len(source.things) == 1 else ("",)
+    terms = [m.versions.term(one) for one in own if isinstance(one, int) and not isinstance(one, bool)]
+    return kind == "set" and bool(terms) and all(term[:1] == ("constant",) and term[1] == "int" for term in terms)

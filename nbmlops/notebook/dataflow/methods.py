@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 
-from nbmlops.notebook.dataflow import knowledge
+from nbmlops.notebook.dataflow import display, knowledge
 from nbmlops.notebook.dataflow.branches import perhaps
 from nbmlops.notebook.dataflow.files import draw, path_of, read_file, write_file
 from nbmlops.notebook.dataflow.functions import call_function
 from nbmlops.notebook.dataflow.given import Given
-from nbmlops.notebook.dataflow.library import consume, rows_left_out
+from nbmlops.notebook.dataflow.library import consume, order_of_set, rows_left_out
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.specials import touched
 from nbmlops.notebook.dataflow.tables import words
@@ -27,6 +27,7 @@ _HOLDING = words(
     append appendleft extend insert add update setdefault put __setitem__ setattr
     """
 )
+_SETS = frozenset({"union", "intersection", "difference", "symmetric_difference", "copy"})
 _TAKING = frozenset(["pop", "popitem", "popleft", "setdefault"])
 
 
@@ -35,7 +36,14 @@ def call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
 
     What counts as read is what came of it: sorting again what is sorted is no other input.
     """
+    display.call(m, name, base.sort)
+    if (name == "join" and given.values) or (name == "pop" and base.sort == "set"):
+        order_of_set(m, given.values[0] if given.values else base)
+    if name in {"imap_unordered", "as_completed"}:
+        m.note("random", f"depends on which is done first: .{name}()")
     answer = _call_method(m, base, name, given)
+    if name in {"info", "to_string", "to_html", "plot", "hist"} and base.sort == "pandas":
+        m.outcomes += display.shown(m, [base])
     m.read(answer.version)
     if any(thing in m.step.changed for thing in base.things):
         m.read(m.whole(base))
@@ -65,7 +73,7 @@ def _call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
     if name in knowledge.WRITING_ELSEWHERE:
         m.note("database", f"writes outside the notebook: .{name}()")
         return Value(version, (), "plain")
-    if name in {"sample", "rvs"} and kind in {"pandas", ""} and not given.names & set(knowledge.SEED_KEYWORDS):
+    if _samples(kind, name) and not given.names & set(knowledge.SEED_KEYWORDS):
         drawn = draw(m, "numpy", f".{name}() without random_state", *given.versions)
         return Value(m.versions.of("drawn", version, drawn), (), "pandas")
     if name == "split" and kind == "estimator" and not all(thing.seeded for thing in base.things):
@@ -76,6 +84,13 @@ def _call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
     if _changes(kind, name, base):
         return _changed(m, base, name, given)
     return _answer(m, base, name, given)
+
+
+def _samples(kind: str, name: str) -> bool:
+    """Whether a method draws from numpy's state unless it is given one."""
+    if name in {"rvs", "resample"}:
+        return kind == "numpy" or (name == "rvs" and kind == "")
+    return (name == "sample" and kind in {"pandas", ""}) or (name == "shuffle" and kind == "pandas")
 
 
 def _and_called(m: Machine, base: Value, given: Given, version: int) -> Given:
@@ -186,6 +201,9 @@ def _answer(m: Machine, base: Value, name: str, given: Given) -> Value:
     else:
         moved = name == "reset_index" and given.is_true("drop") is True and len(given.named) == 1
         version = m.versions.of("method", "reset-drop" if moved else name, whole, *given.versions)
+    if kind == "set" and name in _SETS:
+        thing = Thing("set", version, m.bit, held=[t for t in (*base.inside, *given.things) if t.kind != "set"])
+        return Value(m.of_thing(thing), (thing,), "set")
     answered = "plain" if name in knowledge.PLAIN_ANSWERS else kind if kind in {"pandas", "numpy", "str"} else ""
     if name in _PLOTS and kind == "pandas":
         return Value(version, (), "figure")
@@ -269,6 +287,8 @@ def _of_path(m: Machine, base: Value, name: str, given: Given) -> Value:
         from nbmlops.notebook.dataflow.builtin import open_file
 
         return open_file(m, path, given.text(0, "mode") or "r", base.version)
+    if name in {"resolve", "absolute"} or (name == "expanduser" and (path or "~")[:1] == "~"):
+        m.note("environment", f"depends on the machine: Path.{name}()")
     if name in {"joinpath", "with_suffix", "with_name", "resolve", "absolute", "expanduser", "relative_to"}:
         text = given.text(0)
         joined = f"{path}/{text}" if name == "joinpath" and path and text and len(given.values) == 1 else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from nbmlops.notebook.dataflow import library
+from nbmlops.notebook.dataflow import files, library
 from nbmlops.notebook.dataflow.functions import call_function, find_method
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.specials import special
@@ -47,7 +47,7 @@ def key_of(m: Machine, index: ast.expr) -> str | None:
 def element(m: Machine, base: Value, key: str) -> Value:
     """The element or attribute stored under a text."""
     if base.origin == "os.environ":
-        m.note("environment", f"reads the environment variable {key}", key)
+        return Value(m.read(m.versions.of("variable", key, files.variable(m, key))), (), "str")
     if base.part or not base.things:
         return Value(m.versions.of("element", key, m.read(m.whole(base))), base.things, base.sort, part=True)
     versions: list[int] = []
@@ -111,7 +111,7 @@ def store_in(m: Machine, target: ast.expr, value: Value) -> None:
         return
     assert isinstance(target, ast.Subscript)  # noqa: S101 - there is no other target
     index = target.slice
-    if library.is_setting(m, base, "", value):
+    if library.is_setting(m, base, "", value, key_of(m, index)):
         return
     if base.things and special(m, base, ("__setitem__",), m.value(index), value) is not None:
         return

@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from nbmlops.notebook.dataflow.branches import Names, copies, merge, restore
+from nbmlops.notebook.dataflow.builtin import shell
+from nbmlops.notebook.dataflow.expressions import truth
 from nbmlops.notebook.dataflow.functions import decorated, define_class, function
 from nbmlops.notebook.dataflow.library import gone_through, imported, order_of_set
-from nbmlops.notebook.dataflow.expressions import truth
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.places import bind_target, each, place
 from nbmlops.notebook.dataflow.sealing import Seal, sealed
@@ -123,6 +124,8 @@ def _import(m: Machine, node: ast.Import) -> None:
     for alias in node.names:
         origin = alias.name if alias.asname else alias.name.partition(".")[0]
         m.note("module", alias.name)
+        if alias.name == "__main__":
+            shell(m, m.versions.of("module", "__main__"))
         m.bind(alias.asname or origin, imported(m, origin, module=True))
 
 
