@@ -18,6 +18,7 @@ import corpus_cases
 import numpy as np
 import pandas as pd
 import pytest
+from shells import emptied
 
 from nbmlops import session
 from nbmlops.records import Record
@@ -53,7 +54,7 @@ def execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _fresh_shell: Any):
         os.environ.clear()
         os.environ.update(around)
         monkeypatch.setenv("NBMLOPS_STORE", str(tmp_path / f"store-{store or stops}"))
-        _fresh_shell.reset(new_session=True)
+        emptied(_fresh_shell)
         _fresh_shell.user_ns.update(namespace)
         return _executed(_fresh_shell, case, cells, stops)
 
