@@ -116,8 +116,8 @@ def test_every_command_is_in_the_docs() -> None:
 def test_every_command_line_in_the_docs_exists() -> None:
     known = set(commands(entry))
     groups = {c.rsplit(" ", 1)[0] for c in known if c.count(" ") == 2}
-    said = re.findall(r"^(?:    |`)?(nbmlops(?: [a-z]+)+)", text_of(PAGES), re.MULTILINE)
-    said += re.findall(r"`(nbmlops(?: [a-z]+)+)", text_of(PAGES))
+    said = re.findall(r"^(?:    |`)?(nbmlops(?: [a-z]+(?:-[a-z]+)*)+)", text_of(PAGES), re.MULTILINE)
+    said += re.findall(r"`(nbmlops(?: [a-z]+(?:-[a-z]+)*)+)", text_of(PAGES))
     wrong = []
     for line in said:
         words = line.split()

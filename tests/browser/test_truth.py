@@ -1,4 +1,4 @@
-"""The notebook's truth in JupyterLab: a mess is told with its cells, a cell restored, and the notebook healthy again."""
+"""The notebook's truth in JupyterLab: a mess is told with its cells, one is restored, and all is well again."""
 
 from __future__ import annotations
 
