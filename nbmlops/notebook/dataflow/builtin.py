@@ -12,7 +12,7 @@ from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.methods import call_back, unknown, write_to_handle
 from nbmlops.notebook.dataflow.specials import asked, own_objects
 from nbmlops.notebook.dataflow.tables import words
-from nbmlops.notebook.dataflow.things import FIXED, Thing, Value
+from nbmlops.notebook.dataflow.things import FIXED, Thing, Value, contents
 
 _PLAIN = words(
     """
@@ -50,7 +50,7 @@ def call_builtin(m: Machine, name: str, given: Given) -> Value:
     if name in knowledge.IDEMPOTENT_CALLS:
         version = done_again(m, version, name, given)
     _note_weak(m, name, given)
-    if name in DYNAMIC:
+    if name in DYNAMIC or (name == "vars" and not given.values):
         return _dynamic(m, name, given)
     if name == "open":
         mode = given.at(1, "mode")
@@ -123,12 +123,15 @@ def _holding(m: Machine, name: str, given: Given, version: int, begun: int) -> V
     if name in {"sum", "max", "min"} and not any(t.held for t in things):
         return Value(version, ())
     if name in {"iter", "zip", "map", "filter", "enumerate", "reversed"}:
-        thing = Thing("iterator", version, m.bit, held=list(things))
+        inner = [x for t in things for x in (*t.held, *(y for b in t.keys.values() for y in b.things))]
+        thing = Thing("iterator", version, m.bit, held=list(dict.fromkeys((*things, *inner))))
         thing.lazy = m.changed_since(begun) if name in {"map", "filter"} else ()
         return Value(m.of_thing(thing), (thing,), "iterator")
     if kind and name != "super":
         thing = Thing(kind, version, m.bit)
-        thing.held = [inner for t in things for inner in (*t.held, *(x for b in t.keys.values() for x in b.things))]
+        thing.held = [
+            inner for t in things for inner in (*contents(t), *(x for b in t.keys.values() for x in b.things))
+        ]
         if name == "dict":
             for key, value in given.named.items():
                 thing.keys[key] = m.bound_to(value)
@@ -150,13 +153,15 @@ def open_file(m: Machine, path: str | None, mode: str, version: int) -> Value:
 def _dynamic(m: Machine, name: str, given: Given) -> Value:
     """Code that is text, and the namespace as a thing: all may be read and bound."""
     first = given.at(0)
+    if name in {"globals", "locals", "vars"}:
+        return _namespace(m, name)
     if name == "__import__":
         return module_named(m, given)
     if name == "compile":
         return Value(m.versions.of("call", name, *given.versions), (), "")
     what = {"exec": "executes text as code", "eval": "evaluates text as code"}.get(name, f"uses {name}()")
     m.step.opaque.append(what)
-    everything(m, name, first.version if first is not None else 0, certain=name == "exec")
+    everything(m, name, first.version if first is not None else 0, certain=not _only_reads(first))
     return Value(m.read(m.versions.of("dynamic", name, *given.versions, *m.reads[-1:])))
 
 
@@ -173,6 +178,26 @@ def module_named(m: Machine, given: Given) -> Value:
     if name in {"__main__", "builtins", "sys"} or name is None:
         m.step.opaque.append("takes a module by a name that is made while the cell runs")
     return imported(m, name or "unknown", module=True)
+
+
+def _namespace(m: Machine, name: str) -> Value:
+    """The names themselves as a thing that holds all that they stand for."""
+    m.step.opaque.append(f"uses {name}()")
+    everything(m, name, certain=False)
+    held = [t for bound in m.top.names.values() for t in bound.things if t.kind not in FIXED]
+    thing = Thing("", m.versions.of("namespace", *m.reads[-1:]), m.bit, held=list(dict.fromkeys(held)))
+    return Value(m.read(thing.version), (thing,), "", part=True)
+
+
+def _only_reads(text: Value | None) -> bool:
+    """Whether text that is evaluated is known, and only reads."""
+    if text is None or not isinstance(text.constant, str):
+        return False
+    try:
+        tree = ast.parse(text.constant.strip(), mode="eval")
+    except (SyntaxError, ValueError, RecursionError):
+        return False
+    return not any(isinstance(node, ast.Call | ast.NamedExpr | ast.Await) for node in ast.walk(tree))
 
 
 def everything(m: Machine, *term: int | str, certain: bool) -> None:

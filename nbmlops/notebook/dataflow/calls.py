@@ -83,7 +83,8 @@ def _of_value(m: Machine, called: Value, name: str, given: Given) -> Value:
 def _imported(m: Machine, called: Value, given: Given) -> list[Value]:
     """Call what was imported and is an element of something."""
     answers = []
-    for thing in dict.fromkeys(t for t in called.inside if t.kind == "imported" and t.origin):
+    inside = [t for thing in called.inside for t in (thing, *thing.base, *(thing.held if thing.base else ()))]
+    for thing in dict.fromkeys(t for t in inside if t.kind == "imported" and t.origin):
         with perhaps(m, given.node):
             answers.append(call_library(m, thing.origin, given))
     return answers

@@ -76,7 +76,7 @@ def _subscript(m: Machine, node: ast.Subscript) -> Value:
         del m.reads[reads:]  # all that the condition read is in the version
     m.read(version)
     if _copies(node.slice) or (isinstance(node.slice, ast.Slice) and base.sort in {"list", "tuple"}):
-        return _copy(base, version)
+        return _copy(m, base, version)
     kind = base.sort if base.sort in {"pandas", "numpy", "figure"} else ""
     return Value(version, base.things, kind, part=True)
 
@@ -115,7 +115,7 @@ def _copies(index: ast.expr) -> bool:
     return isinstance(index, ast.List | ast.ListComp | ast.Compare)
 
 
-def _copy(base: Value, version: int) -> Value:
+def _copy(m: Machine, base: Value, version: int) -> Value:
     kind = base.sort if base.sort in {"pandas", "numpy", "list", "tuple"} else ""
     held = [inner for thing in base.things for inner in thing.held]
     if kind in {"list", "tuple"} and not base.part:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from nbmlops.notebook.dataflow.branches import perhaps
-from nbmlops.notebook.dataflow.frames import AnyFunction, Code, Frame, digest, is_generator, leaves_early
+from nbmlops.notebook.dataflow.frames import AnyFunction, Code, Frame, digest, free_names, is_generator, leaves_early
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import Bound, Thing, Value
@@ -121,9 +121,19 @@ def _followed(m: Machine, thing: Thing, frame: Frame) -> Value:
             made = Thing("iterator", answer.version, m.bit, held=list(answer.things), code=Code(code.node, code.frame))
             made.lazy = m.changed_since(begun)
             answer = Value(m.of_thing(made), (made,), "iterator")
-    if code.cached:
+    if code.cached and (answer.things or m.changed_since(begun) or _depends(code)):
         m.change([thing], "cached", answer.version, certain=False)
     return answer
+
+
+def _depends(code: Code) -> bool:
+    """Whether a function takes values from outside that may be others another time."""
+    for name in free_names(code.node):
+        found = code.frame.find(name)
+        if found is not None and found[0].kind not in {"module", "imported"}:
+            if not found[0].things or any(thing.code is not code for thing in found[0].things):
+                return True
+    return False
 
 
 def _follow_early(m: Machine, frame: Frame, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:

@@ -187,6 +187,13 @@ SETTINGS_STORED = re.compile(
     r"os\.environ|sys\.(path|modules)|pandas\.options.*|torch\.backends.*|matplotlib.*rcParams"
 )
 
+# Classes whose objects change only by the methods that are known to change objects.
+STILL_CLASSES = re.compile(
+    r"""(fractions|decimal|enum|string|uuid|ipaddress|numpy|pandas|polars|sklearn|scipy|statsmodels|datetime|re|pathlib
+      |collections|typing|dataclasses|types|functools|operator|xgboost|lightgbm|catboost|imblearn|nbmlops|matplotlib
+      |seaborn|plotly|altair|bokeh|IPython|ipywidgets|category_encoders|shap|yellowbrick|zoneinfo|argparse)\.""",
+    re.VERBOSE,
+)
 # Functions whose answer can be gone through once.
 ITERATORS = re.compile(
     r"""itertools\.\w+(\.\w+)? | csv\.\w+ | re\.finditer | os\.(walk|scandir|fwalk) | glob\.iglob | ast\.walk

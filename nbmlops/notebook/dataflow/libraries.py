@@ -132,6 +132,8 @@ def _result(m: Machine, origin: str, given: Given, *, version: int, kind: str) -
         if kind in {"list", "dict", "path"} or (
             origin.rpartition(".")[2][:1].isupper() and kind not in {"pandas", "numpy"}
         ):
+            if not kind and not knowledge.STILL_CLASSES.match(origin):
+                kind = UNKNOWN
             thing = Thing(kind, version, m.bit, origin, held=list(things))
             return Value(m.of_thing(thing), (thing,), kind)
         if kind == "pandas":  # what is made of lists and dicts is a copy

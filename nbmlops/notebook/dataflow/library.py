@@ -166,7 +166,7 @@ def _run_lazily(m: Machine, things: tuple[Thing, ...]) -> Value | None:
     """What iterators do only when they are asked, and those that they take from."""
     done: list[int] = []
     for thing in reachable(things):
-        if thing.kind not in _ONCE:
+        if thing.kind not in _ONCE and thing.kind != UNKNOWN:
             continue
         if thing not in things:
             m.change([thing], "used up", certain=False)

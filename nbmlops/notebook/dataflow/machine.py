@@ -173,9 +173,11 @@ class Machine:
         if value.part:
             if value.kind in FIXED:
                 return Bound(value.version, (), self.bit, value.kind)
-            piece = Thing(value.kind, value.version, self.bit, near=list(things), key=value.key, base=things)
+            # It may be what is held, and not only a part of what holds it.
+            near = list(dict.fromkeys(t for t in value.inside if t.kind not in FIXED))
+            piece = Thing(value.kind, value.version, self.bit, near=near, key=value.key, base=things)
             piece.steps |= self.steps_of(things)
-            for thing in things:
+            for thing in near:
                 thing.near.append(piece)
             if value.kind != "pandas":
                 piece.held = [held for held in value.inside if held not in things]

@@ -13,7 +13,7 @@ from nbmlops.notebook.dataflow.library import consume, order_of_set, rows_left_o
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.specials import touched
 from nbmlops.notebook.dataflow.tables import words
-from nbmlops.notebook.dataflow.things import FIXED, Thing, Value, reachable
+from nbmlops.notebook.dataflow.things import FIXED, UNKNOWN, Thing, Value, contents, reachable
 
 # Kinds whose methods never change what they are given.
 _QUIET = words(
@@ -207,10 +207,16 @@ def _answer(m: Machine, base: Value, name: str, given: Given) -> Value:
     answered = "plain" if name in knowledge.PLAIN_ANSWERS else kind if kind in {"pandas", "numpy", "str"} else ""
     if name in _PLOTS and kind == "pandas":
         return Value(version, (), "figure")
-    if name in knowledge.PURE or kind in {"pandas", "str", "numpy", "record", "plain"}:
+    if (name in knowledge.PURE and kind != UNKNOWN) or kind in {"pandas", "str", "numpy", "record", "plain"}:
         held = any(thing.held or (thing.keys and kind != "pandas") for thing in base.things)
+        if name in _LISTS and kind in {"str", "plain"}:
+            return Value(version, (), "list")
+        if name == "copy" and kind in {"", "dict", "list", "set"} and not base.part:
+            return _copied(m, base, version)
         if kind in {"str", "plain"}:
             return Value(version, (), answered)
+        if kind == "" and name in {"values", "items", "get"} and base.things:
+            return Value(version, base.things, "", part=True)
         if (name in knowledge.VIEWS and not (kind == "pandas" and name in knowledge.PANDAS_COPIES)) or (
             held and kind in {"list", "dict", "tuple", "set", "", "instance"}
         ):
@@ -218,6 +224,20 @@ def _answer(m: Machine, base: Value, name: str, given: Given) -> Value:
             return Value(version, base.things, answered, part=bool(base.things))
         return Value(version, (), answered)
     return unknown(m, base, name, given)
+
+
+# Methods of a text that answer with a list.
+_LISTS = frozenset({"split", "rsplit", "splitlines", "partition", "rpartition"})
+
+
+def _copied(m: Machine, base: Value, version: int) -> Value:
+    """A copy: another object that holds the same."""
+    made = Thing(base.sort, version, m.bit, base.things[0].origin if base.things else "")
+    inner = [
+        t for thing in base.things for t in (*contents(thing), *(x for b in thing.keys.values() for x in b.things))
+    ]
+    made.held = [t for t in dict.fromkeys(inner) if t.kind not in FIXED]
+    return Value(m.of_thing(made), (made,), base.sort)
 
 
 def unknown(m: Machine, base: Value | None, name: str, given: Given) -> Value:

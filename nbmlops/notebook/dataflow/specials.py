@@ -44,7 +44,7 @@ def own_objects(value: Value) -> list[Thing]:
     """The objects of the notebook's classes that a value may be."""
     found: dict[Thing, None] = {}
     for thing in value.inside:
-        for inner in (thing, *(thing.held if thing.base else ())):
+        for inner in (thing, *((*thing.held, *thing.base) if thing.base else ())):
             if inner.kind == "instance":
                 found[inner] = None
     return list(found)

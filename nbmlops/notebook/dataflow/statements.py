@@ -31,6 +31,8 @@ def _assign(m: Machine, node: ast.Assign) -> None:
     if any(isinstance(target, ast.Tuple | ast.List) for target in node.targets):
         value = gone_through(m, value)
     for target in node.targets:
+        if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Slice):
+            value = gone_through(m, value)
         bind_target(m, target, value)
 
 

@@ -125,6 +125,15 @@ def reachable(things: Iterable[Thing]) -> list[Thing]:
     return list(seen)
 
 
+def contents(thing: Thing) -> list[Thing]:
+    """What a container holds; where nobody has seen it made, it may hold things that it shares with its copies."""
+    if not thing.held and thing.kind in {"", UNKNOWN}:
+        inner = Thing("", thing.version, thing.steps, near=[thing], base=(thing,))
+        thing.near.append(inner)
+        return [inner]
+    return thing.held
+
+
 def sharing(things: Iterable[Thing]) -> list[Thing]:
     """These and all that may share memory with them."""
     seen: dict[Thing, None] = {}
