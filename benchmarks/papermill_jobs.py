@@ -9,7 +9,7 @@ import time
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks import notebooks
+from benchmarks import stage_notebook
 from benchmarks.meter import Meter
 
 WORKERS = 2
@@ -25,19 +25,24 @@ def _execute(notebook: str, seed: int) -> str:
 
 def stage(quick: bool, repeats: int) -> dict[str, float]:
     """One execution, the medians of several; a first one loads what is loaded late."""
-    notebook = notebooks.write(Path("stage.ipynb"), quick)
+    notebook = stage_notebook.write(Path("stage.ipynb"), quick)
     found = []
     for seed in range(repeats + 1):
         began, clock = time.time(), time.process_time()
         output = _execute(notebook, seed)
-        found.append(notebooks.split(Path(output).read_bytes(), began, clock))
+        found.append(stage_notebook.split(Path(output).read_bytes(), began, clock))
     first, *rest = found
     return {"first": first["wall"]} | {key: statistics.median(costs[key] for costs in rest) for key in rest[0]}
 
 
+def reproduce(quick: bool, repeats: int) -> dict[str, float]:
+    """It has no such thing: the same notebook is executed again."""
+    return stage(quick, repeats)
+
+
 def sweep(quick: bool, candidates: int, way: str) -> dict[str, float]:
     """Many executions: in a ``row``, or two at a time in ``threads`` or in ``processes`` that are ready."""
-    notebook = notebooks.write(Path("stage.ipynb"), quick)
+    notebook = stage_notebook.write(Path("stage.ipynb"), quick)
     _execute(notebook, candidates)
     seeds = range(candidates)
     if way == "row":
@@ -54,10 +59,10 @@ def sweep(quick: bool, candidates: int, way: str) -> dict[str, float]:
 
 
 def _swept(spent: Meter, candidates: int) -> dict[str, float]:
-    return {"wall": spent.wall, "cpu": sum(notebooks.executions()[-candidates:])}
+    return {"wall": spent.wall, "cpu": sum(stage_notebook.executions()[-candidates:])}
 
 
-JOBS = {job.__name__: job for job in (stage, sweep)}
+JOBS = {job.__name__: job for job in (stage, reproduce, sweep)}
 
 if __name__ == "__main__":
     print(json.dumps(JOBS[sys.argv[1]](**json.loads(sys.argv[2]))))

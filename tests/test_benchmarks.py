@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -70,6 +71,29 @@ STAGE_ROWS = (
     "times that its cells ran",
 )
 
+NOTEBOOK_ROWS = (
+    "the journal adds to a small cell",
+    "the journal adds to a cell of 40 lines",
+    "the journal adds to a small cell among 1,000 names",
+    "the journal adds to a cell that prints 1,000 lines",
+    "the journal adds to a cell that logs 10 metrics to its run",
+    "to 99 of 100, at most",
+    "folding a small cell into the store",
+    "folding a cell of 40 lines into the store",
+    "%load_ext nbmlops",
+    "a verdict on 10 cells, the first in a process",
+    "on others, later",
+    "a run from one cell to the next, after 10",
+    "without the journal and its verdict",
+    "a stage without a library, reproduced",
+    "around them",
+    "a stage extracted from 8 cells, proved",
+    "without the proof",
+    "a store of 50 runs merged into an empty one",
+    "once more",
+)
+CAPSULE_ROWS = ("a run exported as a capsule", "imported elsewhere")
+
 
 def quick(benchmark, *more):
     command = [sys.executable, "-m", benchmark, "--quick", *more]
@@ -103,3 +127,12 @@ def test_stages_prints_every_row_beside_papermill(tmp_path):
     assert [row for row in STAGE_ROWS if not any(row in line for line in table)] == []
     numbers = json.loads((tmp_path / "numbers.json").read_text())
     assert all(line.startswith(row["job"]) for row, line in zip(numbers["rows"], table, strict=True))
+
+
+def test_notebook_prints_every_row():
+    said = quick("benchmarks.notebook", *NO_PEER)
+    head, *table = said.split("\n\n")[0].splitlines()
+    assert head.split() == ["nbmlops", "ratio", "budget", "met"]
+    rows = NOTEBOOK_ROWS + (CAPSULE_ROWS if importlib.util.find_spec("nbmlops.capsules") else ())
+    assert [row for row in rows if not any(row in line for line in table)] == []
+    assert "skipped: papermill" in said

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nbmlops import clock
+from nbmlops.capsules import belonging
 from nbmlops.capsules.collecting import collect
 from nbmlops.capsules.opening import Capsule, Limits
 from nbmlops.cells import Cells
@@ -19,6 +20,8 @@ from nbmlops.store import Store, ledger
 from nbmlops.store.merging import merge_rows
 
 __all__ = ["Capsule", "Capsules", "Limits"]
+
+_MOST_TOLD = 20
 
 
 class Capsules:
@@ -104,16 +107,20 @@ class Capsules:
         user = self.context().user
         with Capsule(file, limits=limits) as capsule:
             origin = f"capsule {capsule.content[:12]}… ({Path(file).name})"
+            if wrong := belonging.claims(self.store, capsule.rows):
+                hint = "nothing was taken over; a whole store is taken over with `nbmlops store merge`"
+                raise InvalidValue.of(f"{Path(file).name}: rows", wrong[:_MOST_TOLD], hint)
             if wrong := lies(self.store, capsule.rows, capsule, self.context):
                 raise InvalidValue.of(f"{Path(file).name}: data", wrong, "nothing was taken over; ask for it anew")
+            runs = belonging.new_runs(self.store, capsule.rows)
             merged = merge_rows(self.store, capsule.rows, blobs=capsule, origin=origin, user=user, dry_run=dry_run)
             done = "would import" if dry_run else "imported"
             if not _came(merged):
                 return _report("nothing new", file, capsule, merged)
             event = None
             if not dry_run:
-                told = {"content": capsule.content, "added": merged.added, "updated": merged.updated}
-                event = self._tell("run.imported", capsule.index["run"], told)
+                told = {"content": capsule.content, "added": merged.added, "updated": merged.updated, "runs": runs}
+                event = self._tell(belonging.IMPORTED, capsule.index["run"], told)
             return _report(done, file, capsule, merged, event)
 
     def _tell(self, type_: str, run_id: str, data: dict[str, Any]) -> int:

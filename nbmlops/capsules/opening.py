@@ -22,33 +22,44 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
+from nbmlops.capsules.belonging import strangers
 from nbmlops.capsules.collecting import INCLUDED
 from nbmlops.capsules.layout import FORMAT, INDEX, clash, content_hash, take, wrong_name
 from nbmlops.errors import InvalidValue, NotFound
 from nbmlops.store.merging.reading import read as look_at_rows
+from nbmlops.store.references import ZSTD, unpacked
 
+_HINT = "this is no sound capsule; nothing was taken over, ask for it anew"
+_MOST_TOLD = 20
 _PART = 1 << 20
 _DEEPEST = 150
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_NAMES = 64 << 20  # bytes of the zip's list of names
+_NAMES = 16 << 20  # bytes of the zip's list of names
 _END = b"PK\x05\x06"
 _TAIL = 22 + (1 << 16) + 20 + 56  # where that list's place stands: at the end, behind it at most a comment
 _JSON = ("run.json", "cells.json", "events.json", "certificate.json", "ro-crate-metadata.json")
 _KEYS = {"format", "run", "inside", "without_data", "files", "blobs", "content"}
 _UNREADABLE = (
     zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError,
-    ValueError, OverflowError, IndexError,
+    ValueError, OverflowError, IndexError, OSError,
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that is opened: entries, bytes in all, bytes of rows and descriptions, and how much a part may swell."""
+    """The most that is opened.
+
+    ``entries`` and ``bytes`` in all; bytes of rows and descriptions (``described``), and ``values`` in them; how many
+    times its size a part may swell (``ratio``), and how many bytes in all beyond that where it is compressed once
+    more inside (``inner``).
+    """
 
     entries: int = 20_000
     bytes: int = 50 << 30
     described: int = 200 << 20
+    values: int = 5_000_000
     ratio: int = 200
+    inner: int = 256 << 20
 
 
 class Capsule:
@@ -68,7 +79,7 @@ class Capsule:
         self.index: dict[str, Any] = {}
         self.rows: dict[str, list[dict[str, Any]]] = {}
         self._entries: dict[str, zipfile.ZipInfo] = {}
-        self._left = self.limits.described
+        self._left, self._values, self._inner = self.limits.described, self.limits.values, self.limits.inner
         if not self.file.is_file():
             raise NotFound(f"there is no file {self.file}", "name a capsule, made by `nbmlops run export`")
         self._archive = self._guarded("", self._opened)
@@ -217,6 +228,20 @@ class Capsule:
             self._refuse(name, f"it has {size:,} bytes, and {facts['size']:,} are listed")
         if hasher.hexdigest() != facts["sha256"]:
             self._refuse(name, "its content is not what its hash says")
+        self._check_inner(name, size)
+
+    def _check_inner(self, name: str, size: int) -> None:
+        """What is compressed by zstd is unpacked where references are sought in it: by an import, and each clean-up."""
+        with self._archive.open(self._entries[name]) as head:
+            if head.read(len(ZSTD)) != ZSTD:
+                return
+        free, swollen = self.limits.ratio * size + _PART, 0
+        with self._archive.open(self._entries[name]) as stream:
+            for piece in unpacked(stream):
+                swollen += len(piece)
+                if swollen > free + self._inner:
+                    self._refuse(name, f"what is compressed in it swells to more than {swollen:,} bytes")
+        self._inner -= max(0, swollen - free)
 
     def _read_rows(self) -> None:
         for name in self.index["files"]:
@@ -232,6 +257,8 @@ class Capsule:
             self._refuse(INDEX, "it tells of other rows than there are")
         if self.index["run"] not in {row["id"] for row in self.rows.get("runs", ())}:
             self._refuse(INDEX, "the run that it is about is not among its rows")
+        if wrong := strangers(self.rows, self.index["run"]):
+            raise InvalidValue.of(f"{self.file.name}: rows", wrong[:_MOST_TOLD], _HINT)
 
     def _row(self, name: str, line: bytes) -> dict[str, Any]:
         row = self._json(name, line)
@@ -242,6 +269,8 @@ class Capsule:
                 row["data"] = base64.b64decode(row.get("data", ""), validate=True)
             except (binascii.Error, ValueError, TypeError):
                 self._refuse(name, "a line has no base64 where it should have")
+        if name == "rows/stage_runs.jsonl" and "fingerprint" in row:
+            row["fingerprint"] = None  # a stage here is not reused for a result that a stranger tells
         return row
 
     # -- parts -----------------------------------------------------------------------------------------------------
@@ -269,7 +298,12 @@ class Capsule:
                 found += piece
             return bytes(found)
 
-        return self._guarded(name, whole)
+        text: bytes = self._guarded(name, whole)
+        # Counted before any is made: in memory an empty object has thirty times the bytes that it has as text.
+        self._values -= text.count(b",") + text.count(b"[") + text.count(b"{")
+        if self._values < 0:
+            self._refuse(name, f"rows and descriptions have more than {self.limits.values:,} values")
+        return text
 
     def _json(self, name: str, text: bytes) -> Any:
         try:
@@ -291,9 +325,7 @@ class Capsule:
 
     def _refuse(self, entry: str, wrong: str) -> NoReturn:
         shown = f"{entry!r:.120}: " if entry else ""
-        raise InvalidValue(
-            f"{self.file.name}: {shown}{wrong}", "this is no sound capsule; nothing was taken over, ask for it anew"
-        )
+        raise InvalidValue(f"{self.file.name}: {shown}{wrong}", _HINT)
 
 
 def _wrong_entry(info: zipfile.ZipInfo) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from nbmlops.capsules import crate
 from nbmlops.capsules.collecting import Collected
 from nbmlops.capsules.layout import FORMAT, INDEX, Layout, as_json, content_hash
+from nbmlops.capsules.opening import Capsule
 from nbmlops.cells import Cells
 from nbmlops.errors import BlobCorrupt, InvalidValue, MissingLibrary, NotFound, StoreFault, UsageFault
 from nbmlops.records import Run
@@ -75,7 +76,7 @@ def write(layout: Layout, about: dict[str, Any], file: Path, *, force: bool) -> 
     """Write the zip beside its place, then move it there; its size.
 
     Raises:
-        UsageFault: the file exists, and ``force`` was not said.
+        UsageFault: the file exists, and ``force`` was not said; or it could not be opened again.
         StoreFault: it cannot be written there.
     """
     refuse_existing(file, force)
@@ -85,6 +86,7 @@ def write(layout: Layout, about: dict[str, Any], file: Path, *, force: bool) -> 
         with zipfile.ZipFile(part, "w") as archive:
             for name in sorted(parts):
                 _write_one(archive, name, parts[name], layout.store)
+        _open_again(part)
         refuse_existing(file, force)
         os.replace(part, file)
     except OSError as error:
@@ -92,6 +94,18 @@ def write(layout: Layout, about: dict[str, Any], file: Path, *, force: bool) -> 
     finally:
         part.unlink(missing_ok=True)
     return file.stat().st_size
+
+
+def _open_again(part: Path) -> None:
+    """What could not be opened elsewhere is not left here."""
+    try:
+        with Capsule(part):
+            return
+    except InvalidValue as error:
+        raise UsageFault(
+            f"no capsule is made of this run: {error.message.removeprefix(f'{part.name}: ')}",
+            "leave out --data, or take over the whole store with `nbmlops store merge`",
+        ) from error
 
 
 def refuse_existing(file: Path, force: bool) -> None:

@@ -164,7 +164,7 @@ class Cells:
                 "in a notebook: %load_ext nbmlops; elsewhere name a notebook, or --run REF",
             )
         ran = [e for e in self.executions(here.session_id) if e.execution_id != here.execution_id]
-        path = Path(place.notebook_path(context.from_environment().notebook) or "")
+        path = Path(place.notebook_now(context.from_environment().notebook) or "")
         found = executed.stripped(path, _LARGEST_NOTEBOOK) if path.name else None
         document, saved_at = (json.loads(found[0]), found[1]) if found else (None, None)
         return verdict.check(
@@ -185,9 +185,14 @@ class Cells:
         with self.store.write() as db:
             db.execute(R.update().where(R.c.id == run_id).values(source={**source, "document": kept}))
 
-    def judge(self, run_id: str) -> Verdict | None:
-        """Say whether a clean run would give the same, and keep it with the run; None where no cells are known."""
-        said = self._verdict(run_id)
+    def judge(self, run_id: str, known: Verdict | None = None) -> Verdict | None:
+        """Say whether a clean run would give the same, and keep it with the run; None where no cells are known.
+
+        Args:
+            run_id: the run.
+            known: the verdict on the same cells, where somebody has asked for it already.
+        """
+        said = known or self._verdict(run_id)
         if said is not None:
             with self.store.write() as db:
                 db.execute(R.update().where(R.c.id == run_id).values(verdict=said.to_dict()))

@@ -122,8 +122,9 @@ class _Rows:
         self.new = [self._execution(line, ended.get(key)) for key, line in begun.items()]
         self.later = [line for key, line in ended.items() if key not in begun]
         self.touches = [
-            {"execution_id": key, **dict(zip(_TOUCH, touch))}
-            for key, line in ended.items()
+            {"execution_id": line.get("end") or line["touches"], **dict(zip(_TOUCH, touch))}
+            for line in lines
+            if "end" in line or "touches" in line
             for touch in line.get("touched", ())
         ]
         self.ends = {line["end"]: self._end(line) for line in self.later}
@@ -197,8 +198,10 @@ def _session(line: dict[str, Any]) -> dict[str, Any]:
 
 def _names(source: str, seen: dict[str, list[str]]) -> dict[str, list[str]]:
     """What was seen in the namespace; of the words of the source, only those that the code uses."""
+    if not seen.get("loaded"):
+        return seen
     used = names_loaded(source)
-    return {**seen, "loaded": [name for name in seen.get("loaded", ()) if used is None or name in used]}
+    return {**seen, "loaded": [name for name in seen["loaded"] if used is None or name in used]}
 
 
 def _bury(store: Store, path: Path) -> None:

@@ -77,7 +77,7 @@ def _run(x: Any) -> Card:
         ("data", x.datasets, "code"),
         ("certificate", certificates.line(x.certificate), "text"),
         ("description", x.description, "text"),
-        ("clean run", cells.quiet(x.verdict), "text"),
+        ("clean run", cells.quiet(x.verdict), "sentence"),
         ("id", x.run_id, "code"),
     )
     files = [(a.path, a.bytes, a.media_type) for a in x.artifacts]

@@ -11,6 +11,7 @@ from typing import Any
 MOST_TEXT = 20_000  # characters of printed text that are kept of one stream: the first and the last half
 MOST_DATA = 2_000_000  # characters of one representation
 MOST_OUTPUTS = 100
+REMARK = {"nbmlops": "remark"}  # metadata of what we say below a cell: it is none of the cell's own outputs
 _OVERWRITTEN = re.compile(r"[^\n]*\r(?!\n)")
 
 
@@ -22,12 +23,15 @@ class Listener:
         self._outputs: list[dict[str, Any]] = []
         self._undo: list[Callable[[], None]] = []
         self._clear = False
+        self._open: _Printed | None = None  # what is printed now goes on here
+        self._time: object = None  # between one start and its stop
 
     def start(self) -> None:
         """Begin to listen."""
         self.stop()
         self._outputs = []
         self._clear = False
+        self._open, self._time = None, object()
         for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):
             self._listen(name, stream)
         publisher = self._shell.display_pub
@@ -39,11 +43,10 @@ class Listener:
         """What was shown since ``start``."""
         while self._undo:
             self._undo.pop()()
-        found, self._outputs = self._outputs, []
+        found, self._outputs, self._open, self._time = self._outputs, [], None, None
         for output in found:
             if output["output_type"] == "stream":
-                output["text"] = _bounded("".join(output["text"]))
-            output.pop("size", None)
+                output["text"] = _bounded("".join(output["text"].copy()))  # a thread may still be printing
             output.pop("display_id", None)
         return found
 
@@ -56,10 +59,25 @@ class Listener:
         if write is None:
             return
 
+        # A result or a traceback is printed in a terminal, and a notebook gets it as such.
+        result_shown = _having(self._shell.displayhook, "is_active")
+        error_shown = _having(self._shell, "showing_traceback")
+        now = self._time  # whoever has wrapped this write in a cell, and left it so, calls it later on too
+
         def heard(text: Any, *arguments: Any, **more: Any) -> Any:
+            # A line that is printed comes through here at least twice: no call more than needed.
             result = write(text, *arguments, **more)
-            if isinstance(text, str) and not self._told_otherwise():
-                self._printed(name, text)
+            if result_shown.is_active or error_shown.showing_traceback or self._time is not now:
+                return result
+            if not isinstance(text, str):
+                return result
+            printed = self._open
+            if printed is None or printed.name != name or self._clear:
+                printed = self._begin(name)
+            printed.parts.append(text)
+            printed.size += len(text)
+            if printed.size > 4 * MOST_TEXT:
+                printed.shorten()
             return result
 
         try:
@@ -68,27 +86,15 @@ class Listener:
             return
         self._undo.append(lambda: _restore(stream, heard, write))
 
-    def _told_otherwise(self) -> bool:
-        """Whether what is printed is a result or a traceback, which a terminal prints and a notebook gets as such."""
-        shell = self._shell
-        return getattr(shell.displayhook, "is_active", False) or getattr(shell, "showing_traceback", False)
-
-    def _printed(self, name: str, text: str) -> None:
-        outputs = self._outputs
-        last = outputs[-1] if outputs else None
+    def _begin(self, name: str) -> _Printed:
+        """A new output of printed text; one that is not kept where there are too many."""
         if self._clear:
-            outputs.clear()
-            self._clear, last = False, None
-        if last is None or last.get("name") != name:
-            if len(outputs) >= MOST_OUTPUTS:
-                return
-            last = {"output_type": "stream", "name": name, "text": [], "size": 0}
-            outputs.append(last)
-        last["text"].append(text)
-        last["size"] += len(text)
-        if last["size"] > 4 * MOST_TEXT:
-            kept = _bounded("".join(last["text"]))
-            last["text"], last["size"] = [kept], len(kept)
+            self._outputs.clear()
+            self._clear = False
+        printed = self._open = _Printed(name)
+        if len(self._outputs) < MOST_OUTPUTS:
+            self._outputs.append({"output_type": "stream", "name": name, "text": printed.parts})
+        return printed
 
     def _message(self, message: Any) -> Any:
         """A display message on its way out; it is passed on untouched."""
@@ -99,14 +105,17 @@ class Listener:
                 self._clear = True
             else:
                 self._outputs.clear()
+                self._open = None
         elif kind in {"display_data", "update_display_data"}:
             self._shown(content, update=kind == "update_display_data")
         return message
 
     def _shown(self, content: dict[str, Any], update: bool) -> None:
+        if content.get("metadata") == REMARK:
+            return
         if self._clear:
             self._outputs.clear()
-            self._clear = False
+            self._clear, self._open = False, None
         display_id = (content.get("transient") or {}).get("display_id")
         for output in self._outputs if update else ():
             if display_id is not None and output.get("display_id") == display_id:
@@ -114,6 +123,32 @@ class Listener:
         if not update and len(self._outputs) < MOST_OUTPUTS:
             data = as_texts(content.get("data") or {})
             self._outputs.append({"output_type": "display_data", "data": data, "display_id": display_id})
+            self._open = None  # what is printed next comes after it
+
+
+class _Printed:
+    """Text that is printed to one stream, with nothing else between."""
+
+    __slots__ = ("name", "parts", "size")
+
+    def __init__(self, name: str) -> None:
+        self.name, self.size = name, 0
+        self.parts: list[str] = []
+
+    def shorten(self) -> None:
+        """Keep no more in memory than can be kept of it."""
+        kept = _bounded("".join(self.parts))
+        self.parts[:], self.size = [kept], len(kept)
+
+
+class _Never:
+    """In place of IPython's objects, where they do not tell what they are showing."""
+
+    is_active = showing_traceback = False
+
+
+def _having(owner: Any, attribute: str) -> Any:
+    return owner if hasattr(owner, attribute) else _Never
 
 
 def _restore(stream: Any, ours: Any, before: Any) -> None:

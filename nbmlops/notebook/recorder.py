@@ -110,6 +110,11 @@ class Recorder:
         """Write what waits, if there is a store by now."""
         self._guarded(self._drain)
 
+    def tell_touches(self) -> None:
+        """Write what the running cell has touched so far: whoever looks at a run that ends in it finds the cell."""
+        if self.execution_id is not None and self.recording:
+            self._guarded(self._write, {"touches": self.execution_id, "touched": sorted(set(self._touches()))})
+
     # -- hooks -----------------------------------------------------------------------------------------------------
     def _pre_run_cell(self, info: Any) -> None:
         self._depth += 1
@@ -188,9 +193,9 @@ class Recorder:
             "error": _described(error),
             "outputs": [*outputs, *self._result(result)],
             "names": {
-                "loaded": sorted(words & self._before.keys()),
-                "stored": sorted(name for name, place in after.items() if self._before.get(name) != place),
-                "deleted": sorted(self._before.keys() - after.keys()),
+                "loaded": self._users(words & self._before.keys()),
+                "stored": self._users(name for name, place in after.items() if self._before.get(name) != place),
+                "deleted": self._users(self._before.keys() - after.keys()),
             },
             "touched": sorted(set(self._touches())),
         }
@@ -198,9 +203,14 @@ class Recorder:
         self._write(line)
 
     def _namespace(self) -> dict[str, int]:
-        """Where each of the user's values is. Identities, not the values: these must not be kept alive by us."""
+        """Where each value is. Identities, not the values: these must not be kept alive by us."""
+        values = self.shell.user_ns.copy()  # a thread may be storing others
+        return dict(zip(values, map(id, values.values())))
+
+    def _users(self, names: Iterable[str]) -> list[str]:
+        """Without those that are IPython's."""
         hidden = self.shell.user_ns_hidden
-        return {n: id(v) for n, v in self.shell.user_ns.copy().items() if n[:1] != "_" and n not in hidden}
+        return sorted(name for name in names if name[:1] != "_" and name not in hidden)
 
     def _result(self, result: Any) -> list[dict[str, Any]]:
         """What the cell's last expression showed."""
@@ -258,6 +268,9 @@ class Recorder:
 
     def _drain(self) -> None:
         folder = self._folder()
+        if self._file is not None and not os.fstat(self._file[1]).st_nlink:  # removed, with its store or without
+            os.close(self._file[1])
+            self._file = None
         if self._file is None or self._file[0] != folder:
             if not folder.is_dir():
                 self._forget_old()

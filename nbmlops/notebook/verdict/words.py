@@ -60,10 +60,12 @@ def _deleted(cause: Cause) -> tuple[str, str]:
 
 def _edited(cause: Cause) -> tuple[str, str]:
     made, name = label(cause.made), _name(cause)
-    user = f"{cause.user.label} used {name}" if cause.user is not None else f"{name} is"
+    if cause.user is None:
+        return f"{made} was edited after it ran; {name} is as it was before.", f"Run {made} again, or {_AGAIN}."
+    user = cause.user.label
     return (
-        f"{user} as {made} had made it; that cell reads otherwise now.",
-        f"Run the cell again, and then what uses {name}, or {_AGAIN}.",
+        f"{made} was edited after it ran; {user} used {name} as it was before.",
+        f"Run {made} again and then {user}, or {_AGAIN}.",
     )
 
 

@@ -59,6 +59,11 @@ class Taking:
         self._labels = {t: self._free_aliases(t) for t in ("dataset_aliases", "model_aliases")}
         self.faults = [*self.settled.faults, *self._absent()]
 
+    @property
+    def changed_runs(self) -> list[str]:
+        """Ids of runs that are here and would be brought up to date."""
+        return [run.id for seq, run in self.met.runs.items() if self._runs[seq] == FURTHER]
+
     # -- comparing -------------------------------------------------------------------------------------------------
     def _compare_runs(self) -> dict[int, str]:
         r, m = schema.runs, schema.metric_latest

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,11 @@ _STAGE = (
     'frame["late"] = (frame["a"] + frame["b"] + rng.normal(size=2000) > 0).astype(int)',
     'X, y = frame.drop(columns="late"), frame["late"]\n'
     "model = RandomForestClassifier(20, random_state=seed).fit(X[:1500], y[:1500])\n"
-    "chance = model.predict_proba(X[1500:])[:, 1]\nroc_auc_score(y[1500:], chance)",
+    "chance = model.predict_proba(X[1500:])[:, 1]\nscore = roc_auc_score(y[1500:], chance)\nscore",
     "figure, axes = plt.subplots()\naxes.hist(chance, 20)\nplt.show()",
 )
-_QUICK = ("import random", "draw = random.Random(seed)\nsum(draw.random() for _ in range(1000))")
+_QUICK = ("import random", "draw = random.Random(seed)\nscore = sum(draw.random() for _ in range(1000))\nscore")
+_LOGS = "import nbmlops\nnbmlops.log_metric('score', score)"
 # Each execution leaves a line, so that one that was not needed can be told, and says what its kernel took. This is
 # how kernels that are no children of the measuring process, since they were forked elsewhere, are measured too.
 _TRACE = """
@@ -38,14 +40,25 @@ print(json.dumps({"cpu": _cpu, "peak": _kib["VmHWM:"] / 1000, "own": _own / 1000
 """.strip()
 
 
-def write(path: Path, quick: bool = False) -> str:
-    """A stage with pandas, scikit-learn and pyplot and a small fit, or a quick one that needs no library."""
-    sources = (_PARAMETERS, *(_QUICK if quick else _STAGE), _TRACE)
+def write(path: Path, quick: bool = False, logs: bool = False) -> str:
+    """A stage with pandas, scikit-learn and pyplot and a small fit, or a quick one that needs no library.
+
+    With ``logs`` it also logs its result with nbmlops.
+    """
+    logged = (_LOGS,) if logs else ()
+    told = document((_PARAMETERS, *(_QUICK if quick else _STAGE), *logged, _TRACE))
+    told["cells"][0]["metadata"] = {"tags": ["parameters"]}
+    path.write_text(json.dumps(told))
+    return str(path)
+
+
+def document(sources: Sequence[str]) -> dict[str, Any]:
+    """A notebook of code cells that have not run, ``cell-0`` and so on."""
     cells = [
         {
             "cell_type": "code",
             "id": f"cell-{number}",
-            "metadata": {} if number else {"tags": ["parameters"]},
+            "metadata": {},
             "source": source,
             "outputs": [],
             "execution_count": None,
@@ -53,9 +66,7 @@ def write(path: Path, quick: bool = False) -> str:
         for number, source in enumerate(sources)
     ]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    told = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-    path.write_text(json.dumps(told))
-    return str(path)
+    return {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
 
 
 def executions() -> list[float]:
