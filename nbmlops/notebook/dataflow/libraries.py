@@ -74,15 +74,7 @@ def call_library(m: Machine, origin: str, given: Given) -> Value:
         display.set_option(m, origin, given, version)
         return Value(version, (), "plain")
     if knowledge.SETTING.fullmatch(origin):
-        if knowledge.SHOWING.match(f"{origin}.{given.text(0) or ''}"):
-            display.set_option(m, origin, given, version)
-        else:
-            set_setting(m, version, ordered=origin == "os.chdir")
-        if origin == "os.chdir":
-            files.change_folder(m, files.path_of(given.at(0, "path")), version)
-        if origin == "os.environ.update":
-            for name in (key for t in given.things for key in t.keys):
-                m.set_hidden(f"environment {name}", version, anew=True)
+        _set(m, origin, given, version)
         return Value(version, (), "plain")
     if knowledge.GENERATORS.fullmatch(origin):
         seeded = bool(given.values or given.named) and not _is_none(m, given)
@@ -94,6 +86,19 @@ def call_library(m: Machine, origin: str, given: Given) -> Value:
     for thing in answer.things if answer.sort == "iterator" else ():
         thing.lazy = m.changed_since(begun)
     return answer
+
+
+def _set(m: Machine, origin: str, given: Given, version: int) -> None:
+    """A setting of a library or of the process."""
+    if knowledge.SHOWING.match(f"{origin}.{given.text(0) or ''}"):
+        display.set_option(m, origin, given, version)
+    else:
+        set_setting(m, version, ordered=origin == "os.chdir")
+    if origin == "os.chdir":
+        files.change_folder(m, files.path_of(given.at(0, "path")), version)
+    if origin == "os.environ.update":
+        for name in (key for t in given.things for key in t.keys):
+            m.set_hidden(f"environment {name}", version, anew=True)
 
 
 def _is_none(m: Machine, given: Given) -> bool:
