@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -167,9 +168,9 @@ class Cells:
         path = Path(place.notebook_now(context.from_environment().notebook) or "")
         found = executed.stripped(path, _LARGEST_NOTEBOOK) if path.name else None
         document, saved_at = (json.loads(found[0]), found[1]) if found else (None, None)
-        return verdict.check(
-            ran, document, saved_at=saved_at, notebook=str(path) if path.name else "", folder=os.getcwd()
-        )
+        name = str(path) if path.name else ""
+        said = verdict.check(ran, document, saved_at=saved_at, notebook=name, folder=os.getcwd())
+        return replace(said, ran=said.ran + 1) if _asks(document, here.cell_id, ran) else said
 
     # -- when a run ends -------------------------------------------------------------------------------------------
     def keep_document(self, run_id: str) -> None:
@@ -229,6 +230,12 @@ class Cells:
             rows = db.execute(query).mappings().all()
             touched = _touched(db, [row["id"] for row in rows])
         return [_execution(row, touched.get(row["id"], ())) for row in rows]
+
+
+def _asks(document: Mapping[str, Any] | None, cell_id: str | None, ran: Sequence[CellExecution]) -> bool:
+    """Whether the cell that runs now is in the file and has not run before: it counts as one that ran."""
+    cells = (document or {}).get("cells", ())
+    return any(cell.get("id") == cell_id for cell in cells if cell_id) and all(e.cell_id != cell_id for e in ran)
 
 
 def _unrecorded(run: str) -> NotFound:
