@@ -52,12 +52,15 @@ def cells(compare: Rounds, sizes: Sizes) -> list[Row]:
         added, _ = compare("overhead", peer=False, case=kind, cells=sizes.cells)
         rows += [
             Row(f"the journal adds to {title}", added["median"], "ms", CELL),
-            Row("  processor time", added["cpu"], "ms"),
+            Row("  processor time", added["cpu"], "ms", CELL),
             Row("  to 99 of 100, at most", added["p99"], "ms"),
             Row("  such a cell without it", added["alone"], "ms"),
         ]
-        folding.append(Row(f"  {title}", added["fold"], "ms"))
-    return [*rows, Row("folding into the store, each cell", max(row.ours for row in folding), "ms"), *folding]
+        folding += [
+            Row(f"folding {title} into the store", added["fold_wall"], "ms"),
+            Row("  processor time", added["fold_cpu"], "ms"),
+        ]
+    return [*rows, *folding]
 
 
 def loading(compare: Rounds, _sizes: Sizes) -> list[Row]:

@@ -92,7 +92,8 @@ def overhead(case: str, cells: int) -> dict[str, float]:
     with Meter() as folding:
         notebook.ws.cells.fold()
     wall, cpu = (_difference(took, part) for part in (0, 1))
-    return {**wall, "cpu": cpu["median"], "fold": folding.wall / recorded * 1000}
+    fold = {key: spent / recorded * 1000 for key, spent in folding.costs("fold_").items()}
+    return {**wall, "cpu": cpu["median"], **fold}
 
 
 def _difference(took: dict[str, list[tuple[float, float]]], part: int) -> dict[str, float]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from shells import emptied
 
 from nbmlops import display, session
 from nbmlops.cells import history
@@ -181,7 +182,7 @@ def ipython() -> Any:
 def shell(ipython: Any, nb: Any) -> Iterator[Callable[..., Any]]:
     """Run a cell, which may have an id as JupyterLab gives it."""
     session.workspace()
-    ipython.reset(new_session=True)
+    emptied(ipython)
     ipython.run_line_magic("load_ext", "nbmlops")
 
     def run(code: str, cell_id: str | None = None) -> Any:
@@ -192,7 +193,7 @@ def shell(ipython: Any, nb: Any) -> Iterator[Callable[..., Any]]:
     yield run
     session.reset()
     ipython.run_line_magic("unload_ext", "nbmlops")
-    ipython.reset(new_session=True)
+    emptied(ipython)
 
 
 def test_history_and_restore_in_a_shell(shell: Callable[..., Any], ipython: Any, capsys: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from shells import emptied
 
 from nbmlops import session
 from nbmlops.errors import InvalidValue, NbmlopsError, NotFound, UsageFault
@@ -43,7 +44,7 @@ def shell(_ipython: Any, nb: Any) -> Iterator[Callable[[str], Any]]:
     yield run
     session.reset()
     _ipython.run_line_magic("unload_ext", "nbmlops")
-    _ipython.reset(new_session=False)
+    emptied(_ipython, new_session=False)
 
 
 def test_a_run_by_hand(shell: Any, nb: Any) -> None:

@@ -198,8 +198,10 @@ def _session(line: dict[str, Any]) -> dict[str, Any]:
 
 def _names(source: str, seen: dict[str, list[str]]) -> dict[str, list[str]]:
     """What was seen in the namespace; of the words of the source, only those that the code uses."""
+    if not seen.get("loaded"):
+        return seen
     used = names_loaded(source)
-    return {**seen, "loaded": [name for name in seen.get("loaded", ()) if used is None or name in used]}
+    return {**seen, "loaded": [name for name in seen["loaded"] if used is None or name in used]}
 
 
 def _bury(store: Store, path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nbmlops.notebook import place, recorder
+from nbmlops.notebook.outputs import REMARK
 from nbmlops.records import Verdict
 
 Said = tuple[str, tuple[str, ...]]
@@ -27,7 +28,7 @@ def tell(verdict: Verdict, before: Said | None) -> Said | None:
 
         from nbmlops.display.cells import Remark
 
-        display(Remark(verdict))
+        display(Remark(verdict), metadata=REMARK)
     return said
 
 

@@ -121,9 +121,12 @@ def names_loaded(source: str) -> frozenset[str] | None:
     tree = tree_of(source)
     if tree is None:
         return None
-    changed = (node.target for node in ast.walk(tree) if isinstance(node, ast.AugAssign))
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    return frozenset(used | {target.id for target in changed if isinstance(target, ast.Name)})
+    used = set()
+    for node in ast.walk(tree):
+        name = node.target if isinstance(node, ast.AugAssign) else node
+        if isinstance(name, ast.Name) and (name is not node or isinstance(name.ctx, ast.Load)):
+            used.add(name.id)
+    return frozenset(used)
 
 
 @functools.lru_cache(512)

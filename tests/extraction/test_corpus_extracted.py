@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shells import emptied
 
 from nbmlops.extraction import Live, Wish, fingerprints
 from nbmlops.workspace import Workspace
@@ -46,7 +47,7 @@ def execute(_shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Exe
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def run(cells: list[str], given: dict[str, Any]) -> dict[str, Any]:
-        _shell.reset(new_session=True)
+        emptied(_shell)
         _shell.user_ns.update(given)
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             for source in cells:

@@ -55,11 +55,20 @@ def main() -> None:
     shell.enable_gui = lambda gui=None: None
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what children print past Python is not an answer
+    _warm(shell)
+    shell.reset(new_session=True)
     gc.collect()
     gc.freeze()  # children would copy what a collection touches
     for line in sys.stdin:
         answers.write(_in_child(shell, json.loads(line)) + "\n")
         answers.flush()
+
+
+def _warm(shell: InteractiveShell) -> None:
+    """Load what is loaded at first use, once for all children."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        for source in ("%time import pandas", "pandas.DataFrame({'a': [1, 2.5]}).describe()", "pandas.nothing"):
+            shell.run_cell(source, store_history=True)
 
 
 def _in_child(shell: InteractiveShell, request: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import nbformat
 import pytest
 from nbformat import v4
+from shells import emptied
 
 from nbmlops import extension, session
 from nbmlops.cells import folding
@@ -32,7 +33,7 @@ def _shell() -> Any:
 @pytest.fixture
 def shell(_shell: Any, nb: Any) -> Iterator[Callable[..., Any]]:
     """Run a cell as a front end does; what it raises is shown and not raised."""
-    _shell.reset(new_session=True)
+    emptied(_shell)
     _shell.execution_count = 1
     extension.listen(_shell)
 

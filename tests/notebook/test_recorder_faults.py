@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shells import emptied
 
 from nbmlops import extension, session
 from nbmlops.cells import folding
@@ -45,7 +46,7 @@ def _shell() -> Any:
 @pytest.fixture
 def run(_shell: Any, nb: Any) -> Iterator[Callable[[str], Any]]:
     """Run a cell in a shell that records into a store; what it raises fails the test."""
-    _shell.reset(new_session=True)
+    emptied(_shell)
     _shell.execution_count = 1
     session.workspace()
     extension.listen(_shell)

@@ -6,13 +6,15 @@ import ast
 from collections.abc import Callable
 from typing import Any
 
-from nbmlops.notebook.dataflow import library
+from nbmlops.notebook.dataflow import display, knowledge, library
+from nbmlops.notebook.dataflow.builtin import show
 from nbmlops.notebook.dataflow.calls import call
-from nbmlops.notebook.dataflow.frames import Frame, digest
+from nbmlops.notebook.dataflow.frames import Code, Frame, digest
 from nbmlops.notebook.dataflow.functions import attribute_of_instance, function
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.places import SHAPES, bind_target, each, element, key_of, place
 from nbmlops.notebook.dataflow.sealing import sealed
+from nbmlops.notebook.dataflow.specials import BINARY, COMPARED, TRUTH, UNARY, special
 from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import FIXED, Thing, Value
 
@@ -42,6 +44,9 @@ def _attribute(m: Machine, node: ast.Attribute) -> Value:
     whole = m.read(m.whole(base))
     kind = base.sort if base.sort in {"pandas", "numpy", "generator", "figure"} and node.attr != "shape" else ""
     kind = "plain" if node.attr in {"shape", "size", "ndim", "dtype", "empty"} else kind
+    kind = "method" if base.things and node.attr in knowledge.LEAVING_METHODS else kind
+    if (answer := special(m, base, ("__getattr__", "__getattribute__"), Value(whole, (), "str"))) is not None:
+        return answer
     return Value(m.versions.of("attribute", node.attr, whole), base.things, kind, part=True)
 
 
@@ -53,13 +58,16 @@ def _subscript(m: Machine, node: ast.Subscript) -> Value:
         return grouped
     base = place(m, node.value)
     if (key := key_of(m, node.slice)) is not None and base.sort != "str":
-        return element(m, base, key)
+        answer = special(m, base, ("__getitem__",), m.value(node.slice)) if base.things else None
+        return answer if answer is not None else element(m, base, key)
     columns = _columns(node.slice)
     if base.sort == "pandas" and columns is not None:
         versions = [m.read(element(m, base, column).version) for column in columns]
         return Value(m.versions.of("columns", *columns, *versions), (), "pandas")
     reads = len(m.reads)
     index = m.value(node.slice)
+    if (answer := special(m, base, ("__getitem__", "__class_getitem__"), index)) is not None:
+        return answer
     whole = m.whole(base)
     if base.sort == "str":
         return Value(m.versions.of("item", m.read(whole), index.version), (), "str")
@@ -67,8 +75,8 @@ def _subscript(m: Machine, node: ast.Subscript) -> Value:
     if version != (plain := m.versions.of("item", whole, index.version)) or not plain:
         del m.reads[reads:]  # all that the condition read is in the version
     m.read(version)
-    if _copies(node.slice):
-        return _copy(base, version)
+    if _copies(node.slice) or (isinstance(node.slice, ast.Slice) and base.sort in {"list", "tuple"}):
+        return _copy(m, base, version)
     kind = base.sort if base.sort in {"pandas", "numpy", "figure"} else ""
     return Value(version, base.things, kind, part=True)
 
@@ -107,9 +115,12 @@ def _copies(index: ast.expr) -> bool:
     return isinstance(index, ast.List | ast.ListComp | ast.Compare)
 
 
-def _copy(base: Value, version: int) -> Value:
-    kind = base.sort if base.sort in {"pandas", "numpy", "list"} else ""
+def _copy(m: Machine, base: Value, version: int) -> Value:
+    kind = base.sort if base.sort in {"pandas", "numpy", "list", "tuple"} else ""
     held = [inner for thing in base.things for inner in thing.held]
+    if kind in {"list", "tuple"} and not base.part:
+        made = Thing(kind, version, m.bit, held=held)
+        return Value(m.of_thing(made) if held else version, (made,), kind)
     if held:
         return Value(version, tuple(base.things), kind, part=True)
     return Value(version, (), kind)
@@ -150,10 +161,19 @@ def _row_condition(node: ast.expr, name: str) -> set[str] | None:
 
 def _operation(m: Machine, node: ast.BinOp) -> Value:
     left, right = m.value(node.left), m.value(node.right)
+    if (answer := _by_class(m, node.op, left, right)) is not None:
+        return answer
     if left.sort == "path" or (left.sort == right.sort == "str" and isinstance(node.op, ast.Add)):
         return _text_joined(m, node, left, right)
     return Value(m.versions.of(type(node.op).__name__, left.version, right.version), _held(left, right),
                  _joint(left, right), part=bool(_held(left, right)))  # fmt: skip
+
+
+def _by_class(m: Machine, op: ast.operator, left: Value, right: Value) -> Value | None:
+    """What an operator that a class of the notebook defines gives; None where none does."""
+    name = BINARY[type(op)]
+    answer = special(m, left, (f"__{name}__",), right)
+    return answer if answer is not None else special(m, right, (f"__r{name}__",), left)
 
 
 def _text_joined(m: Machine, node: ast.BinOp, left: Value, right: Value) -> Value:
@@ -178,13 +198,36 @@ def _joint(*values: Value) -> str:
 
 def _compare(m: Machine, node: ast.Compare) -> Value:
     values = [m.value(node.left), *(m.value(item) for item in node.comparators)]
+    if any(value.origin == "os.environ" for value in values):
+        m.note("environment", "depends on the machine: os.environ")
     operators = tuple(type(op).__name__ for op in node.ops)
+    asked = [v for op, pair in zip(node.ops, zip(values, values[1:])) if (v := _asked(m, op, *pair)) is not None]
+    if asked:
+        values += asked
     kind = (
         "plain"
         if all(v.sort in FIXED for v in values) or {"In", "Is", "NotIn", "IsNot"} & {*operators}
         else _joint(*values)
     )
     return Value(m.versions.of("compare", operators, *(v.version for v in values)), (), kind)
+
+
+def _asked(m: Machine, op: ast.cmpop, left: Value, right: Value) -> Value | None:
+    """What a comparison does to what is compared: methods of classes are called, and iterators used up."""
+    if isinstance(op, ast.In | ast.NotIn):
+        answer = special(m, right, ("__contains__",), left)
+        return answer if answer is not None else library.used_up(m, right)
+    if (names := COMPARED.get(type(op))) is None:
+        return None
+    answer = special(m, left, (names[0],), right)
+    return answer if answer is not None else special(m, right, (names[1],), left)
+
+
+def truth(m: Machine, node: ast.expr) -> Value:
+    """An expression that decides something."""
+    value = m.value(node)
+    answer = special(m, value, TRUTH)
+    return value if answer is None else Value(m.versions.of("truth", value.version, answer.version), (), "plain")
 
 
 def _either(m: Machine, values: list[Value], *term: Any) -> Value:
@@ -195,16 +238,27 @@ def _either(m: Machine, values: list[Value], *term: Any) -> Value:
 
 
 def _boolean(m: Machine, node: ast.BoolOp) -> Value:
-    return _either(m, [m.value(item) for item in node.values], type(node.op).__name__)
+    return _either(m, [_truth_of(m, item) for item in node.values], type(node.op).__name__)
+
+
+def _truth_of(m: Machine, node: ast.expr) -> Value:
+    value = m.value(node)
+    special(m, value, TRUTH)
+    return value
 
 
 def _conditional(m: Machine, node: ast.IfExp) -> Value:
-    test = m.value(node.test)
+    test = truth(m, node.test)
     return _either(m, [m.value(node.body), m.value(node.orelse)], "if", test.version)
 
 
 def _unary(m: Machine, node: ast.UnaryOp) -> Value:
+    if isinstance(node.op, ast.Not):
+        return Value(m.versions.of("Not", truth(m, node.operand).version), (), "plain")
     value = m.value(node.operand)
+    answer = special(m, value, (UNARY[type(node.op)],))
+    if answer is not None:
+        return answer
     return Value(m.versions.of(type(node.op).__name__, value.version), (), value.sort)
 
 
@@ -214,7 +268,8 @@ def _display(m: Machine, node: ast.List | ast.Tuple | ast.Set) -> Value:
     # What is held has its own version: the list's is that it holds so many, and the values that are no things.
     own = [0 if v.things and not v.part and not v.choice else v.version for v in values]
     thing = Thing(kind, m.versions.of(kind, *own, *(isinstance(i, ast.Starred) for i in node.elts)), m.bit)
-    thing.held = [held for v in values for held in v.inside if held.kind not in FIXED or held.code]
+    thing.held = [held for v in values for held in v.inside if held.kind not in FIXED or held.code or held.origin]
+    thing.held += [Thing("imported", v.version, 0, v.origin) for v in values if v.origin and v.kind == "imported"]
     texts = tuple(v.constant for v in values if isinstance(v.constant, str))
     if len(texts) == len(values):
         thing.texts = (thing.version, texts)
@@ -237,6 +292,7 @@ def _dict(m: Machine, node: ast.Dict) -> Value:
 
 
 def _comprehension(m: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> Value:
+    begun = len(m.changes)
     with sealed(m, node) as seal:
         outer, m.frame = m.frame, Frame(outer=m.frame, kind="comprehension")
         try:
@@ -244,10 +300,10 @@ def _comprehension(m: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorE
             for generator in node.generators:
                 source = m.value(generator.iter)
                 library.order_of_set(m, source)
-                library.used_up(m, source)
+                source = library.gone_through(m, source)
                 parts.append(source.version)
                 bind_target(m, generator.target, each(m, source), here=True)
-                parts += [m.value(test).version for test in generator.ifs]
+                parts += [truth(m, test).version for test in generator.ifs]
             items = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
             values = [m.value(item) for item in items]
         finally:
@@ -258,6 +314,8 @@ def _comprehension(m: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorE
     )
     thing = Thing(kind, m.versions.of(type(node).__name__, *parts, *(v.version for v in values)), m.bit)
     thing.held = list({held: None for v in values for held in v.inside if held.kind not in FIXED})
+    if kind == "iterator":
+        thing.code, thing.lazy = Code(node, m.frame), m.changed_since(begun)
     return Value(m.of_thing(thing), (thing,), kind)
 
 
@@ -270,10 +328,13 @@ def _text(m: Machine, node: ast.JoinedStr) -> Value:
 
 def _formatted(m: Machine, node: ast.FormattedValue) -> Value:
     spec = m.value(node.format_spec).version if node.format_spec else 0
-    value = m.value(node.value)
+    value = library.shown(m, m.value(node.value))
+    show(m, value)
     plain = node.conversion == -1 and not spec and isinstance(value.constant, str | int)
     constant = str(value.constant) if plain else None
-    return Value(m.versions.of("formatted", value.version, node.conversion, spec), (), "str", constant=constant)
+    settings = display.shown(m, [value]) if not plain or constant is None else ()
+    version = m.versions.of("formatted", value.version, node.conversion, spec, *settings)
+    return Value(version, (), "str", constant=constant)
 
 
 def _slice(m: Machine, node: ast.Slice) -> Value:
@@ -300,7 +361,8 @@ def _yield(m: Machine, node: ast.Yield | ast.YieldFrom | ast.Await) -> Value:
 
 def _starred(m: Machine, node: ast.Starred) -> Value:
     value = m.value(node.value)
-    library.used_up(m, value)
+    library.order_of_set(m, value)
+    value = library.gone_through(m, value)
     return Value(m.versions.of("star", value.version), value.things, "", part=bool(value.things))
 
 

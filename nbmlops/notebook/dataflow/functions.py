@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from nbmlops.notebook.dataflow.branches import perhaps
-from nbmlops.notebook.dataflow.frames import AnyFunction, Code, Frame, digest, is_generator, leaves_early
+from nbmlops.notebook.dataflow.frames import AnyFunction, Code, Frame, digest, free_names, is_generator, leaves_early
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import Bound, Thing, Value
@@ -57,6 +57,10 @@ def decorated(m: Machine, value: Value, decorators: Sequence[ast.expr]) -> Value
             code.cached = True
         if name in _OWNERS or name in _CACHES or name in _TRANSPARENT:
             continue
+        if name in {"setter", "deleter", "getter"} and code is not None and made.things and made.things[0].code:
+            made.things[0].code.setter = value.things[0] if name == "setter" else made.things[0].code.setter
+            value = Value(made.things[0].version, (made.things[0],), "function", choice=value.version)
+            continue
         if made.things and made.things[0].code is not None and not isinstance(decorator, ast.Call):
             value = call_function(m, made.things[0], [value])
         elif made.things and made.things[0].code is not None:
@@ -93,6 +97,7 @@ def _followed(m: Machine, thing: Thing, frame: Frame) -> Value:
     code = thing.code
     if code is None or isinstance(code.node, ast.ClassDef):
         return Value(thing.version, (thing,))
+    begun = len(m.changes)
     before, m.frame = m.frame, frame
     loops, m.loops = m.loops, 0
     m.active.append(code.node)
@@ -113,11 +118,22 @@ def _followed(m: Machine, thing: Thing, frame: Frame) -> Value:
     else:
         answer = frame.returns.pop()
         if is_generator(code.node):
-            made = Thing("iterator", answer.version, m.bit, held=list(answer.things))
+            made = Thing("iterator", answer.version, m.bit, held=list(answer.things), code=Code(code.node, code.frame))
+            made.lazy = m.changed_since(begun)
             answer = Value(m.of_thing(made), (made,), "iterator")
-    if code.cached:
+    if code.cached and (answer.things or m.changed_since(begun) or _depends(code)):
         m.change([thing], "cached", answer.version, certain=False)
     return answer
+
+
+def _depends(code: Code) -> bool:
+    """Whether a function takes values from outside that may be others another time."""
+    for name in free_names(code.node):
+        found = code.frame.find(name)
+        if found is not None and found[0].kind not in {"module", "imported"}:
+            if not found[0].things or any(thing.code is not code for thing in found[0].things):
+                return True
+    return False
 
 
 def _follow_early(m: Machine, frame: Frame, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:

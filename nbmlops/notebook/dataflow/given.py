@@ -17,15 +17,19 @@ class Given:
     node: ast.Call
     values: list[Value] = field(default_factory=list)
     named: dict[str, Value] = field(default_factory=dict)
+    spread: dict[str, int] = field(default_factory=dict)  # keywords known from behind ``**``
+    nothing: int = 0  # the version of None
 
     @classmethod
     def of(cls, m: Machine, node: ast.Call) -> Given:
-        given = cls(node)
+        given = cls(node, nothing=m.versions.of("constant", "NoneType", "None"))
         for argument in node.args:
             value = _as_given(m, argument)
             given.values.append(replace(value, origin="*") if isinstance(argument, ast.Starred) else value)
         for number, keyword in enumerate(node.keywords):
-            given.named[keyword.arg or f"*{number}"] = _as_given(m, keyword.value)
+            given.named[keyword.arg or f"*{number}"] = value = _as_given(m, keyword.value)
+            if keyword.arg is None and len(value.things) == 1 and not value.part:
+                given.spread.update((key, bound.choice) for key, bound in value.things[0].keys.items())
         return given
 
     def all(self) -> Iterator[Value]:
@@ -50,9 +54,11 @@ class Given:
         nothing = {
             name
             for name, value in self.named.items()
-            if (value.constant is None or value.constant is False) and _is_constant(self.node, name)
+            if value.version == self.nothing
+            or ((value.constant is None or value.constant is False) and _is_constant(self.node, name))
         }
-        return frozenset(self.named) - nothing
+        spread = {name for name, version in self.spread.items() if version != self.nothing}
+        return frozenset(self.named) - nothing | spread
 
     def is_true(self, name: str) -> bool | None:
         """Whether a keyword is given as true; None where that is not known."""

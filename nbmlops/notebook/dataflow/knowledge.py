@@ -20,6 +20,8 @@ CHANGING = words(
     set_title set_xlabel set_ylabel set_xlim set_ylim legend
     """
 )
+# Methods that may be handed on to be called, and then change their object.
+LEAVING_METHODS = CHANGING | frozenset({"pop", "__next__", "__call__", "fit", "fit_transform", "get_nowait"})
 # The same where the object is surely not of the other kinds named here.
 CHANGING_BUT = {
     "add": frozenset({"pandas", "numpy"}),
@@ -185,6 +187,21 @@ SETTINGS_STORED = re.compile(
     r"os\.environ|sys\.(path|modules)|pandas\.options.*|torch\.backends.*|matplotlib.*rcParams"
 )
 
+# Classes whose objects change only by the methods that are known to change objects.
+STILL_CLASSES = re.compile(
+    r"""(fractions|decimal|enum|string|uuid|ipaddress|numpy|pandas|polars|sklearn|scipy|statsmodels|datetime|re|pathlib
+      |collections|typing|dataclasses|types|functools|operator|xgboost|lightgbm|catboost|imblearn|nbmlops|matplotlib
+      |seaborn|plotly|altair|bokeh|IPython|ipywidgets|category_encoders|shap|yellowbrick|zoneinfo|argparse)\.""",
+    re.VERBOSE,
+)
+# Functions whose answer can be gone through once.
+ITERATORS = re.compile(
+    r"""itertools\.\w+(\.\w+)? | csv\.\w+ | re\.finditer | os\.(walk|scandir|fwalk) | glob\.iglob | ast\.walk
+      | heapq\.merge | difflib\.\w+ | tokenize\.\w+ | numpy\.(nditer|ndenumerate|ndindex) | more_itertools\.\w+
+      | concurrent\.futures\.as_completed | tqdm\..* | fileinput\.\w+ | zipfile\.Path""",
+    re.VERBOSE,
+)
+
 RUN_BEGINS = frozenset({"start_run", "end_run", "set_experiment", "resume_run", "init"})
 RUN_USES = re.compile(r"log_\w+|set_tags?|active_run|snapshot|register_model|log|save_\w+|load_\w+|get_\w+|predict")
 
@@ -284,6 +301,16 @@ def draws_without_seed(origin: str, given: frozenset[str]) -> bool:
     if (needed := _SHUFFLED.get(origin)) is not None:
         return needed in given
     return _WITHOUT_STATE.fullmatch(origin) is not None
+
+
+_LEAVING = re.compile(
+    r"(heapq|bisect\.insort|operator\.(i[a-z]+|setitem|delitem)|random|numpy\.random|logging|time|os\.environ)\b.*"
+)
+
+
+def leaves_trace(origin: str) -> bool:
+    """Whether a library's function that is handed on to be called may leave a trace."""
+    return not is_pure(origin) or origin in CHANGES_ARGUMENT or _LEAVING.match(origin) is not None
 
 
 def is_pure(origin: str) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 
-from nbmlops.notebook.dataflow import library
+from nbmlops.notebook.dataflow import files, library
+from nbmlops.notebook.dataflow.functions import call_function, find_method
 from nbmlops.notebook.dataflow.machine import Machine
+from nbmlops.notebook.dataflow.specials import special
 from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import Thing, Value
 
@@ -45,7 +47,7 @@ def key_of(m: Machine, index: ast.expr) -> str | None:
 def element(m: Machine, base: Value, key: str) -> Value:
     """The element or attribute stored under a text."""
     if base.origin == "os.environ":
-        m.note("environment", f"reads the environment variable {key}", key)
+        return Value(m.read(m.versions.of("variable", key, files.variable(m, key))), (), "str")
     if base.part or not base.things:
         return Value(m.versions.of("element", key, m.read(m.whole(base))), base.things, base.sort, part=True)
     versions: list[int] = []
@@ -104,11 +106,14 @@ def store_in(m: Machine, target: ast.expr, value: Value) -> None:
     if isinstance(target, ast.Attribute):
         if library.is_setting(m, base, target.attr, value):
             return
-        _store_key(m, base, target.attr, value)
+        if not base.things or not _set_by_class(m, base, target, value):
+            _store_key(m, base, target.attr, value)
         return
     assert isinstance(target, ast.Subscript)  # noqa: S101 - there is no other target
     index = target.slice
-    if library.is_setting(m, base, "", value):
+    if library.is_setting(m, base, "", value, key_of(m, index)):
+        return
+    if base.things and special(m, base, ("__setitem__",), m.value(index), value) is not None:
         return
     if (key := key_of(m, index)) is not None and not base.part:
         _store_key(m, base, key, value)
@@ -138,6 +143,26 @@ def _store_rows(m: Machine, target: ast.Subscript, value: Value) -> bool:
             m.store_key(base.things, key, Value(version, (), "pandas"))
             for other in base.things[0].near:  # a column that was taken from it may be the same memory
                 m.change([other], "rows", key, version)
+            return True
+    return False
+
+
+def _set_by_class(m: Machine, base: Value, target: ast.Attribute, value: Value) -> bool:
+    """Whether an attribute is set by a property, descriptor or ``__setattr__`` of a class of the notebook."""
+    text = Value(m.versions.of("constant", "str", target.attr), (), "str", constant=target.attr)
+    if special(m, base, ("__setattr__",), text, value) is not None:
+        return True
+    for thing in base.things if base.sort == "instance" else ():
+        found = next((b for cls in thing.made_of if (b := find_method(cls, target.attr)) is not None), None)
+        inner = found.things[0] if found is not None and found.things else None
+        if inner is None:
+            continue
+        m.step.needs |= inner.steps
+        if inner.code is not None and inner.code.setter is not None:
+            call_function(m, inner.code.setter, [base, value])
+            return True
+        owner = Value(inner.version, (inner,), inner.kind)
+        if special(m, owner, ("__set__",), base, value) is not None:
             return True
     return False
 

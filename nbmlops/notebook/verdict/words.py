@@ -37,7 +37,10 @@ def shown(name: str) -> str:
         return name
     kind, _, rest = name.strip("<>").partition(" ")
     return {"random": f"the random state of {rest}", "file": f"the file {rest}", "files": "files that a command wrote",
-            "run": "the active run", "settings": "settings", "figure": "the figure"}.get(kind, name)  # fmt: skip
+            "run": "the active run", "settings": "settings", "figure": "the figure",
+            "display": f"the way in which {rest} show values", "folder": "the working folder",
+            "environment": f"the environment variable {rest}", "extension": f"the extension {rest}",
+            }.get(kind, name)  # fmt: skip
 
 
 def _name(cause: Cause) -> str:

@@ -7,6 +7,7 @@ import, so it is only imported when there is something to migrate.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -49,10 +50,29 @@ def upgrade(store: Store) -> None:
 
 def create(db: sa.Connection) -> None:
     """Make all tables of a new store."""
-    metadata.create_all(db)
+    if db.dialect.name == "sqlite":
+        for statement in _statements():
+            db.exec_driver_sql(statement)
+    else:
+        metadata.create_all(db)
     db.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
     db.execute(sa.text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
     db.execute(meta.insert(), new_meta())
+
+
+@functools.cache
+def _statements() -> tuple[str, ...]:
+    """What ``metadata.create_all`` would execute in an empty SQLite file, without asking for each table first."""
+    from sqlalchemy.dialects import sqlite
+    from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
+
+    made: list[ExecutableDDLElement] = []
+    for table in metadata.sorted_tables:
+        made += [
+            CreateTable(table),
+            *(CreateIndex(index) for index in sorted(table.indexes, key=lambda i: str(i.name))),
+        ]
+    return tuple(str(ddl.compile(dialect=sqlite.dialect())) for ddl in made)
 
 
 def migrate(db: sa.Connection, found: str | None) -> None:
