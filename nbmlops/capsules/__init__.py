@@ -110,7 +110,7 @@ class Capsules:
             if wrong := belonging.claims(self.store, capsule.rows):
                 hint = "nothing was taken over; a whole store is taken over with `nbmlops store merge`"
                 raise InvalidValue.of(f"{Path(file).name}: rows", wrong[:_MOST_TOLD], hint)
-            if wrong := lies(self.store, capsule.rows, capsule, self.context):
+            if wrong := lies(self.store, capsule, self.context):
                 raise InvalidValue.of(f"{Path(file).name}: data", wrong, "nothing was taken over; ask for it anew")
             runs = belonging.new_runs(self.store, capsule.rows)
             merged = merge_rows(self.store, capsule.rows, blobs=capsule, origin=origin, user=user, dry_run=dry_run)

@@ -138,6 +138,17 @@ class Capsule:
 
         self._guarded(name, saved)
 
+    def described(self, digest: str) -> Any:
+        """What a blob says that is JSON and is read as a whole, such as a manifest; None if it did not come along.
+
+        Raises:
+            InvalidValue: it is none, or too much of it.
+        """
+        if not self.has(digest):
+            return None
+        name = self.index["blobs"][digest]
+        return self._json(name, self._described(name))
+
     # -- opening ---------------------------------------------------------------------------------------------------
     def _opened(self) -> zipfile.ZipFile:
         if (held := _list_size(self.file)) > _NAMES:

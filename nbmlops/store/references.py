@@ -94,7 +94,7 @@ def scan(stream: Any, head: bytes) -> tuple[frozenset[tuple[bool, str]], str]:
     """What a blob that begins with ``head`` names, as (surely, name), in bounded memory, and its SHA-256."""
     hashed = _Hashed(stream)
     found: set[tuple[bool, str]] = set()
-    found.update(_names(unpacked(hashed) if head.startswith(ZSTD) else parts(hashed)))
+    found.update(_names_in(unpacked(hashed)) if head.startswith(ZSTD) else _names(hashed))
     for _ in parts(hashed):
         pass
     return frozenset(found), hashed.hasher.hexdigest()
@@ -109,8 +109,13 @@ def unpacked(stream: Any) -> Iterator[bytes]:
         yield from parts(zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True, closefd=False))
 
 
-def _names(pieces: Iterable[bytes]) -> Iterator[tuple[bool, str]]:
-    """What pieces of text name, and whether they say ``sha256:``; some of it twice."""
+def _names(stream: Any) -> Iterator[tuple[bool, str]]:
+    """What a stream names, and whether it says ``sha256:``; some of it twice."""
+    return _names_in(parts(stream))
+
+
+def _names_in(pieces: Iterable[bytes]) -> Iterator[tuple[bool, str]]:
+    """The same of a stream's parts, one after the other."""
     tail = b""
     for part in pieces:
         window = tail + part
@@ -155,7 +160,7 @@ def _in_journals(folder: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(folder.glob("*")) if folder.is_dir() else ():
         try:
             with path.open("rb") as file:
-                yield from ((name, f"journal {path.name}") for sure, name in _names(parts(file)) if sure)
+                yield from ((name, f"journal {path.name}") for sure, name in _names(file) if sure)
         except FileNotFoundError:  # folded meanwhile: its content was in the database before it went
             continue
 
