@@ -135,8 +135,7 @@ def _method(m: Machine, node: ast.Call, func: ast.Attribute) -> Value:
             order_of_set(m, given.values[0])
         elif given.values:
             return _with_first(m, func.attr, given)
-        answer = builtin.call_builtin(m, func.value.id, given)
-        return answer
+        return builtin.call_builtin(m, func.value.id, given)
     found = _own_method(base, func.attr)
     given = Given.of(m, node)
     if found is None and (answer := special(m, base, (func.attr,), *given.values)) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -208,7 +209,7 @@ def _compare(m: Machine, node: ast.Compare) -> Value:
     if any(value.origin == "os.environ" for value in values):
         m.note("environment", "depends on the machine: os.environ")
     operators = tuple(type(op).__name__ for op in node.ops)
-    asked = [v for op, pair in zip(node.ops, zip(values, values[1:])) if (v := _asked(m, op, *pair)) is not None]
+    asked = [v for op, pair in zip(node.ops, itertools.pairwise(values)) if (v := _asked(m, op, *pair)) is not None]
     if asked:
         values += asked
     kind = (
@@ -327,7 +328,7 @@ def _comprehension(m: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorE
     )
     thing = Thing(kind, m.versions.of(type(node).__name__, *parts, *(v.version for v in values)), m.bit)
     thing.held = list({held: None for v in values for held in v.inside if held.kind not in FIXED})
-    if kind == "iterator":
+    if isinstance(node, ast.GeneratorExp):
         thing.code, thing.lazy = Code(node, m.frame), m.changed_since(begun)
     return Value(m.of_thing(thing), (thing,), kind)
 

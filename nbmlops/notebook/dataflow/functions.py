@@ -95,7 +95,7 @@ def call_function(m: Machine, thing: Thing, given: Sequence[Value], named: Mappi
 
 def _followed(m: Machine, thing: Thing, frame: Frame) -> Value:
     code = thing.code
-    if code is None or isinstance(code.node, ast.ClassDef):
+    if code is None or isinstance(code.node, ast.ClassDef | ast.GeneratorExp):
         return Value(thing.version, (thing,))
     begun = len(m.changes)
     before, m.frame = m.frame, frame
@@ -130,9 +130,10 @@ def _depends(code: Code) -> bool:
     """Whether a function takes values from outside that may be others another time."""
     for name in free_names(code.node):
         found = code.frame.find(name)
-        if found is not None and found[0].kind not in {"module", "imported"}:
-            if not found[0].things or any(thing.code is not code for thing in found[0].things):
-                return True
+        if found is None or found[0].kind in {"module", "imported"}:
+            continue
+        if not found[0].things or any(thing.code is not code for thing in found[0].things):
+            return True
     return False
 
 

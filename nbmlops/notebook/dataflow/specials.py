@@ -51,7 +51,7 @@ def own_objects(value: Value) -> list[Thing]:
 
 
 def special(m: Machine, value: Value, names: tuple[str, ...], *given: Value) -> Value | None:
-    """What the first of these methods that its class has gives; None for what is no object of the notebook's classes."""
+    """What the first of these methods that its class has gives; None for no object of the notebook's classes."""
     if not value.things:
         return None
     own = [(thing, method) for thing in own_objects(value) if (method := _method(thing, names)) is not None]
@@ -99,10 +99,8 @@ def asked(m: Machine, name: str, values: list[Value]) -> list[int]:
     for value in values:
         if not value.things:
             continue
-        if (names := _ASKED.get(name)) is not None:
-            answer = special(m, value, names)
-        else:
-            answer = iterated(m, value)
+        names = _ASKED.get(name)
+        answer = iterated(m, value) if names is None else special(m, value, names)
         versions += [answer.version] if answer is not None else []
     return versions if name in _ASKED else [*versions, *touched(m, values)]
 
