@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from nbmlops.models import Models, unknown_fit
 from nbmlops.runs import Runs
 from nbmlops.store import Store, manifest_only, open_store, schema
 from nbmlops.store.blobs.transfer import BlobSource
-from nbmlops.store.merging import merge_rows
+from nbmlops.store.merging import Rows, merge_rows
 
 _FRAMES, _FOLDERS = {"chunks-1", "parquet-1"}, {"files-1", "files-2"}
 _MOST_ROWS = 1 << 24  # of one stored table; ours have at most 65,536, those of the first release were whole frames
@@ -38,25 +38,39 @@ def lies(store: Store, capsule: Capsule, context: ContextSource) -> list[str]:
     if wrong := list(_misunderstood(capsule)):
         return wrong
     known = {kind: _known(store, capsule, table) for kind, table in _VERSIONS.items()}
-    new = [
-        row for kind, table in _VERSIONS.items() for row in capsule.rows.get(table, ()) if row["id"] not in known[kind]
-    ]
-    if not new and not new_runs(store, capsule.rows):
-        return []
+    fresh = any(
+        row["id"] not in known[kind] for kind, table in _VERSIONS.items() for row in capsule.rows.get(table, ())
+    )
+    source = _Both(capsule, store.blobs)
+    wrong = []
+    if fresh or new_runs(store, capsule.rows):
+        wrong = _trial(lambda scratch: _without_data(scratch, capsule, source, known["dataset"]), source, context)
+    waiting = _completed(store, capsule, source)
+    return wrong + (_trial(lambda _: waiting, source, context) if waiting["dataset_versions"] else [])
+
+
+def _trial(rows: Callable[[Store], Rows], source: BlobSource, context: ContextSource) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="nbmlops-") as folder:
         scratch = open_store(Path(folder) / "store")
         try:
-            source = _Both(capsule, store.blobs)
-            merge_rows(
-                scratch,
-                _without_data(scratch, capsule, source, known["dataset"]),
-                blobs=source,
-                origin="",
-                partial=True,
-            )
+            merge_rows(scratch, rows(scratch), blobs=source, origin="a capsule", partial=True)
             return list(_tried(scratch, context))
         finally:
             scratch.close()
+
+
+def _completed(store: Store, capsule: Capsule, source: BlobSource) -> dict[str, list[dict[str, Any]]]:
+    """Versions that another capsule brought without their data, and that have all of it when this one has come."""
+    d, v = schema.datasets, schema.dataset_versions
+    names = [row["name"] for row in capsule.rows.get("datasets", ())]
+    with store.read() as db:
+        bare = manifest_only.tagged(db, names)
+        rows = [dict(row) for row in db.execute(sa.select(v).where(v.c.name.in_(names))).mappings()]
+        sets = [dict(row) for row in db.execute(sa.select(d).where(d.c.name.in_(names))).mappings()]
+    coming = {row["id"] for row in capsule.rows.get("dataset_versions", ())}  # are tried as they come
+    waiting = [row for row in rows if (row["name"], row["version"]) in bare and row["id"] not in coming]
+    whole = [row for row in waiting if all(map(source.has, manifest_only.named(store.blobs, row["manifest"])))]
+    return {"datasets": sets, "dataset_versions": whole}
 
 
 def _known(store: Store, capsule: Capsule, table: str) -> set[str]:

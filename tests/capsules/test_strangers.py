@@ -286,6 +286,20 @@ def test_what_is_here_is_not_taken_for_the_data_of_a_version_that_lies(
     assert "its content has the digest" in error.message
 
 
+def test_a_version_that_lies_is_not_completed_by_a_later_capsule(
+    sent: tuple[Path, str], place: Any, tmp_path: Path
+) -> None:
+    """The first cannot be looked at, for its data are not there; the second is honest, and brings them."""
+    ws = place("here")
+    first = Lying(sent[0] / "bare.zip")
+    rows = [
+        {**row, "id": clock.new_id(), "digest": f"blake3:{n:064}"}
+        for n, row in enumerate(first.rows("dataset_versions"))
+    ]
+    ws.capsules.import_(first.set("dataset_versions", rows).write(tmp_path / "x.zip"))
+    assert "its content has the digest" in refused(ws, sent[0] / "full.zip").message
+
+
 # -- bombs ---------------------------------------------------------------------------------------------------------
 def test_what_swells_twice(ours: tuple[Workspace, str], sent: tuple[Path, str], tmp_path: Path) -> None:
     squeeze = zstandard.ZstdCompressor().compressobj()
