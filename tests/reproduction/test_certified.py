@@ -87,16 +87,9 @@ def test_a_certificate_of_another_store_opens_no_gate(ws: Workspace, tmp_path: P
     with other.store.write() as db:
         run_id = other.runs.start(name="fit").run_id
         report = {"how": "stage", "compared": {}, "environment": {}, "tolerance": 0.0, "seconds": 1.0}
-        row = {
-            "id": "01CERTIFICATE",
-            "run_id": run_id,
-            "status": "reproduced",
-            "report": report,
-            "user": "eve",
-            "at": 1.0,
-        }
-        db.execute(schema.certificates.insert(), row)
-        told = {"certificate": "01CERTIFICATE", "status": "reproduced"}
+        told = {"certificate": clock.new_id(), "status": "reproduced"}
+        row = {"id": told["certificate"], "run_id": run_id, "status": "reproduced", "report": report, "user": "eve"}
+        db.execute(schema.certificates.insert(), {**row, "at": clock.now()})
         ledger.append(db, type="run.certified", subject=f"run:{run_id}", user="eve", data=told)
     other.runs.resume(run_id).end()
     ws.merge(tmp_path / "other")
