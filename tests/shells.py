@@ -1,9 +1,18 @@
-"""Emptying an IPython shell that many tests share."""
+"""The IPython shells that many tests share."""
 
 from __future__ import annotations
 
+import functools
 import gc
 from typing import Any
+
+
+@functools.cache
+def started() -> Any:
+    """IPython as it starts in a terminal: it does so once in a process, and says nothing when it is asked again."""
+    from IPython.testing.globalipapp import start_ipython
+
+    return start_ipython()
 
 
 def emptied(shell: Any, *, new_session: bool = True) -> Any:

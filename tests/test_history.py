@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from shells import emptied
+from shells import emptied, started
 
 from nbmlops import display, session
 from nbmlops.cells import history
@@ -173,9 +173,7 @@ def test_versions_show_themselves_and_nothing_in_them_is_markup(played: Played) 
 # --- in a shell ---------------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def ipython() -> Any:
-    from IPython.testing.globalipapp import start_ipython
-
-    return start_ipython()
+    return started()
 
 
 @pytest.fixture

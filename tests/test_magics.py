@@ -11,7 +11,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from shells import emptied
+from shells import emptied, started
 
 from nbmlops import session
 from nbmlops.errors import InvalidValue, NbmlopsError, NotFound, UsageFault
@@ -22,9 +22,7 @@ HOSTILE = "<script>window.hacked = 1</script>"
 
 @pytest.fixture(scope="session")
 def _ipython() -> Any:
-    from IPython.testing.globalipapp import start_ipython
-
-    shell = start_ipython()
+    shell = started()
     shell.history_manager.enabled = False
     shell.display_formatter.active_types = list(shell.display_formatter.formatters)
     return shell
