@@ -9,11 +9,11 @@ from typing import Any
 from nbmlops.notebook.dataflow import knowledge, library
 from nbmlops.notebook.dataflow.calls import call
 from nbmlops.notebook.dataflow.frames import Code, Frame, digest
-from nbmlops.notebook.dataflow.functions import attribute_of_instance, function
+from nbmlops.notebook.dataflow.functions import attribute_of_instance, find_method, function
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.places import SHAPES, bind_target, each, element, key_of, place
 from nbmlops.notebook.dataflow.sealing import sealed
-from nbmlops.notebook.dataflow.specials import BINARY, COMPARED, TRUTH, UNARY, special
+from nbmlops.notebook.dataflow.specials import BINARY, COMPARED, TRUTH, UNARY, iterated, special, touched
 from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import FIXED, Thing, Value
 
@@ -34,6 +34,8 @@ def _attribute(m: Machine, node: ast.Attribute) -> Value:
     if base.origin and (not base.things or base.things[0].kind == "module"):
         return library.member(m, base, node.attr)
     if base.sort == "instance" or base.sort == "class":
+        if (given := _described(m, base, node.attr)) is not None:
+            return given
         if (found := attribute_of_instance(m, base, node.attr)) is not None:
             return found
     elif base.sort == "pandas" and node.attr not in SHAPES:
@@ -49,6 +51,17 @@ def _attribute(m: Machine, node: ast.Attribute) -> Value:
     return Value(m.versions.of("attribute", node.attr, whole), base.things, kind, part=True)
 
 
+def _described(m: Machine, base: Value, name: str) -> Value | None:
+    """What a descriptor of the notebook gives; None where there is none."""
+    for thing in base.things:
+        found = next((b for cls in (thing, *thing.made_of) if (b := find_method(cls, name)) is not None), None)
+        inner = found.things[0] if found is not None and found.things else None
+        if inner is not None and inner.kind == "instance" and thing.made_of:
+            owner = Value(m.of_thing(inner), (inner,), "instance")
+            return special(m, owner, ("__get__",), base, Value(m.versions.of("owner"), (), "class"))
+    return None
+
+
 def _subscript(m: Machine, node: ast.Subscript) -> Value:
     match node:
         case ast.Subscript(value=ast.Name(id="Out" | "_oh"), slice=ast.Constant(value=int(number))):
@@ -57,7 +70,7 @@ def _subscript(m: Machine, node: ast.Subscript) -> Value:
         return grouped
     base = place(m, node.value)
     if (key := key_of(m, node.slice)) is not None and base.sort != "str":
-        answer = special(m, base, ("__getitem__",), m.value(node.slice)) if base.things else None
+        answer = special(m, base, ("__getitem__", "__missing__"), m.value(node.slice)) if base.things else None
         return answer if answer is not None else element(m, base, key)
     columns = _columns(node.slice)
     if base.sort == "pandas" and columns is not None:
@@ -65,8 +78,9 @@ def _subscript(m: Machine, node: ast.Subscript) -> Value:
         return Value(m.versions.of("columns", *columns, *versions), (), "pandas")
     reads = len(m.reads)
     index = m.value(node.slice)
-    if (answer := special(m, base, ("__getitem__", "__class_getitem__"), index)) is not None:
+    if (answer := special(m, base, ("__getitem__", "__missing__"), index)) is not None:
         return answer
+    touched(m, [index])
     whole = m.whole(base)
     if base.sort == "str":
         return Value(m.versions.of("item", m.read(whole), index.version), (), "str")
@@ -160,7 +174,9 @@ def _row_condition(node: ast.expr, name: str) -> set[str] | None:
 
 def _operation(m: Machine, node: ast.BinOp) -> Value:
     left, right = m.value(node.left), m.value(node.right)
-    if (answer := _by_class(m, node.op, left, right)) is not None:
+    if left.sort == "str" and isinstance(node.op, ast.Mod):
+        touched(m, [right])
+    elif (answer := _by_class(m, node.op, left, right)) is not None:
         return answer
     if left.sort == "path" or (left.sort == right.sort == "str" and isinstance(node.op, ast.Add)):
         return _text_joined(m, node, left, right)
@@ -213,6 +229,9 @@ def _asked(m: Machine, op: ast.cmpop, left: Value, right: Value) -> Value | None
     """What a comparison does to what is compared: methods of classes are called, and iterators used up."""
     if isinstance(op, ast.In | ast.NotIn):
         answer = special(m, right, ("__contains__",), left)
+        answer = answer if answer is not None else iterated(m, right)
+        if answer is None:
+            touched(m, [left, right])
         return answer if answer is not None else library.used_up(m, right)
     if (names := COMPARED.get(type(op))) is None:
         return None
@@ -262,6 +281,8 @@ def _unary(m: Machine, node: ast.UnaryOp) -> Value:
 def _display(m: Machine, node: ast.List | ast.Tuple | ast.Set) -> Value:
     values = [m.value(item) for item in node.elts]
     kind = type(node).__name__.lower()
+    if kind == "set":
+        touched(m, values)
     # What is held has its own version: the list's is that it holds so many, and the values that are no things.
     own = [0 if v.things and not v.part and not v.choice else v.version for v in values]
     thing = Thing(kind, m.versions.of(kind, *own, *(isinstance(i, ast.Starred) for i in node.elts)), m.bit)
@@ -282,7 +303,9 @@ def _dict(m: Machine, node: ast.Dict) -> Value:
             thing.keys[key.value] = m.bound_to(value)
             own.append(key.value)
             continue
-        own += [m.value(key).version if key is not None else "**", value.version]
+        under = m.value(key) if key is not None else None
+        touched(m, [under] if under is not None else [])
+        own += [under.version if under is not None else "**", value.version]
         thing.held += [held for held in value.inside if held.kind not in FIXED]
         if key is None:
             inner = [x for t in value.things for x in (*t.held, *(y for b in t.keys.values() for y in b.things))]

@@ -200,6 +200,9 @@ def define_class(m: Machine, node: ast.ClassDef) -> Value:
     thing.keys = dict(frame.names)
     thing.made_of = tuple(t for base in bases for t in base.things)
     thing.origin = next((base.origin for base in bases if base.origin), "")
+    told = next((b for t in thing.made_of if (b := find_method(t, "__init_subclass__")) is not None), None)
+    if told is not None and told.things and told.things[0].code is not None:
+        call_function(m, told.things[0], [Value(m.of_thing(thing), (thing,), "class")])
     return Value(m.of_thing(thing), (thing,), "class")
 
 
@@ -225,6 +228,10 @@ def new_object(m: Machine, cls: Thing, given: Sequence[Value], named: Mapping[st
         for name, value in named.items():
             m.put(Frame(thing.keys), name, value)
         thing.held += [t for value in given for t in value.inside]
+    gone = find_method(cls, "__del__")
+    if gone is not None and gone.things and gone.things[0].code is not None:  # when it goes is not followed
+        with perhaps(m, gone.things[0].code.node):
+            call_function(m, gone.things[0], [made])
     return Value(m.of_thing(thing), (thing,), "instance")
 
 

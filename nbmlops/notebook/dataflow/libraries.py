@@ -7,7 +7,7 @@ import re
 from nbmlops.notebook import known
 from nbmlops.notebook.dataflow import files, knowledge
 from nbmlops.notebook.dataflow.given import Given
-from nbmlops.notebook.dataflow.library import consume, done_again, set_setting
+from nbmlops.notebook.dataflow.library import SETTINGS, consume, done_again, set_setting
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.methods import call_back, unknown, write_to_handle
 from nbmlops.notebook.dataflow.specials import touched
@@ -60,6 +60,8 @@ def call_library(m: Machine, origin: str, given: Given) -> Value:
     if origin.startswith(knowledge.FIGURES):
         return _figure(m, origin, given, version)
     if knowledge.SETTING.fullmatch(origin):
+        if origin.startswith("sys.path."):
+            m.set_hidden("sys.path", m.versions.of("more", m.quiet_hidden("sys.path"), version), anew=False)
         if not knowledge.SHOWING.match(f"{origin}.{given.text(0) or ''}"):
             set_setting(m, version, ordered=origin == "os.chdir")
         return Value(version, (), "plain")
@@ -69,6 +71,11 @@ def call_library(m: Machine, origin: str, given: Given) -> Value:
             m.note("random", f"{origin}() has no seed")
         thing = Thing("generator", version, m.bit, origin, seeded=seeded)
         return Value(version, (thing,), "generator")
+    if knowledge.SHARED.fullmatch(origin):
+        thing = m.shared(f"{origin} {given.versions}", version, origin)
+        return Value(m.of_thing(thing), (thing,), thing.kind)
+    if knowledge.SETTING_READ.fullmatch(origin) and (setting := m.read_hidden(SETTINGS)):
+        version = m.versions.of("under", version, setting)
     answer = _plain_call(m, origin, given, version)
     for thing in answer.things if answer.sort == "iterator" else ():
         thing.lazy = m.changed_since(begun)
@@ -87,6 +94,8 @@ def _plain_call(m: Machine, origin: str, given: Given, version: int) -> Value:
         m.change(changed.inside if changed.part else changed.things, origin, version)
     if origin.startswith("numpy.") and origin.endswith(".at") and given.values:
         m.change(given.values[0].things, origin, version)
+    for place in range(knowledge.out_at(origin), len(given.values)):
+        m.change(given.values[place].things, origin, version)
     if (out := given.named.get("out")) is not None:
         m.change(out.things, origin, version)
     for value in given.all():

@@ -33,6 +33,8 @@ def member(m: Machine, base: Value, name: str) -> Value:
     if origin == "os.environ":
         setting = m.read_hidden(SETTINGS) or 0
         return Value(m.versions.of("environ", setting), (), "imported", origin)
+    if origin == "sys.path" and (path := m.read_hidden("sys.path")):
+        return Value(m.versions.of("environ", path), (), "imported", origin)
     return Value(m.versions.of("module", origin, *(t.version for t in base.things)), (), "imported", origin)
 
 

@@ -383,6 +383,17 @@ class Machine:
             self.step.sources[f"<{name}>"] = self.step.sources.get(f"<{name}>", 0) | (bound.steps & ~self.bit)
         return self.read(bound.choice)
 
+    def quiet_hidden(self, name: str) -> int:
+        """The version of a hidden variable, without reading it."""
+        return self.hidden[name].choice if name in self.hidden else 0
+
+    def shared(self, key: str, version: int, origin: str) -> Thing:
+        """An object of a library of which there is one for all that ask."""
+        if (thing := self.modules.get(key)) is None:
+            thing = self.modules[key] = Thing("record", version, self.bit, origin)
+        self.step.needs |= thing.steps
+        return thing
+
     def set_hidden(self, name: str, version: int, *, anew: bool) -> None:
         """Set or change a hidden variable."""
         old = self.hidden.get(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 from nbmlops.notebook.dataflow import knowledge
 from nbmlops.notebook.dataflow.branches import perhaps
@@ -46,7 +47,7 @@ def _call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
     whole = m.whole(base)
     version = m.versions.of("method", name, whole, *given.versions)
     kind = base.sort
-    given = _and_called(m, base, given, version)
+    given = _and_called(m, base, name, given, version)
     if kind == "generator":
         return _draw(m, base, name, given)
     if kind == "path":
@@ -70,7 +71,13 @@ def _call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
         return Value(m.versions.of("drawn", version, drawn), (), "pandas")
     if name == "split" and kind == "estimator" and not all(thing.seeded for thing in base.things):
         drawn = draw(m, "numpy", f"{_named(list(base.things))} without random_state", *given.versions)
-        return Value(m.versions.of("drawn", version, drawn))
+        version = m.versions.of("drawn", version, drawn)
+    if name in _ITERATORS and kind in {"estimator", "path", "pandas"}:
+        thing = Thing("iterator", version, m.bit, held=list(base.things))
+        return Value(m.of_thing(thing), (thing,), "iterator")
+    if kind == "record" and base.things and base.things[0].origin and knowledge.SHARED.fullmatch(base.things[0].origin):
+        if knowledge.SETTERS.fullmatch(name):
+            return _changed(m, base, name, given)
     if kind == "handle":
         return _of_handle(m, base, name, given)
     if _changes(kind, name, base):
@@ -78,10 +85,16 @@ def _call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
     return _answer(m, base, name, given)
 
 
-def _and_called(m: Machine, base: Value, given: Given, version: int) -> Given:
+def _and_called(m: Machine, base: Value, name: str, given: Given, version: int) -> Given:
     """What a method calls and goes through; where that left a trace, the answer holds it as an argument."""
     traces = call_back(m, given, [Value(m.versions.of("given by", version), base.things, part=bool(base.things))])
     traces += consume(m, given)
+    for value in given.all():
+        if value.sort == "generator":
+            m.change(value.things, "drawn", version)
+            traces.append(value.version)
+    if base.sort == "list" and name in {"sort", "index", "count", "remove"}:
+        traces += touched(m, [base])
     if base.sort not in _HOLDERS:
         traces += touched(m, list(given.all()))
     if not traces:
@@ -138,6 +151,8 @@ def _changes(kind: str, name: str, base: Value) -> bool:
         return True
     if kind in {"set", "dict", "list"} and name in knowledge.PURE and name not in knowledge.CHANGING:
         return False
+    if re.fullmatch(r"__(i(?!nit|ter|nt|ndex|nvert|nstance)\w+|setattr|delattr)__", name):
+        return True
     return name in knowledge.CHANGING or (kind == "" and name.endswith("_") and not name.endswith("__"))
 
 
@@ -146,11 +161,39 @@ def _change(m: Machine, base: Value, name: str, given: Given, *, certain: bool =
     things = list(dict.fromkeys(base.inside)) if base.part else list(base.things)
     if name in knowledge.IDEMPOTENT and len(things) == 1:
         operation = (name, *given.versions)
+        if not _repeatable(m, name, given):
+            m.change(things, name, *given.versions, certain=certain)
+            return
         counts = things[0].kind == "" or things[0].origin == "collections.Counter"
         if not counts and m.versions.term(things[0].version)[2:] == operation and not things[0].keys:
             m.set_version(things[0], things[0].version)
             return
     m.change(things, name, *given.versions, certain=certain)
+
+
+_QUERIED = re.compile(r"[^(@.]*|[^(@]*\d\.\d[^(@]*")
+
+
+def _repeatable(m: Machine, name: str, given: Given) -> bool:
+    """Whether a change that is known to mean nothing the second time has no arguments that make it mean something."""
+    if "limit" in given.names:
+        return False
+    if name == "query":
+        return _QUERIED.fullmatch(given.text(0, "expr") or "(") is not None or m.hopeful
+    if name != "rename":
+        return True
+    names = [keyword.value for keyword in given.node.keywords if keyword.arg in {"columns", "index", "mapper"}]
+    for mapping in (*names, *given.node.args):
+        if isinstance(mapping, ast.Dict):
+            keys = {ast.dump(key) for key in mapping.keys if key is not None}
+            if keys & {ast.dump(value) for value in mapping.values}:
+                return False
+        elif not isinstance(mapping, ast.Constant) and not m.hopeful and ast.unparse(mapping) not in _LETTERS:
+            return False
+    return True
+
+
+_LETTERS = frozenset({"str.upper", "str.lower", "str.strip", "str.title", "str.capitalize"})
 
 
 def _changed(m: Machine, base: Value, name: str, given: Given) -> Value:
@@ -174,7 +217,9 @@ def _answer(m: Machine, base: Value, name: str, given: Given) -> Value:
     """A method that leaves its object alone, as far as is known."""
     kind = base.sort
     whole = m.whole(base)
-    if name in knowledge.ROWS:
+    if name in knowledge.IDEMPOTENT and not _repeatable(m, name, given):
+        version = m.versions.of("method", name, whole, "anew", *given.versions)
+    elif name in knowledge.ROWS:
         version = rows_left_out(m, whole, (name, *given.versions))
     elif (
         name in knowledge.IDEMPOTENT or (name == "assign" and not any(v.sort == "function" for v in given.all()))
@@ -208,6 +253,8 @@ def _answer(m: Machine, base: Value, name: str, given: Given) -> Value:
     return unknown(m, base, name, given)
 
 
+# Methods whose answer can be gone through once.
+_ITERATORS = frozenset({"split", "iterrows", "itertuples", "glob", "rglob", "iterdir", "staged_predict"})
 # Methods of a text that answer with a list.
 _LISTS = frozenset({"split", "rsplit", "splitlines", "partition", "rpartition"})
 

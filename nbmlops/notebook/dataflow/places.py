@@ -7,7 +7,7 @@ import ast
 from nbmlops.notebook.dataflow import library
 from nbmlops.notebook.dataflow.functions import call_function, find_method
 from nbmlops.notebook.dataflow.machine import Machine
-from nbmlops.notebook.dataflow.specials import special
+from nbmlops.notebook.dataflow.specials import special, touched
 from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import Thing, Value
 
@@ -121,6 +121,7 @@ def store_in(m: Machine, target: ast.expr, value: Value) -> None:
     if _store_rows(m, target, value):
         return
     where = m.value(index)
+    touched(m, [where])
     m.read(m.whole(base))
     library.store_at(m, base, (where.version, where.constant), value)
 

@@ -9,7 +9,7 @@ from nbmlops.notebook.dataflow.branches import perhaps
 from nbmlops.notebook.dataflow.functions import call_function, find_method
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.tables import words
-from nbmlops.notebook.dataflow.things import Bound, Thing, Value
+from nbmlops.notebook.dataflow.things import Bound, Thing, Value, reachable
 
 BINARY: dict[type, str] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.MatMult: "matmul", ast.Div: "truediv", ast.Mod: "mod",
@@ -17,7 +17,7 @@ BINARY: dict[type, str] = {
     ast.BitXor: "xor", ast.BitAnd: "and",
 }  # fmt: skip
 COMPARED: dict[type, tuple[str, str]] = {
-    ast.Eq: ("__eq__", "__eq__"), ast.NotEq: ("__ne__", "__ne__"), ast.Lt: ("__lt__", "__gt__"),
+    ast.Eq: ("__eq__", "__eq__"), ast.NotEq: ("__eq__", "__eq__"), ast.Lt: ("__lt__", "__gt__"),
     ast.Gt: ("__gt__", "__lt__"), ast.LtE: ("__le__", "__ge__"), ast.GtE: ("__ge__", "__le__"),
 }  # fmt: skip
 UNARY: dict[type, str] = {ast.USub: "__neg__", ast.UAdd: "__pos__", ast.Invert: "__invert__"}
@@ -104,13 +104,16 @@ def asked(m: Machine, name: str, values: list[Value]) -> list[int]:
         else:
             answer = iterated(m, value)
         versions += [answer.version] if answer is not None else []
-    return versions if name in _ASKED else [*versions, *touched(m, values)]
+    plain = name in _ASKED and all(not v.part and all(t.kind == "instance" for t in v.things) for v in values)
+    return versions if plain else [*versions, *touched(m, values)]
 
 
 def touched(m: Machine, values: list[Value]) -> list[int]:
     """Objects handed to code that is not the notebook's: all special methods that leave a trace may be called."""
     versions: list[int] = []
-    for thing in dict.fromkeys(t for value in values for t in own_objects(value)):
+    for thing in (t for t in reachable(t for v in values for t in (*v.things, *own_objects(v))) if t.made_of):
+        if thing.kind != "instance":
+            continue
         for method in _traces(thing):
             node = method.things[0].code.node  # type: ignore[union-attr]
             if node in m.active:
@@ -129,10 +132,11 @@ def _traces(thing: Thing) -> list[Bound]:
         cls = todo.pop(0)
         todo += cls.made_of
         for name, bound in cls.keys.items():
-            if name[:2] == name[-2:] == "__" and name not in _NEVER and name not in found and bound.things:
-                code = bound.things[0].code
-                if code is not None and leaves_trace(code.node):
-                    found[name] = bound
+            code = bound.things[0].code if bound.things and name not in found else None
+            if code is None or not (code.owner == "property" or name[:2] == name[-2:] == "__"):
+                continue
+            if name not in _NEVER and leaves_trace(code.node):
+                found[name] = bound
     return list(found.values())
 
 

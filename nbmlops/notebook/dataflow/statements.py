@@ -190,7 +190,7 @@ def _parts(m: Machine, node: ast.stmt) -> None:
     """``assert``, ``raise``: their expressions are read."""
     for inner in ast.iter_child_nodes(node):
         if isinstance(inner, ast.expr):
-            m.outcomes.append(m.value(inner).version)
+            m.outcomes.append((truth(m, inner) if isinstance(node, ast.Assert) else m.value(inner)).version)
 
 
 def _nothing(m: Machine, node: ast.stmt) -> None:
