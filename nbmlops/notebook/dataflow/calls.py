@@ -13,7 +13,7 @@ from nbmlops.notebook.dataflow.functions import call_function, find_method
 from nbmlops.notebook.dataflow.given import Given
 from nbmlops.notebook.dataflow.libraries import call_library
 from nbmlops.notebook.dataflow.machine import Machine
-from nbmlops.notebook.dataflow.places import place
+from nbmlops.notebook.dataflow.places import bind_target, place
 from nbmlops.notebook.dataflow.specials import special
 from nbmlops.notebook.dataflow.things import Bound, Thing, Value
 
@@ -39,8 +39,8 @@ def _named(m: Machine, node: ast.Call, name: str) -> Value:
     if m.frame.find(name) is None and name in builtin.KNOWN | _EXCEPTIONS:
         if name == "super":
             return _super(m)
-        if name == "getattr" and (read := _attribute_read(m, node)) is not None:
-            return read
+        if name in {"getattr", "setattr"} and (done := _attribute_by_text(m, node, name)) is not None:
+            return done
         return builtin.call_builtin(m, name, Given.of(m, node))
     found = place(m, node.func)
     if not found.things or any(thing.code is None for thing in found.things):
@@ -48,9 +48,12 @@ def _named(m: Machine, node: ast.Call, name: str) -> Value:
     return _of_value(m, found, name, Given.of(m, node))
 
 
-def _attribute_read(m: Machine, node: ast.Call) -> Value | None:
+def _attribute_by_text(m: Machine, node: ast.Call, verb: str) -> Value | None:
     """``getattr(base, "name")`` is ``base.name``; None where the name is not known."""
     match node.args:
+        case [base, ast.Constant(value=str(name)), value] if verb == "setattr":
+            bind_target(m, ast.Attribute(base, name, ast.Store()), m.value(value))
+            return Value(m.versions.of("constant", "NoneType", "None"), (), "plain")
         case [base, ast.Constant(value=str(name)), *rest] if len(rest) < 2 and not node.keywords:
             for default in rest:
                 m.value(default)

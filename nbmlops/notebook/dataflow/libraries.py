@@ -74,6 +74,8 @@ def call_library(m: Machine, origin: str, given: Given) -> Value:
     if knowledge.SHARED.fullmatch(origin):
         thing = m.shared(f"{origin} {given.versions}", version, origin)
         return Value(m.of_thing(thing), (thing,), thing.kind)
+    if origin.startswith("sys.path.") and (path := m.read_hidden("sys.path")):
+        version = m.versions.of("under", version, path)
     if knowledge.SETTING_READ.fullmatch(origin) and (setting := m.read_hidden(SETTINGS)):
         version = m.versions.of("under", version, setting)
     answer = _plain_call(m, origin, given, version)

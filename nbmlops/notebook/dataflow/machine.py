@@ -267,6 +267,17 @@ class Machine:
             if thing.kind not in FIXED:
                 self._fold(thing)
                 self.set_version(thing, self.versions.of("changed", thing.version, *operation))
+                if thing.kind in {"instance", "class"}:
+                    self._change_attributes(thing, operation)
+
+    def _change_attributes(self, thing: Thing, operation: tuple[Any, ...]) -> None:
+        """An object was changed by code that does not tell which of its attributes."""
+        for key, bound in thing.keys.items():
+            if operation[:1] != ("key",) or operation[1:2] == (key,):
+                bound.choice = self.versions.of("changed", bound.choice, *operation)
+                bound.constant = None
+                bound.steps |= self.bit
+                self.changes.append((bound, (thing, key)))
 
     def _fold(self, thing: Thing) -> None:
         """Make one version of a thing and of what was stored in it under texts."""

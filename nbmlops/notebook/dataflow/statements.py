@@ -83,6 +83,9 @@ def _augmented(m: Machine, node: ast.AugAssign) -> None:
         choice = 0 if old.sort in _IN_PLACE else version
         new = Value(version, kept, old.sort, choice=choice)
     else:
+        # What is held is changed in place where it is no number.
+        inner = [t for t in old.inside if t not in old.things and t.kind not in FIXED] if old.part else []
+        m.change(inner, type(node.op).__name__, value.version, certain=False)
         new = Value(version, (), old.sort)
     bind_target(m, target, new)
 
