@@ -13,6 +13,7 @@ from nbmlops.notebook.dataflow.methods import call_back, unknown, write_to_handl
 from nbmlops.notebook.dataflow.specials import asked, own_objects
 from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import FIXED, Thing, Value, contents
+from nbmlops.notebook.dataflow.traces import changed_since
 
 _PLAIN = words(
     """
@@ -91,7 +92,7 @@ def _holding(m: Machine, name: str, given: Given, version: int, begun: int) -> V
     if name in {"iter", "zip", "map", "filter", "enumerate", "reversed"}:
         inner = [x for t in things for x in (*t.held, *(y for b in t.keys.values() for y in b.things))]
         thing = Thing("iterator", version, m.bit, held=list(dict.fromkeys((*things, *inner))))
-        thing.lazy = m.changed_since(begun) if name in {"map", "filter"} else ()
+        thing.lazy = changed_since(m, begun) if name in {"map", "filter"} else ()
         return Value(m.of_thing(thing), (thing,), "iterator")
     if kind and name != "super":
         thing = Thing(kind, version, m.bit)

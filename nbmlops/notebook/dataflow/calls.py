@@ -141,10 +141,8 @@ def _method(m: Machine, node: ast.Call, func: ast.Attribute) -> Value:
         return call_library(m, member.origin, given)
     if isinstance(func.value, ast.Name) and func.value.id in _TYPES and m.frame.find(func.value.id) is None:
         given = Given.of(m, node)
-        if func.attr not in _MAKING and given.values:
-            return _with_first(m, func.attr, given)
-        answer = builtin.call_builtin(m, func.value.id, given)
-        return answer
+        made = func.attr in _MAKING or not given.values
+        return builtin.call_builtin(m, func.value.id, given) if made else _with_first(m, func.attr, given)
     found = _own_method(base, func.attr)
     given = Given.of(m, node)
     if func.attr == "__call__" and base.things:

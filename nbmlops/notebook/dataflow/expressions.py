@@ -16,6 +16,7 @@ from nbmlops.notebook.dataflow.sealing import sealed
 from nbmlops.notebook.dataflow.specials import BINARY, COMPARED, TRUTH, UNARY, iterated, special, touched
 from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import FIXED, Thing, Value
+from nbmlops.notebook.dataflow.traces import changed_since
 
 
 def _constant(m: Machine, node: ast.Constant) -> Value:
@@ -200,7 +201,9 @@ def _text_joined(m: Machine, node: ast.BinOp, left: Value, right: Value) -> Valu
 
 def _held(*values: Value) -> tuple[Thing, ...]:
     """Lists that hold things go on holding them when they are joined."""
-    return tuple(t for v in values for t in v.things if v.sort in {"list", "tuple", "dict", "set"} and (t.held or t.keys))
+    return tuple(
+        t for v in values for t in v.things if v.sort in {"list", "tuple", "dict", "set"} and (t.held or t.keys)
+    )
 
 
 def _joint(*values: Value) -> str:
@@ -338,7 +341,7 @@ def _comprehension(m: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorE
     thing = Thing(kind, m.versions.of(type(node).__name__, *parts, *(v.version for v in values)), m.bit)
     thing.held = list({held: None for v in values for held in v.inside if held.kind not in FIXED})
     if kind == "iterator":
-        thing.code, thing.lazy = Code(node, m.frame), m.changed_since(begun)
+        thing.code, thing.lazy = Code(node, m.frame), changed_since(m, begun)
     return Value(m.of_thing(thing), (thing,), kind)
 
 

@@ -11,6 +11,7 @@ from nbmlops.notebook.dataflow.frames import AnyFunction, Code, Frame, digest, f
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import Bound, Thing, Value
+from nbmlops.notebook.dataflow.traces import changed_since
 
 _DEEPEST = 12
 # Decorators that leave a function what it is.
@@ -105,9 +106,9 @@ def _followed(m: Machine, thing: Thing, frame: Frame) -> Value:
         if isinstance(code.node, ast.Lambda):
             frame.returns.append(m.value(code.node.body))
         elif leaves_early(code.node):
-            _follow_early(m, frame, code.node)
+            _follow_early(m, frame, code.node)  # type: ignore[arg-type]
         else:
-            m.follow(code.node.body)
+            m.follow(code.node.body)  # type: ignore[union-attr]
     finally:
         m.active.pop()
         m.frame, m.loops = before, loops
@@ -119,9 +120,9 @@ def _followed(m: Machine, thing: Thing, frame: Frame) -> Value:
         answer = frame.returns.pop()
         if is_generator(code.node):
             made = Thing("iterator", answer.version, m.bit, held=list(answer.things), code=Code(code.node, code.frame))
-            made.lazy = m.changed_since(begun)
+            made.lazy = changed_since(m, begun)
             answer = Value(m.of_thing(made), (made,), "iterator")
-    if code.cached and (answer.things or m.changed_since(begun) or _depends(code)):
+    if code.cached and (answer.things or changed_since(m, begun) or _depends(code)):
         m.change([thing], "cached", answer.version, certain=False)
     return answer
 
@@ -168,7 +169,7 @@ def _pass(m: Machine, code: Code, frame: Frame, *, given: list[Value], named: di
     rest = [*plain[len(positional) :], *stars]
     for star, values in ((arguments.vararg, rest), (arguments.kwarg, list(named.values()))):
         if star is not None:
-            m.put(frame, star.arg, _together(m, values))
+            m.put(frame, star.arg, _together(m, values) if star is arguments.vararg else _as_dict(m, named))
 
 
 def _taken(named: dict[str, Value], name: str) -> Value | None:
@@ -179,6 +180,15 @@ def _together(m: Machine, values: list[Value]) -> Value:
     thing = Thing("tuple", m.versions.of("together", *(value.version for value in values)), m.bit)
     thing.held = list(dict.fromkeys(t for value in values for t in value.inside))
     return Value(m.of_thing(thing), (thing,), "")
+
+
+def _as_dict(m: Machine, named: dict[str, Value]) -> Value:
+    """``**settings`` as the function has it: a dict of its own."""
+    made = _together(m, list(named.values()))
+    thing = made.things[0]
+    thing.kind = "dict"
+    thing.held = [t for v in named.values() for t in v.inside if t not in v.things or not v.origin == "**"]
+    return Value(made.version, made.things, "dict")
 
 
 def _nothing(m: Machine, name: str) -> Value:

@@ -12,6 +12,7 @@ from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.methods import call_back, unknown, write_to_handle
 from nbmlops.notebook.dataflow.specials import touched
 from nbmlops.notebook.dataflow.things import FIXED, UNKNOWN, Thing, Value
+from nbmlops.notebook.dataflow.traces import changed_since
 
 _ESTIMATORS = re.compile(
     r"(sklearn|xgboost|lightgbm|catboost|imblearn|category_encoders|statsmodels)(\.\w+)*\.([A-Z]\w*|make_\w*pipeline|make_column_\w+|make_union)"
@@ -80,7 +81,7 @@ def call_library(m: Machine, origin: str, given: Given) -> Value:
         version = m.versions.of("under", version, setting)
     answer = _plain_call(m, origin, given, version)
     for thing in answer.things if answer.sort == "iterator" else ():
-        thing.lazy = m.changed_since(begun)
+        thing.lazy = changed_since(m, begun)
     return answer
 
 

@@ -10,6 +10,7 @@ from nbmlops.notebook.dataflow.given import Given
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.specials import iterated, special
 from nbmlops.notebook.dataflow.things import FIXED, UNKNOWN, Thing, Value, reachable
+from nbmlops.notebook.dataflow.traces import again
 
 SETTINGS = "settings"
 
@@ -163,7 +164,7 @@ def _run_lazily(m: Machine, things: tuple[Thing, ...]) -> Value | None:
         if thing not in things:
             m.change([thing], "used up", certain=False)
         if thing.lazy:
-            done += m.again(thing.lazy)
+            done += again(m, thing.lazy)
     return Value(m.versions.of("lazily", *done)) if done else None
 
 

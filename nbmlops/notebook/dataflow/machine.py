@@ -355,34 +355,6 @@ class Machine:
         self.step.needs, self.step.sources = needs, sources
         return version
 
-    def changed_since(self, place: int) -> tuple[tuple[Thing | None, str], ...]:
-        """Things and hidden variables that were changed since a place in ``changes``; local names are none."""
-        found: dict[tuple[Thing | None, str], None] = {}
-        for thing, where in self.changes[place:]:
-            if isinstance(thing, Thing):
-                found[thing, ""] = None
-            elif where and (isinstance(where[0], Thing) or where[0] is self.top):
-                found[where[0] if isinstance(where[0], Thing) else None, where[1]] = None
-            elif where and where[0] is None:
-                found[None, f"<{where[1]}>"] = None
-        return tuple(found)
-
-    def again(self, done: Iterable[tuple[Thing | None, str]]) -> list[int]:
-        """What was done once may be done again now: the versions of what it is done to."""
-        versions = []
-        for thing, name in done:
-            if thing is not None:
-                versions.append(self.of_thing(thing))
-                self.change([thing], "again", name, certain=False)
-            elif name.startswith("<") and (version := self.read_hidden(name[1:-1])) is not None:
-                versions.append(version)
-                if not self.hopeful:
-                    self.set_hidden(name[1:-1], self.versions.of("again", version), anew=False)
-            elif (bound := self.top.names.get(name)) is not None and not self.hopeful:
-                versions.append(self.of_bound(bound))
-                self.put(self.top, name, Value(self.versions.of("again", versions[-1])))
-        return versions
-
     # Hidden variables
 
     def read_hidden(self, name: str) -> int | None:

@@ -15,6 +15,7 @@ from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.specials import touched
 from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import FIXED, UNKNOWN, Thing, Value, contents, reachable
+from nbmlops.notebook.dataflow.traces import changed_since
 
 # Kinds whose methods never change what they are given.
 _QUIET = words(
@@ -135,7 +136,7 @@ def call_back(m: Machine, given: Given, values: list[Value]) -> list[int]:
             seal.read = len(m.reads)
             if not m.loops and not isinstance(node, ast.Lambda):  # it may be called more than once
                 call_function(m, thing, (values * max(1, wanted))[:wanted])
-        if m.changed_since(begun):
+        if changed_since(m, begun):
             traces.append(seal.version)
     return traces
 
@@ -262,7 +263,9 @@ _LISTS = frozenset({"split", "rsplit", "splitlines", "partition", "rpartition"})
 def _copied(m: Machine, base: Value, version: int) -> Value:
     """A copy: another object that holds the same."""
     made = Thing(base.sort, version, m.bit, base.things[0].origin if base.things else "")
-    inner = [t for thing in base.things for t in (*contents(thing), *(x for b in thing.keys.values() for x in b.things))]
+    inner = [
+        t for thing in base.things for t in (*contents(thing), *(x for b in thing.keys.values() for x in b.things))
+    ]
     made.held = [t for t in dict.fromkeys(inner) if t.kind not in FIXED]
     return Value(m.of_thing(made), (made,), base.sort)
 

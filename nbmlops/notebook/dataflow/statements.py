@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from nbmlops.notebook.dataflow.branches import Names, copies, merge, restore
+from nbmlops.notebook.dataflow.expressions import truth
 from nbmlops.notebook.dataflow.functions import decorated, define_class, function
 from nbmlops.notebook.dataflow.library import gone_through, imported, order_of_set
-from nbmlops.notebook.dataflow.expressions import truth
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.places import bind_target, each, place
 from nbmlops.notebook.dataflow.sealing import Seal, sealed
