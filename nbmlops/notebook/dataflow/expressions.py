@@ -11,11 +11,11 @@ from nbmlops.notebook.dataflow.calls import call
 from nbmlops.notebook.dataflow.frames import Code, Frame, digest
 from nbmlops.notebook.dataflow.functions import attribute_of_instance, find_method, function
 from nbmlops.notebook.dataflow.machine import Machine
-from nbmlops.notebook.dataflow.places import SHAPES, bind_target, each, element, key_of, place
+from nbmlops.notebook.dataflow.places import SHAPES, as_now, bind_target, each, element, elements, key_of, place
 from nbmlops.notebook.dataflow.sealing import sealed
 from nbmlops.notebook.dataflow.specials import BINARY, COMPARED, TRUTH, UNARY, iterated, special, touched
 from nbmlops.notebook.dataflow.tables import words
-from nbmlops.notebook.dataflow.things import FIXED, Thing, Value
+from nbmlops.notebook.dataflow.things import FIXED, Bound, Thing, Value
 from nbmlops.notebook.dataflow.traces import changed_since
 
 
@@ -82,6 +82,10 @@ def _subscript(m: Machine, node: ast.Subscript) -> Value:
     if (answer := special(m, base, ("__getitem__", "__missing__"), index)) is not None:
         return answer
     touched(m, [index])
+    known = base.things[0].known_items() if len(base.things) == 1 and not base.part else ()
+    if known and type(index.constant) is int and -len(known) <= index.constant < len(known):
+        m.read(m.of_bound(Bound(base.choice, base.things, 0)))
+        return as_now(m, known[index.constant])
     whole = m.whole(base)
     if base.sort == "str":
         return Value(m.versions.of("item", m.read(whole), index.version), (), "str")
@@ -281,6 +285,9 @@ def _unary(m: Machine, node: ast.UnaryOp) -> Value:
     return Value(m.versions.of(type(node.op).__name__, value.version), (), value.sort)
 
 
+_MOST_ITEMS = 12
+
+
 def _display(m: Machine, node: ast.List | ast.Tuple | ast.Set) -> Value:
     values = [m.value(item) for item in node.elts]
     kind = type(node).__name__.lower()
@@ -291,6 +298,8 @@ def _display(m: Machine, node: ast.List | ast.Tuple | ast.Set) -> Value:
     thing = Thing(kind, m.versions.of(kind, *own, *(isinstance(i, ast.Starred) for i in node.elts)), m.bit)
     thing.held = [held for v in values for held in v.inside if held.kind not in FIXED or held.code or held.origin]
     thing.held += [Thing("imported", v.version, 0, v.origin) for v in values if v.origin and v.kind == "imported"]
+    if kind != "set" and 0 < len(values) <= _MOST_ITEMS and not any(v.part for v in values):
+        thing.items = (thing.version, tuple(values))
     texts = tuple(v.constant for v in values if isinstance(v.constant, str))
     if len(texts) == len(values):
         thing.texts = (thing.version, texts)
@@ -319,6 +328,10 @@ def _dict(m: Machine, node: ast.Dict) -> Value:
 
 def _comprehension(m: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> Value:
     begun = len(m.changes)
+    if isinstance(node, ast.ListComp) and len(node.generators) == 1 and not node.generators[0].ifs:
+        source = m.value(node.generators[0].iter)
+        if items := elements(m, source):
+            return _one_by_one(m, node, items)
     with sealed(m, node) as seal:
         outer, m.frame = m.frame, Frame(outer=m.frame, kind="comprehension")
         try:
@@ -343,6 +356,21 @@ def _comprehension(m: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorE
     if kind == "iterator":
         thing.code, thing.lazy = Code(node, m.frame), changed_since(m, begun)
     return Value(m.of_thing(thing), (thing,), kind)
+
+
+def _one_by_one(m: Machine, node: ast.ListComp, items: list[Value]) -> Value:
+    """A list made of a few elements that are known."""
+    outer, m.frame = m.frame, Frame(outer=m.frame, kind="comprehension")
+    values = []
+    try:
+        for item in items:
+            bind_target(m, node.generators[0].target, as_now(m, item), here=True)
+            values.append(m.value(node.elt))
+    finally:
+        m.frame = outer
+    thing = Thing("list", m.versions.of("ListComp", *(v.version for v in values)), m.bit)
+    thing.held = list({held: None for v in values for held in v.inside if held.kind not in FIXED})
+    return Value(m.of_thing(thing), (thing,), "list")
 
 
 def _text(m: Machine, node: ast.JoinedStr) -> Value:

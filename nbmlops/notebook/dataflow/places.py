@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 
 from nbmlops.notebook.dataflow import library
 from nbmlops.notebook.dataflow.functions import call_function, find_method
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.specials import special, touched
 from nbmlops.notebook.dataflow.tables import words
-from nbmlops.notebook.dataflow.things import Thing, Value
+from nbmlops.notebook.dataflow.things import Bound, Thing, Value
 
 # Attributes of tables and arrays that are no columns.
 SHAPES = words(
@@ -71,6 +72,18 @@ def element(m: Machine, base: Value, key: str) -> Value:
         if base.sort != "pandas":
             return Value(version, (), bound.kind, bound.origin)
     return Value(version, (*base.things, *things), kind, part=True, key=key)
+
+
+def elements(m: Machine, source: Value) -> list[Value]:
+    """The elements of a list that was just made so, as they are now; none where they are not known."""
+    if len(source.things) != 1 or source.part:
+        return []
+    return [as_now(m, item) for item in source.things[0].known_items()]
+
+
+def as_now(m: Machine, item: Value) -> Value:
+    """An element, with the version that it has now."""
+    return replace(item, version=m.read(m.of_bound(Bound(item.choice, item.things, 0)))) if item.things else item
 
 
 def each(m: Machine, source: Value) -> Value:

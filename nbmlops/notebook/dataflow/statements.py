@@ -13,7 +13,7 @@ from nbmlops.notebook.dataflow.expressions import truth
 from nbmlops.notebook.dataflow.functions import decorated, define_class, function
 from nbmlops.notebook.dataflow.library import gone_through, imported, order_of_set
 from nbmlops.notebook.dataflow.machine import Machine
-from nbmlops.notebook.dataflow.places import bind_target, each, place
+from nbmlops.notebook.dataflow.places import as_now, bind_target, each, elements, place
 from nbmlops.notebook.dataflow.sealing import Seal, sealed
 from nbmlops.notebook.dataflow.specials import BINARY, own_objects, special
 from nbmlops.notebook.dataflow.things import FIXED, Value
@@ -217,6 +217,11 @@ def _for(m: Machine, node: ast.For | ast.AsyncFor) -> None:
     if (texts := _texts(source)) is not None and not node.orelse and not _may_stop(node):
         for text in texts:
             bind_target(m, node.target, Value(m.versions.of("constant", "str", text), (), "str", constant=text))
+            m.follow(node.body)
+        return
+    if (items := elements(m, source)) and not node.orelse and not _may_stop(node):
+        for item in items:
+            bind_target(m, node.target, as_now(m, item))
             m.follow(node.body)
         return
     with sealed(m, node, source.version) as seal:
