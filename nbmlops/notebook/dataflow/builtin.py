@@ -39,17 +39,25 @@ KNOWN = _PLAIN | _HOLDING | DYNAMIC | SHOWN | {"open", "range", "setattr", "dela
 
 def call_builtin(m: Machine, name: str, given: Given) -> Value:
     """A call of a built-in function or type."""
-    version = m.versions.of("call", name, *given.versions)
     begun = len(m.changes)
+    version = _with_traces(m, name, given)
+    if name in knowledge.IDEMPOTENT_CALLS:
+        version = done_again(m, version, name, given)
+    return _built_in(m, name, given, version, begun)
+
+
+def _with_traces(m: Machine, name: str, given: Given) -> int:
+    """What a built-in function calls and goes through; the version of its answer."""
+    version = m.versions.of("call", name, *given.versions)
     called = call_back(m, given, [Value(m.versions.of("given by", version), given.things, part=bool(given.things))])
     if name not in _ASKING_NOTHING:
         called += asked(m, name, list(given.all()))
     if name not in {"isinstance", "type", "id", "print", "iter"}:
         called += consume(m, given)
-    if called:
-        version = m.versions.of("called back", version, *called)
-    if name in knowledge.IDEMPOTENT_CALLS:
-        version = done_again(m, version, name, given)
+    return m.versions.of("called back", version, *called) if called else version
+
+
+def _built_in(m: Machine, name: str, given: Given, version: int, begun: int) -> Value:
     if name in {"id", "input"}:
         m.note("random", "depends on where objects lie in memory: id()") if name == "id" else m.note(
             "environment", "asks for what somebody types: input()"
@@ -72,6 +80,9 @@ def call_builtin(m: Machine, name: str, given: Given) -> Value:
         return Value(version, (), "plain")
     if name == "range":
         return Value(version, (), "plain", "builtins.range")
+    if name == "type" and len(given.values) == 1 and (own := own_objects(given.values[0])):
+        classes = tuple(dict.fromkeys(cls for thing in own for cls in thing.made_of))
+        return Value(version, classes, "class", choice=version if len(classes) > 1 else 0)
     if name in _PLAIN or name.endswith(("Error", "Exception", "Warning", "Interrupt")):
         return Value(version, (), "str" if name in {"str", "repr", "format", "chr", "ascii"} else "plain")
     if name in _HOLDING:

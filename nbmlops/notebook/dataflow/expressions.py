@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from nbmlops.notebook.dataflow import knowledge, library
 from nbmlops.notebook.dataflow.calls import call
-from nbmlops.notebook.dataflow.frames import Code, Frame, digest
+from nbmlops.notebook.dataflow.displays import comprehension_of, dict_of, display_of
+from nbmlops.notebook.dataflow.frames import digest
 from nbmlops.notebook.dataflow.functions import attribute_of_instance, find_method, function
 from nbmlops.notebook.dataflow.machine import Machine
-from nbmlops.notebook.dataflow.places import SHAPES, as_now, bind_target, each, element, elements, key_of, place
-from nbmlops.notebook.dataflow.sealing import sealed
-from nbmlops.notebook.dataflow.specials import BINARY, COMPARED, TRUTH, UNARY, iterated, special, touched
+from nbmlops.notebook.dataflow.places import SHAPES, as_now, bind_target, element, key_of, place
+from nbmlops.notebook.dataflow.specials import BINARY, COMPARED, TRUTH, UNARY, iterated, special, touched, truth
 from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import FIXED, Bound, Thing, Value
-from nbmlops.notebook.dataflow.traces import changed_since
 
 
 def _constant(m: Machine, node: ast.Constant) -> Value:
@@ -221,7 +221,7 @@ def _joint(*values: Value) -> str:
 def _compare(m: Machine, node: ast.Compare) -> Value:
     values = [m.value(node.left), *(m.value(item) for item in node.comparators)]
     operators = tuple(type(op).__name__ for op in node.ops)
-    asked = [v for op, pair in zip(node.ops, zip(values, values[1:])) if (v := _asked(m, op, *pair)) is not None]
+    asked = [v for op, pair in zip(node.ops, pairwise(values)) if (v := _asked(m, op, *pair)) is not None]
     if asked:
         values += asked
     kind = (
@@ -244,13 +244,6 @@ def _asked(m: Machine, op: ast.cmpop, left: Value, right: Value) -> Value | None
         return None
     answer = special(m, left, (names[0],), right)
     return answer if answer is not None else special(m, right, (names[1],), left)
-
-
-def truth(m: Machine, node: ast.expr) -> Value:
-    """An expression that decides something."""
-    value = m.value(node)
-    answer = special(m, value, TRUTH)
-    return value if answer is None else Value(m.versions.of("truth", value.version, answer.version), (), "plain")
 
 
 def _either(m: Machine, values: list[Value], *term: Any) -> Value:
@@ -283,94 +276,6 @@ def _unary(m: Machine, node: ast.UnaryOp) -> Value:
     if answer is not None:
         return answer
     return Value(m.versions.of(type(node.op).__name__, value.version), (), value.sort)
-
-
-_MOST_ITEMS = 12
-
-
-def _display(m: Machine, node: ast.List | ast.Tuple | ast.Set) -> Value:
-    values = [m.value(item) for item in node.elts]
-    kind = type(node).__name__.lower()
-    if kind == "set":
-        touched(m, values)
-    # What is held has its own version: the list's is that it holds so many, and the values that are no things.
-    own = [0 if v.things and not v.part and not v.choice else v.version for v in values]
-    thing = Thing(kind, m.versions.of(kind, *own, *(isinstance(i, ast.Starred) for i in node.elts)), m.bit)
-    thing.held = [held for v in values for held in v.inside if held.kind not in FIXED or held.code or held.origin]
-    thing.held += [Thing("imported", v.version, 0, v.origin) for v in values if v.origin and v.kind == "imported"]
-    if kind != "set" and 0 < len(values) <= _MOST_ITEMS and not any(v.part for v in values):
-        thing.items = (thing.version, tuple(values))
-    texts = tuple(v.constant for v in values if isinstance(v.constant, str))
-    if len(texts) == len(values):
-        thing.texts = (thing.version, texts)
-    return Value(m.of_thing(thing), (thing,), kind)
-
-
-def _dict(m: Machine, node: ast.Dict) -> Value:
-    thing = Thing("dict", 0, m.bit)
-    own: list[Any] = []
-    for key, item in zip(node.keys, node.values):
-        value = m.value(item)
-        if isinstance(key, ast.Constant) and isinstance(key.value, str):
-            thing.keys[key.value] = m.bound_to(value)
-            own.append(key.value)
-            continue
-        under = m.value(key) if key is not None else None
-        touched(m, [under] if under is not None else [])
-        own += [under.version if under is not None else "**", value.version]
-        thing.held += [held for held in value.inside if held.kind not in FIXED]
-        if key is None:
-            inner = [x for t in value.things for x in (*t.held, *(y for b in t.keys.values() for y in b.things))]
-            thing.held += [held for held in inner if held.kind not in FIXED]
-    thing.version = m.versions.of("dict", *own)
-    return Value(m.of_thing(thing), (thing,), "dict")
-
-
-def _comprehension(m: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> Value:
-    begun = len(m.changes)
-    if isinstance(node, ast.ListComp) and len(node.generators) == 1 and not node.generators[0].ifs:
-        source = m.value(node.generators[0].iter)
-        if items := elements(m, source):
-            return _one_by_one(m, node, items)
-    with sealed(m, node) as seal:
-        outer, m.frame = m.frame, Frame(outer=m.frame, kind="comprehension")
-        try:
-            parts: list[int] = []
-            for generator in node.generators:
-                source = m.value(generator.iter)
-                library.order_of_set(m, source)
-                source = library.gone_through(m, source)
-                parts.append(source.version)
-                bind_target(m, generator.target, each(m, source), here=True)
-                parts += [truth(m, test).version for test in generator.ifs]
-            items = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
-            values = [m.value(item) for item in items]
-        finally:
-            m.frame = outer
-        seal.only_changes = True
-    kind = {"ListComp": "list", "SetComp": "set", "DictComp": "dict", "GeneratorExp": "iterator"}.get(
-        type(node).__name__, ""
-    )
-    thing = Thing(kind, m.versions.of(type(node).__name__, *parts, *(v.version for v in values)), m.bit)
-    thing.held = list({held: None for v in values for held in v.inside if held.kind not in FIXED})
-    if kind == "iterator":
-        thing.code, thing.lazy = Code(node, m.frame), changed_since(m, begun)
-    return Value(m.of_thing(thing), (thing,), kind)
-
-
-def _one_by_one(m: Machine, node: ast.ListComp, items: list[Value]) -> Value:
-    """A list made of a few elements that are known."""
-    outer, m.frame = m.frame, Frame(outer=m.frame, kind="comprehension")
-    values = []
-    try:
-        for item in items:
-            bind_target(m, node.generators[0].target, as_now(m, item), here=True)
-            values.append(m.value(node.elt))
-    finally:
-        m.frame = outer
-    thing = Thing("list", m.versions.of("ListComp", *(v.version for v in values)), m.bit)
-    thing.held = list({held: None for v in values for held in v.inside if held.kind not in FIXED})
-    return Value(m.of_thing(thing), (thing,), "list")
 
 
 def _text(m: Machine, node: ast.JoinedStr) -> Value:
@@ -418,8 +323,8 @@ def _starred(m: Machine, node: ast.Starred) -> Value:
 RULES: dict[type, Callable[[Machine, Any], Any]] = {
     ast.Constant: _constant, ast.Name: _name, ast.Attribute: _attribute, ast.Subscript: _subscript,
     ast.BinOp: _operation, ast.Compare: _compare, ast.BoolOp: _boolean, ast.IfExp: _conditional, ast.UnaryOp: _unary,
-    ast.List: _display, ast.Tuple: _display, ast.Set: _display, ast.Dict: _dict, ast.ListComp: _comprehension,
-    ast.SetComp: _comprehension, ast.GeneratorExp: _comprehension, ast.DictComp: _comprehension,
+    ast.List: display_of, ast.Tuple: display_of, ast.Set: display_of, ast.Dict: dict_of, ast.ListComp: comprehension_of,
+    ast.SetComp: comprehension_of, ast.GeneratorExp: comprehension_of, ast.DictComp: comprehension_of,
     ast.JoinedStr: _text, ast.FormattedValue: _formatted, ast.Slice: _slice, ast.NamedExpr: _named,
     ast.Lambda: _lambda, ast.Yield: _yield, ast.YieldFrom: _yield, ast.Await: _yield, ast.Starred: _starred,
     ast.Call: call,

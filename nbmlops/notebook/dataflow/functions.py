@@ -131,9 +131,10 @@ def _depends(code: Code) -> bool:
     """Whether a function takes values from outside that may be others another time."""
     for name in free_names(code.node):
         found = code.frame.find(name)
-        if found is not None and found[0].kind not in {"module", "imported"}:
-            if not found[0].things or any(thing.code is not code for thing in found[0].things):
-                return True
+        if found is None or found[0].kind in {"module", "imported"}:
+            continue
+        if not found[0].things or any(thing.code is not code for thing in found[0].things):
+            return True
     return False
 
 
@@ -187,7 +188,13 @@ def _as_dict(m: Machine, named: dict[str, Value]) -> Value:
     made = _together(m, list(named.values()))
     thing = made.things[0]
     thing.kind = "dict"
-    thing.held = [t for v in named.values() for t in v.inside if t not in v.things or not v.origin == "**"]
+    held: list[Thing] = []
+    for name, value in named.items():
+        if name.startswith("*"):
+            held += [x for t in value.things for x in (*t.held, *(y for b in t.keys.values() for y in b.things))]
+        else:
+            held += value.inside
+    thing.held = list(dict.fromkeys(held))
     return Value(made.version, made.things, "dict")
 
 

@@ -67,23 +67,35 @@ def _call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
     if name in knowledge.WRITING_ELSEWHERE:
         m.note("database", f"writes outside the notebook: .{name}()")
         return Value(version, (), "plain")
-    if name in {"sample", "rvs"} and kind in {"pandas", ""} and not given.names & set(knowledge.SEED_KEYWORDS):
-        drawn = draw(m, "numpy", f".{name}() without random_state", *given.versions)
-        return Value(m.versions.of("drawn", version, drawn), (), "pandas")
-    if name == "split" and kind == "estimator" and not all(thing.seeded for thing in base.things):
-        drawn = draw(m, "numpy", f"{_named(list(base.things))} without random_state", *given.versions)
-        version = m.versions.of("drawn", version, drawn)
+    if (drawn := _sampled(m, base, name, given, version)) is not None:
+        return drawn
     if name in _ITERATORS and kind in {"estimator", "path", "pandas"}:
         thing = Thing("iterator", version, m.bit, held=list(base.things))
         return Value(m.of_thing(thing), (thing,), "iterator")
-    if kind == "record" and base.things and base.things[0].origin and knowledge.SHARED.fullmatch(base.things[0].origin):
-        if knowledge.SETTERS.fullmatch(name):
-            return _changed(m, base, name, given)
+    if kind == "record" and knowledge.SETTERS.fullmatch(name) and _is_shared(base):
+        return _changed(m, base, name, given)
     if kind == "handle":
         return _of_handle(m, base, name, given)
     if _changes(kind, name, base):
         return _changed(m, base, name, given)
     return _answer(m, base, name, given)
+
+
+def _is_shared(base: Value) -> bool:
+    return any(knowledge.SHARED.fullmatch(thing.origin) for thing in base.things)
+
+
+def _sampled(m: Machine, base: Value, name: str, given: Given, version: int) -> Value | None:
+    """What is drawn from a table or split by a splitter without a seed; None for anything else."""
+    kind = base.sort
+    if name in {"sample", "rvs"} and kind in {"pandas", ""} and not given.names & set(knowledge.SEED_KEYWORDS):
+        drawn = draw(m, "numpy", f".{name}() without random_state", *given.versions)
+        return Value(m.versions.of("drawn", version, drawn), (), "pandas")
+    if name == "split" and kind == "estimator" and not all(thing.seeded for thing in base.things):
+        drawn = draw(m, "numpy", f"{_named(list(base.things))} without random_state", *given.versions)
+        thing = Thing("iterator", m.versions.of("drawn", version, drawn), m.bit, held=list(base.things))
+        return Value(m.of_thing(thing), (thing,), "iterator")
+    return None
 
 
 def _and_called(m: Machine, base: Value, name: str, given: Given, version: int) -> Given:

@@ -51,7 +51,7 @@ def own_objects(value: Value) -> list[Thing]:
 
 
 def special(m: Machine, value: Value, names: tuple[str, ...], *given: Value) -> Value | None:
-    """What the first of these methods that its class has gives; None for what is no object of the notebook's classes."""
+    """What the first of these methods that its class has gives; None for what is no object of such a class."""
     if not value.things:
         return None
     own = [(thing, method) for thing in own_objects(value) if (method := _method(thing, names)) is not None]
@@ -83,6 +83,13 @@ def _called(m: Machine, thing: Thing, method: Bound, given: tuple[Value, ...]) -
     return call_function(m, method.things[0], [Value(m.of_thing(thing), (thing,), "instance"), *given])
 
 
+def truth(m: Machine, node: ast.expr) -> Value:
+    """An expression that decides something."""
+    value = m.value(node)
+    answer = special(m, value, TRUTH)
+    return value if answer is None else Value(m.versions.of("truth", value.version, answer.version), (), "plain")
+
+
 def iterated(m: Machine, value: Value) -> Value | None:
     """The methods that going through an object calls."""
     answer = special(m, value, ("__iter__", "__getitem__"), Value(m.versions.of("index"), (), "plain"))
@@ -99,10 +106,8 @@ def asked(m: Machine, name: str, values: list[Value]) -> list[int]:
     for value in values:
         if not value.things:
             continue
-        if (names := _ASKED.get(name)) is not None:
-            answer = special(m, value, names)
-        else:
-            answer = iterated(m, value)
+        names = _ASKED.get(name)
+        answer = iterated(m, value) if names is None else special(m, value, names)
         versions += [answer.version] if answer is not None else []
     plain = name in _ASKED and all(not v.part and all(t.kind == "instance" for t in v.things) for v in values)
     return versions if plain else [*versions, *touched(m, values)]

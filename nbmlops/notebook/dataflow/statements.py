@@ -9,13 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 from nbmlops.notebook.dataflow.branches import Names, copies, merge, restore
-from nbmlops.notebook.dataflow.expressions import truth
 from nbmlops.notebook.dataflow.functions import decorated, define_class, function
 from nbmlops.notebook.dataflow.library import gone_through, imported, order_of_set
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.places import as_now, bind_target, each, elements, place
 from nbmlops.notebook.dataflow.sealing import Seal, sealed
-from nbmlops.notebook.dataflow.specials import BINARY, own_objects, special
+from nbmlops.notebook.dataflow.specials import BINARY, own_objects, special, truth
 from nbmlops.notebook.dataflow.things import FIXED, Value
 
 
