@@ -9,7 +9,7 @@ from nbmlops.notebook.dataflow.branches import perhaps
 from nbmlops.notebook.dataflow.functions import call_function, find_method
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.tables import words
-from nbmlops.notebook.dataflow.things import Bound, Thing, Value, reachable
+from nbmlops.notebook.dataflow.things import FIXED, Bound, Thing, Value, reachable
 
 BINARY: dict[type, str] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.MatMult: "matmul", ast.Div: "truediv", ast.Mod: "mod",
@@ -62,11 +62,19 @@ def special(m: Machine, value: Value, names: tuple[str, ...], *given: Value) -> 
         with perhaps(m, method.things[0].code.node) as seal:  # type: ignore[union-attr]
             answers.append(_called(m, thing, method, given))
         answers.append(Value(seal.version))
-    if not answers:
+    if not answers or _others(value):
         return None
     things = tuple(dict.fromkeys(t for answer in answers for t in answer.things))
     version = m.versions.of("special", names, *(answer.version for answer in answers))
     return Value(version, things, part=bool(things))
+
+
+def _others(value: Value) -> bool:
+    """Whether a value may be something else than an object of the notebook's classes."""
+    if not value.part:
+        return any(t.kind != "instance" and not t.base for t in value.things)
+    inside = [t for t in value.inside if t not in value.things and t.kind not in FIXED]
+    return any(t.kind not in {"instance", ""} for t in inside)
 
 
 def _method(thing: Thing, names: tuple[str, ...]) -> Bound | None:
