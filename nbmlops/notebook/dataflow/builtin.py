@@ -13,6 +13,7 @@ from nbmlops.notebook.dataflow.methods import call_back, unknown, write_to_handl
 from nbmlops.notebook.dataflow.specials import asked, own_objects
 from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import FIXED, Thing, Value, contents, reachable
+from nbmlops.notebook.dataflow.traces import changed_since
 
 _PLAIN = words(
     """
@@ -38,17 +39,25 @@ KNOWN = _PLAIN | _HOLDING | DYNAMIC | SHOWN | {"open", "range", "setattr", "dela
 
 def call_builtin(m: Machine, name: str, given: Given) -> Value:
     """A call of a built-in function or type."""
-    version = m.versions.of("call", name, *given.versions)
     begun = len(m.changes)
+    version = _with_traces(m, name, given)
+    if name in knowledge.IDEMPOTENT_CALLS:
+        version = done_again(m, version, name, given)
+    return _built_in(m, name, given, version, begun)
+
+
+def _with_traces(m: Machine, name: str, given: Given) -> int:
+    """What a built-in function calls and goes through; the version of its answer."""
+    version = m.versions.of("call", name, *given.versions)
     called = call_back(m, given, [Value(m.versions.of("given by", version), given.things, part=bool(given.things))])
     if name not in _ASKING_NOTHING:
         called += asked(m, name, list(given.all()))
     if name not in {"isinstance", "type", "id", "print", "iter"}:
         called += consume(m, given)
-    if called:
-        version = m.versions.of("called back", version, *called)
-    if name in knowledge.IDEMPOTENT_CALLS:
-        version = done_again(m, version, name, given)
+    return m.versions.of("called back", version, *called) if called else version
+
+
+def _built_in(m: Machine, name: str, given: Given, version: int, begun: int) -> Value:
     _note_weak(m, name, given)
     if name in DYNAMIC or (name == "vars" and not given.values):
         return _dynamic(m, name, given)
@@ -72,6 +81,9 @@ def call_builtin(m: Machine, name: str, given: Given) -> Value:
         return Value(version, (), "plain")
     if name == "range":
         return Value(version, (), "plain", "builtins.range")
+    if name == "type" and len(given.values) == 1 and (objects := own_objects(given.values[0])):
+        classes = tuple(dict.fromkeys(cls for thing in objects for cls in thing.made_of))
+        return Value(version, classes, "class", choice=version if len(classes) > 1 else 0)
     if name in _PLAIN or name.endswith(("Error", "Exception", "Warning", "Interrupt")):
         if name in {"str", "repr", "format"}:
             version = show_in_text(m, given.values, version)
@@ -148,7 +160,7 @@ def _holding(m: Machine, name: str, given: Given, version: int, begun: int) -> V
     if name in {"iter", "zip", "map", "filter", "enumerate", "reversed"}:
         inner = [x for t in things for x in (*t.held, *(y for b in t.keys.values() for y in b.things))]
         thing = Thing("iterator", version, m.bit, held=list(dict.fromkeys((*things, *inner))))
-        thing.lazy = m.changed_since(begun) if name in {"map", "filter"} else ()
+        thing.lazy = changed_since(m, begun) if name in {"map", "filter"} else ()
         return Value(m.of_thing(thing), (thing,), "iterator")
     if kind and name != "super":
         thing = Thing(kind, version, m.bit)

@@ -15,7 +15,7 @@ from nbmlops.notebook.dataflow.given import Given
 from nbmlops.notebook.dataflow.libraries import call_library
 from nbmlops.notebook.dataflow.library import order_of_set
 from nbmlops.notebook.dataflow.machine import Machine
-from nbmlops.notebook.dataflow.places import place
+from nbmlops.notebook.dataflow.places import bind_target, place
 from nbmlops.notebook.dataflow.specials import special
 from nbmlops.notebook.dataflow.things import Bound, Thing, Value
 
@@ -41,11 +41,26 @@ def _named(m: Machine, node: ast.Call, name: str) -> Value:
     if m.frame.find(name) is None and name in builtin.KNOWN | _EXCEPTIONS:
         if name == "super":
             return _super(m)
+        if name in {"getattr", "setattr"} and (done := _attribute_by_text(m, node, name)) is not None:
+            return done
         return builtin.call_builtin(m, name, Given.of(m, node))
     found = place(m, node.func)
     if not found.things or any(thing.code is None for thing in found.things):
         found = m.load(name)
     return _of_value(m, found, name, Given.of(m, node))
+
+
+def _attribute_by_text(m: Machine, node: ast.Call, verb: str) -> Value | None:
+    """``getattr(base, "name")`` is ``base.name``; None where the name is not known."""
+    match node.args:
+        case [base, ast.Constant(value=str(name)), value] if verb == "setattr":
+            bind_target(m, ast.Attribute(base, name, ast.Store()), m.value(value))
+            return Value(m.versions.of("constant", "NoneType", "None"), (), "plain")
+        case [base, ast.Constant(value=str(name)), *rest] if len(rest) < 2 and not node.keywords:
+            for default in rest:
+                m.value(default)
+            return m.value(ast.Attribute(base, name, ast.Load()))
+    return None
 
 
 _EXCEPTIONS = frozenset(name for name in dir(builtins) if name[:1].isupper())
@@ -73,6 +88,8 @@ def _of_value(m: Machine, called: Value, name: str, given: Given) -> Value:
         )
         if method is not None and method.things and method.things[0].code is not None:
             return call_function(m, method.things[0], [called, *given.values], given.named)
+    if (answer := special(m, called, ("__call__",), *given.values)) is not None:
+        return answer
     if answers := _imported(m, called, given):
         things = tuple(dict.fromkeys(t for answer in answers for t in answer.things))
         version = m.versions.of("one of the calls", called.version, *(answer.version for answer in answers))
@@ -138,7 +155,9 @@ def _method(m: Machine, node: ast.Call, func: ast.Attribute) -> Value:
         return builtin.call_builtin(m, func.value.id, given)
     found = _own_method(base, func.attr)
     given = Given.of(m, node)
-    if found is None and (answer := special(m, base, (func.attr,), *given.values)) is not None:
+    if func.attr == "__call__" and base.things:
+        return _of_value(m, base, func.attr, given)
+    if found is None and base.kind != "super" and (answer := special(m, base, (func.attr,), *given.values)) is not None:
         return answer  # a method of one of the objects that it may be
     if found is not None:
         thing, own = found

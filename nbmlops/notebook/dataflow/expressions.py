@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import ast
-import itertools
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from nbmlops.notebook.dataflow import display, knowledge, library
 from nbmlops.notebook.dataflow.builtin import shell, show, show_in_text
 from nbmlops.notebook.dataflow.calls import call
-from nbmlops.notebook.dataflow.frames import Code, Frame, digest
-from nbmlops.notebook.dataflow.functions import attribute_of_instance, function
-from nbmlops.notebook.dataflow.given import kept
+from nbmlops.notebook.dataflow.displays import comprehension_of, dict_of, display_of
+from nbmlops.notebook.dataflow.frames import digest
+from nbmlops.notebook.dataflow.functions import attribute_of_instance, find_method, function
 from nbmlops.notebook.dataflow.machine import Machine
-from nbmlops.notebook.dataflow.places import SHAPES, bind_target, each, element, key_of, place
-from nbmlops.notebook.dataflow.sealing import sealed
-from nbmlops.notebook.dataflow.specials import BINARY, COMPARED, TRUTH, UNARY, special
+from nbmlops.notebook.dataflow.places import SHAPES, as_now, bind_target, element, key_of, place
+from nbmlops.notebook.dataflow.specials import BINARY, COMPARED, TRUTH, UNARY, iterated, special, touched, truth
 from nbmlops.notebook.dataflow.tables import words
-from nbmlops.notebook.dataflow.things import FIXED, Thing, Value
+from nbmlops.notebook.dataflow.things import FIXED, Bound, Thing, Value
 
 
 def _constant(m: Machine, node: ast.Constant) -> Value:
@@ -38,6 +37,8 @@ def _attribute(m: Machine, node: ast.Attribute) -> Value:
         member = library.member(m, base, node.attr)
         return shell(m, member.version) if member.origin == "sys.modules" else member
     if base.sort == "instance" or base.sort == "class":
+        if (given := _described(m, base, node.attr)) is not None:
+            return given
         if (found := attribute_of_instance(m, base, node.attr)) is not None:
             return found
     elif base.sort == "pandas" and node.attr not in SHAPES:
@@ -53,6 +54,17 @@ def _attribute(m: Machine, node: ast.Attribute) -> Value:
     return Value(m.versions.of("attribute", node.attr, whole), base.things, kind, part=True)
 
 
+def _described(m: Machine, base: Value, name: str) -> Value | None:
+    """What a descriptor of the notebook gives; None where there is none."""
+    for thing in base.things:
+        found = next((b for cls in (thing, *thing.made_of) if (b := find_method(cls, name)) is not None), None)
+        inner = found.things[0] if found is not None and found.things else None
+        if inner is not None and inner.kind == "instance" and thing.made_of:
+            owner = Value(m.of_thing(inner), (inner,), "instance")
+            return special(m, owner, ("__get__",), base, Value(m.versions.of("owner"), (), "class"))
+    return None
+
+
 def _subscript(m: Machine, node: ast.Subscript) -> Value:
     match node:
         case ast.Subscript(value=ast.Name(id="Out" | "_oh"), slice=ast.Constant(value=int(number))):
@@ -61,7 +73,7 @@ def _subscript(m: Machine, node: ast.Subscript) -> Value:
         return grouped
     base = place(m, node.value)
     if (key := key_of(m, node.slice)) is not None and base.sort != "str":
-        answer = special(m, base, ("__getitem__",), m.value(node.slice)) if base.things else None
+        answer = special(m, base, ("__getitem__", "__missing__"), m.value(node.slice)) if base.things else None
         return answer if answer is not None else element(m, base, key)
     columns = _columns(node.slice)
     if base.sort == "pandas" and columns is not None:
@@ -69,8 +81,13 @@ def _subscript(m: Machine, node: ast.Subscript) -> Value:
         return Value(m.versions.of("columns", *columns, *versions), (), "pandas")
     reads = len(m.reads)
     index = m.value(node.slice)
-    if (answer := special(m, base, ("__getitem__", "__class_getitem__"), index)) is not None:
+    if (answer := special(m, base, ("__getitem__", "__missing__"), index)) is not None:
         return answer
+    touched(m, [index])
+    known = base.things[0].known_items() if len(base.things) == 1 and not base.part else ()
+    if known and type(index.constant) is int and -len(known) <= index.constant < len(known):
+        m.read(m.of_bound(Bound(base.choice, base.things, 0)))
+        return as_now(m, known[index.constant])
     whole = m.whole(base)
     if base.sort == "str":
         return Value(m.versions.of("item", m.read(whole), index.version), (), "str")
@@ -164,7 +181,9 @@ def _row_condition(node: ast.expr, name: str) -> set[str] | None:
 
 def _operation(m: Machine, node: ast.BinOp) -> Value:
     left, right = m.value(node.left), m.value(node.right)
-    if (answer := _by_class(m, node.op, left, right)) is not None:
+    if left.sort == "str" and isinstance(node.op, ast.Mod):
+        touched(m, [right])
+    elif (answer := _by_class(m, node.op, left, right)) is not None:
         return answer
     if isinstance(node.op, ast.Mod) and left.sort == "str":
         version = m.versions.of("Mod", left.version, right.version)
@@ -209,7 +228,7 @@ def _compare(m: Machine, node: ast.Compare) -> Value:
     if any(value.origin == "os.environ" for value in values):
         m.note("environment", "depends on the machine: os.environ")
     operators = tuple(type(op).__name__ for op in node.ops)
-    asked = [v for op, pair in zip(node.ops, itertools.pairwise(values)) if (v := _asked(m, op, *pair)) is not None]
+    asked = [v for op, pair in zip(node.ops, pairwise(values)) if (v := _asked(m, op, *pair)) is not None]
     if asked:
         values += asked
     kind = (
@@ -224,18 +243,14 @@ def _asked(m: Machine, op: ast.cmpop, left: Value, right: Value) -> Value | None
     """What a comparison does to what is compared: methods of classes are called, and iterators used up."""
     if isinstance(op, ast.In | ast.NotIn):
         answer = special(m, right, ("__contains__",), left)
+        answer = answer if answer is not None else iterated(m, right)
+        if answer is None:
+            touched(m, [left, right])
         return answer if answer is not None else library.used_up(m, right)
     if (names := COMPARED.get(type(op))) is None:
         return None
     answer = special(m, left, (names[0],), right)
     return answer if answer is not None else special(m, right, (names[1],), left)
-
-
-def truth(m: Machine, node: ast.expr) -> Value:
-    """An expression that decides something."""
-    value = m.value(node)
-    answer = special(m, value, TRUTH)
-    return value if answer is None else Value(m.versions.of("truth", value.version, answer.version), (), "plain")
 
 
 def _either(m: Machine, values: list[Value], *term: Any) -> Value:
@@ -268,69 +283,6 @@ def _unary(m: Machine, node: ast.UnaryOp) -> Value:
     if answer is not None:
         return answer
     return Value(m.versions.of(type(node.op).__name__, value.version), (), value.sort)
-
-
-def _display(m: Machine, node: ast.List | ast.Tuple | ast.Set) -> Value:
-    values = [m.value(item) for item in node.elts]
-    for value in values:
-        kept(m, value)
-    kind = type(node).__name__.lower()
-    # What is held has its own version: the list's is that it holds so many, and the values that are no things.
-    own = [0 if v.things and not v.part and not v.choice else v.version for v in values]
-    thing = Thing(kind, m.versions.of(kind, *own, *(isinstance(i, ast.Starred) for i in node.elts)), m.bit)
-    thing.held = [held for v in values for held in v.inside if held.kind not in FIXED or held.code or held.origin]
-    thing.held += [Thing("imported", v.version, 0, v.origin) for v in values if v.origin and v.kind == "imported"]
-    texts = tuple(v.constant for v in values if isinstance(v.constant, str))
-    if len(texts) == len(values):
-        thing.texts = (thing.version, texts)
-    return Value(m.of_thing(thing), (thing,), kind)
-
-
-def _dict(m: Machine, node: ast.Dict) -> Value:
-    thing = Thing("dict", 0, m.bit)
-    own: list[Any] = []
-    for key, item in zip(node.keys, node.values):
-        value = m.value(item)
-        kept(m, value)
-        if isinstance(key, ast.Constant) and isinstance(key.value, str):
-            thing.keys[key.value] = m.bound_to(value)
-            own.append(key.value)
-            continue
-        own += [m.value(key).version if key is not None else "**", value.version]
-        thing.held += [held for held in value.inside if held.kind not in FIXED]
-        if key is None:
-            inner = [x for t in value.things for x in (*t.held, *(y for b in t.keys.values() for y in b.things))]
-            thing.held += [held for held in inner if held.kind not in FIXED]
-    thing.version = m.versions.of("dict", *own)
-    return Value(m.of_thing(thing), (thing,), "dict")
-
-
-def _comprehension(m: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> Value:
-    begun = len(m.changes)
-    with sealed(m, node) as seal:
-        outer, m.frame = m.frame, Frame(outer=m.frame, kind="comprehension")
-        try:
-            parts: list[int] = []
-            for generator in node.generators:
-                source = m.value(generator.iter)
-                library.order_of_set(m, source)
-                source = library.gone_through(m, source)
-                parts.append(source.version)
-                bind_target(m, generator.target, each(m, source), here=True)
-                parts += [truth(m, test).version for test in generator.ifs]
-            items = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
-            values = [m.value(item) for item in items]
-        finally:
-            m.frame = outer
-        seal.only_changes = True
-    kind = {"ListComp": "list", "SetComp": "set", "DictComp": "dict", "GeneratorExp": "iterator"}.get(
-        type(node).__name__, ""
-    )
-    thing = Thing(kind, m.versions.of(type(node).__name__, *parts, *(v.version for v in values)), m.bit)
-    thing.held = list({held: None for v in values for held in v.inside if held.kind not in FIXED})
-    if isinstance(node, ast.GeneratorExp):
-        thing.code, thing.lazy = Code(node, m.frame), m.changed_since(begun)
-    return Value(m.of_thing(thing), (thing,), kind)
 
 
 def _text(m: Machine, node: ast.JoinedStr) -> Value:
@@ -383,8 +335,8 @@ def _starred(m: Machine, node: ast.Starred) -> Value:
 RULES: dict[type, Callable[[Machine, Any], Any]] = {
     ast.Constant: _constant, ast.Name: _name, ast.Attribute: _attribute, ast.Subscript: _subscript,
     ast.BinOp: _operation, ast.Compare: _compare, ast.BoolOp: _boolean, ast.IfExp: _conditional, ast.UnaryOp: _unary,
-    ast.List: _display, ast.Tuple: _display, ast.Set: _display, ast.Dict: _dict, ast.ListComp: _comprehension,
-    ast.SetComp: _comprehension, ast.GeneratorExp: _comprehension, ast.DictComp: _comprehension,
+    ast.List: display_of, ast.Tuple: display_of, ast.Set: display_of, ast.Dict: dict_of, ast.ListComp: comprehension_of,
+    ast.SetComp: comprehension_of, ast.GeneratorExp: comprehension_of, ast.DictComp: comprehension_of,
     ast.JoinedStr: _text, ast.FormattedValue: _formatted, ast.Slice: _slice, ast.NamedExpr: _named,
     ast.Lambda: _lambda, ast.Yield: _yield, ast.YieldFrom: _yield, ast.Await: _yield, ast.Starred: _starred,
     ast.Call: call,

@@ -47,7 +47,7 @@ class Frame:
 class Code:
     """A function or class of the notebook: its syntax, the scope it was defined in, and what its defaults are."""
 
-    node: AnyFunction | ast.ClassDef | ast.GeneratorExp
+    node: AnyFunction | ast.ClassDef | ast.expr
     frame: Frame
     defaults: dict[str, Value] = field(default_factory=dict)
     cached: bool = False

@@ -11,6 +11,7 @@ from nbmlops.notebook.dataflow.frames import AnyFunction, Code, Frame, digest, f
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import Bound, Thing, Value
+from nbmlops.notebook.dataflow.traces import changed_since
 
 _DEEPEST = 12
 # Decorators that leave a function what it is.
@@ -105,9 +106,9 @@ def _followed(m: Machine, thing: Thing, frame: Frame) -> Value:
         if isinstance(code.node, ast.Lambda):
             frame.returns.append(m.value(code.node.body))
         elif leaves_early(code.node):
-            _follow_early(m, frame, code.node)
+            _follow_early(m, frame, code.node)  # type: ignore[arg-type]
         else:
-            m.follow(code.node.body)
+            m.follow(code.node.body)  # type: ignore[union-attr]
     finally:
         m.active.pop()
         m.frame, m.loops = before, loops
@@ -119,9 +120,9 @@ def _followed(m: Machine, thing: Thing, frame: Frame) -> Value:
         answer = frame.returns.pop()
         if is_generator(code.node):
             made = Thing("iterator", answer.version, m.bit, held=list(answer.things), code=Code(code.node, code.frame))
-            made.lazy = m.changed_since(begun)
+            made.lazy = changed_since(m, begun)
             answer = Value(m.of_thing(made), (made,), "iterator")
-    if code.cached and (answer.things or m.changed_since(begun) or _depends(code)):
+    if code.cached and (answer.things or changed_since(m, begun) or _depends(code)):
         m.change([thing], "cached", answer.version, certain=False)
     return answer
 
@@ -169,7 +170,7 @@ def _pass(m: Machine, code: Code, frame: Frame, *, given: list[Value], named: di
     rest = [*plain[len(positional) :], *stars]
     for star, values in ((arguments.vararg, rest), (arguments.kwarg, list(named.values()))):
         if star is not None:
-            m.put(frame, star.arg, _together(m, values))
+            m.put(frame, star.arg, _together(m, values) if star is arguments.vararg else _as_dict(m, named))
 
 
 def _taken(named: dict[str, Value], name: str) -> Value | None:
@@ -180,6 +181,21 @@ def _together(m: Machine, values: list[Value]) -> Value:
     thing = Thing("tuple", m.versions.of("together", *(value.version for value in values)), m.bit)
     thing.held = list(dict.fromkeys(t for value in values for t in value.inside))
     return Value(m.of_thing(thing), (thing,), "")
+
+
+def _as_dict(m: Machine, named: dict[str, Value]) -> Value:
+    """``**settings`` as the function has it: a dict of its own."""
+    made = _together(m, list(named.values()))
+    thing = made.things[0]
+    thing.kind = "dict"
+    held: list[Thing] = []
+    for name, value in named.items():
+        if name.startswith("*"):
+            held += [x for t in value.things for x in (*t.held, *(y for b in t.keys.values() for y in b.things))]
+        else:
+            held += value.inside
+    thing.held = list(dict.fromkeys(held))
+    return Value(made.version, made.things, "dict")
 
 
 def _nothing(m: Machine, name: str) -> Value:
@@ -201,6 +217,9 @@ def define_class(m: Machine, node: ast.ClassDef) -> Value:
     thing.keys = dict(frame.names)
     thing.made_of = tuple(t for base in bases for t in base.things)
     thing.origin = next((base.origin for base in bases if base.origin), "")
+    told = next((b for t in thing.made_of if (b := find_method(t, "__init_subclass__")) is not None), None)
+    if told is not None and told.things and told.things[0].code is not None:
+        call_function(m, told.things[0], [Value(m.of_thing(thing), (thing,), "class")])
     return Value(m.of_thing(thing), (thing,), "class")
 
 
@@ -226,6 +245,10 @@ def new_object(m: Machine, cls: Thing, given: Sequence[Value], named: Mapping[st
         for name, value in named.items():
             m.put(Frame(thing.keys), name, value)
         thing.held += [t for value in given for t in value.inside]
+    gone = find_method(cls, "__del__")
+    if gone is not None and gone.things and gone.things[0].code is not None:  # when it goes is not followed
+        with perhaps(m, gone.things[0].code.node):
+            call_function(m, gone.things[0], [made])
     return Value(m.of_thing(thing), (thing,), "instance")
 
 

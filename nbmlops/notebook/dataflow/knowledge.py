@@ -18,6 +18,7 @@ CHANGING = words(
     save_checkpoint put_nowait send throw acquire release fit_resample add_edge add_node add_edges_from
     add_nodes_from remove_node remove_edge set_index_inplace __setitem__ __delitem__ __setattr__ setattr
     setLevel addHandler removeHandler addFilter removeFilter
+    isetitem setdiag sum_duplicates eliminate_zeros sort_indices prune
     set_title set_xlabel set_ylabel set_xlim set_ylim legend
     """
 )
@@ -201,6 +202,36 @@ STILL_CLASSES = re.compile(
       |seaborn|plotly|altair|bokeh|IPython|ipywidgets|category_encoders|shap|yellowbrick|zoneinfo|argparse)\.""",
     re.VERBOSE,
 )
+# Functions that give the same object to all that ask.
+SHARED = re.compile(r"logging\.getLogger|decimal\.getcontext|asyncio\.get_event_loop")
+SETTING_READ = re.compile(r"(pandas|numpy|sklearn|torch|locale|decimal|sys|os|random|socket|torch)\.(\w+\.)*get\w+")
+# Methods of these objects that change them.
+SETTERS = re.compile(r"(set|add|remove|clear|reset|enable|disable|run_until)\w*")
+_OF_ONE = words(
+    """
+    abs absolute negative positive sqrt square exp exp2 expm1 log log2 log10 log1p sin cos tan arcsin arccos
+    arctan sinh cosh tanh floor ceil trunc rint sign reciprocal isnan isinf isfinite logical_not invert cbrt
+    conj conjugate degrees radians deg2rad rad2deg fabs
+    """
+)
+_OF_TWO = words(
+    """
+    add subtract multiply divide true_divide floor_divide mod remainder power float_power maximum minimum
+    fmax fmin fmod hypot arctan2 logaddexp logaddexp2 greater greater_equal less less_equal equal not_equal
+    logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor left_shift right_shift copysign
+    heaviside dot matmul
+    """
+)
+
+
+def out_at(origin: str) -> int:
+    """The place from which arguments of a numpy function are where its answer goes."""
+    module, _, name = origin.partition(".")
+    if module != "numpy":
+        return 99
+    return 1 if name in _OF_ONE else 2 if name in _OF_TWO else 99
+
+
 # Functions whose answer can be gone through once.
 ITERATORS = re.compile(
     r"""itertools\.\w+(\.\w+)? | csv\.\w+ | re\.finditer | os\.(walk|scandir|fwalk) | glob\.iglob | ast\.walk

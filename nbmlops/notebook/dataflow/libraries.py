@@ -8,11 +8,12 @@ from nbmlops.notebook import known
 from nbmlops.notebook.dataflow import display, files, knowledge
 from nbmlops.notebook.dataflow.builtin import module_named, shell
 from nbmlops.notebook.dataflow.given import Given
-from nbmlops.notebook.dataflow.library import consume, done_again, one_of_a_name, set_setting
+from nbmlops.notebook.dataflow.library import SETTINGS, consume, done_again, one_of_a_name, set_setting
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.methods import BUFFER, call_back, unknown, write_to_handle
 from nbmlops.notebook.dataflow.specials import touched
 from nbmlops.notebook.dataflow.things import FIXED, UNKNOWN, Thing, Value
+from nbmlops.notebook.dataflow.traces import changed_since
 
 _ESTIMATORS = re.compile(
     r"(sklearn|xgboost|lightgbm|catboost|imblearn|category_encoders|statsmodels)(\.\w+)*\.([A-Z]\w*|make_\w*pipeline|make_column_\w+|make_union)"
@@ -74,6 +75,8 @@ def call_library(m: Machine, origin: str, given: Given) -> Value:
         display.set_option(m, origin, given, version)
         return Value(version, (), "plain")
     if knowledge.SETTING.fullmatch(origin):
+        if origin.startswith("sys.path."):
+            m.set_hidden("sys.path", m.versions.of("more", m.quiet_hidden("sys.path"), version), anew=False)
         _set(m, origin, given, version)
         return Value(version, (), "plain")
     if knowledge.GENERATORS.fullmatch(origin):
@@ -82,9 +85,16 @@ def call_library(m: Machine, origin: str, given: Given) -> Value:
             m.note("random", f"{origin}() has no seed")
         thing = Thing("generator", version, m.bit, origin, seeded=seeded)
         return Value(version, (thing,), "generator")
+    if knowledge.SHARED.fullmatch(origin):
+        thing = m.shared(f"{origin} {given.versions}", version, origin)
+        return Value(m.of_thing(thing), (thing,), thing.kind)
+    if origin.startswith("sys.path.") and (path := m.read_hidden("sys.path")):
+        version = m.versions.of("under", version, path)
+    if knowledge.SETTING_READ.fullmatch(origin) and (setting := m.read_hidden(SETTINGS)):
+        version = m.versions.of("under", version, setting)
     answer = _plain_call(m, origin, given, version)
     for thing in answer.things if answer.sort == "iterator" else ():
-        thing.lazy = m.changed_since(begun)
+        thing.lazy = changed_since(m, begun)
     return answer
 
 
@@ -111,6 +121,8 @@ def _plain_call(m: Machine, origin: str, given: Given, version: int) -> Value:
     version = _files(m, origin, given, version)
     if (place := knowledge.changed_argument(origin)) is not None and (changed := given.at(place)) is not None:
         m.change(changed.inside if changed.part else changed.things, origin, version)
+    for place in range(knowledge.out_at(origin), len(given.values)):
+        m.change(given.values[place].things, origin, version)
     if (out := given.named.get("out")) is not None:
         m.change(out.things, origin, version)
     for value in given.all():

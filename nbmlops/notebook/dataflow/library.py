@@ -11,6 +11,7 @@ from nbmlops.notebook.dataflow.given import Given
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.specials import iterated, special
 from nbmlops.notebook.dataflow.things import FIXED, UNKNOWN, Thing, Value, reachable
+from nbmlops.notebook.dataflow.traces import again
 
 SETTINGS = "settings"
 
@@ -38,6 +39,8 @@ def member(m: Machine, base: Value, name: str) -> Value:
     if origin == "os.environ":
         setting = m.read_hidden(SETTINGS) or 0
         return Value(m.versions.of("environ", setting), (), "imported", origin)
+    if origin == "sys.path" and (path := m.read_hidden("sys.path")):
+        return Value(m.versions.of("environ", path), (), "imported", origin)
     return Value(m.versions.of("module", origin, *(t.version for t in base.things)), (), "imported", origin)
 
 
@@ -180,7 +183,7 @@ def _run_lazily(m: Machine, things: tuple[Thing, ...]) -> Value | None:
         if thing not in things:
             m.change([thing], "used up", certain=False)
         if thing.lazy:
-            done += m.again(thing.lazy)
+            done += again(m, thing.lazy)
     return Value(m.versions.of("lazily", *done)) if done else None
 
 

@@ -274,6 +274,17 @@ class Machine:
             if thing.kind not in FIXED:
                 self._fold(thing)
                 self.set_version(thing, self.versions.of("changed", thing.version, *operation))
+                if thing.kind in {"instance", "class"}:
+                    self._change_attributes(thing, operation)
+
+    def _change_attributes(self, thing: Thing, operation: tuple[Any, ...]) -> None:
+        """An object was changed by code that does not tell which of its attributes."""
+        for key, bound in thing.keys.items():
+            if operation[:1] != ("key",) or operation[1:2] == (key,):
+                bound.choice = self.versions.of("changed", bound.choice, *operation)
+                bound.constant = None
+                bound.steps |= self.bit
+                self.changes.append((bound, (thing, key)))
 
     def _fold(self, thing: Thing) -> None:
         """Make one version of a thing and of what was stored in it under texts."""
@@ -351,34 +362,6 @@ class Machine:
         self.step.needs, self.step.sources = needs, sources
         return version
 
-    def changed_since(self, place: int) -> tuple[tuple[Thing | None, str], ...]:
-        """Things and hidden variables that were changed since a place in ``changes``; local names are none."""
-        found: dict[tuple[Thing | None, str], None] = {}
-        for thing, where in self.changes[place:]:
-            if isinstance(thing, Thing):
-                found[thing, ""] = None
-            elif where and (isinstance(where[0], Thing) or where[0] is self.top):
-                found[where[0] if isinstance(where[0], Thing) else None, where[1]] = None
-            elif where and where[0] is None:
-                found[None, f"<{where[1]}>"] = None
-        return tuple(found)
-
-    def again(self, done: Iterable[tuple[Thing | None, str]]) -> list[int]:
-        """What was done once may be done again now: the versions of what it is done to."""
-        versions = []
-        for thing, name in done:
-            if thing is not None:
-                versions.append(self.of_thing(thing))
-                self.change([thing], "again", name, certain=False)
-            elif name.startswith("<") and (version := self.read_hidden(name[1:-1])) is not None:
-                versions.append(version)
-                if not self.hopeful:
-                    self.set_hidden(name[1:-1], self.versions.of("again", version), anew=False)
-            elif (bound := self.top.names.get(name)) is not None and not self.hopeful:
-                versions.append(self.of_bound(bound))
-                self.put(self.top, name, Value(self.versions.of("again", versions[-1])))
-        return versions
-
     # Hidden variables
 
     def read_hidden(self, name: str) -> int | None:
@@ -389,6 +372,17 @@ class Machine:
         if bound.steps & ~self.bit:
             self.step.sources[f"<{name}>"] = self.step.sources.get(f"<{name}>", 0) | (bound.steps & ~self.bit)
         return self.read(bound.choice)
+
+    def quiet_hidden(self, name: str) -> int:
+        """The version of a hidden variable, without reading it."""
+        return self.hidden[name].choice if name in self.hidden else 0
+
+    def shared(self, key: str, version: int, origin: str) -> Thing:
+        """An object of a library of which there is one for all that ask."""
+        if (thing := self.modules.get(key)) is None:
+            thing = self.modules[key] = Thing("record", version, self.bit, origin)
+        self.step.needs |= thing.steps
+        return thing
 
     def set_hidden(self, name: str, version: int, *, anew: bool) -> None:
         """Set or change a hidden variable."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import replace
 
 from nbmlops.notebook.dataflow import display, knowledge
@@ -15,6 +16,7 @@ from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.specials import touched
 from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import FIXED, UNKNOWN, Thing, Value, contents, reachable
+from nbmlops.notebook.dataflow.traces import changed_since
 
 # Kinds whose methods never change what they are given.
 _QUIET = words(
@@ -61,7 +63,7 @@ def _call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
     whole = m.whole(base)
     version = m.versions.of("method", name, whole, *given.versions)
     kind = base.sort
-    given = _and_called(m, base, given, version)
+    given = _and_called(m, base, name, given, version)
     if kind == "generator":
         return _draw(m, base, name, given)
     if kind == "path":
@@ -80,12 +82,13 @@ def _call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
     if name in knowledge.WRITING_ELSEWHERE:
         m.note("database", f"writes outside the notebook: .{name}()")
         return Value(version, (), "plain")
-    if _samples(kind, name) and not given.names & set(knowledge.SEED_KEYWORDS):
-        drawn = draw(m, "numpy", f".{name}() without random_state", *given.versions)
-        return Value(m.versions.of("drawn", version, drawn), (), "pandas")
-    if name == "split" and kind == "estimator" and not all(thing.seeded for thing in base.things):
-        drawn = draw(m, "numpy", f"{_named(list(base.things))} without random_state", *given.versions)
-        return Value(m.versions.of("drawn", version, drawn))
+    if (drawn := _sampled(m, base, name, given, version)) is not None:
+        return drawn
+    if name in _ITERATORS and kind in {"estimator", "path", "pandas"}:
+        thing = Thing("iterator", version, m.bit, held=list(base.things))
+        return Value(m.of_thing(thing), (thing,), "iterator")
+    if kind == "record" and knowledge.SETTERS.fullmatch(name) and _is_shared(base):
+        return _changed(m, base, name, given)
     if kind == "handle":
         return _of_handle(m, base, name, given)
     if _changes(kind, name, base):
@@ -100,10 +103,33 @@ def _samples(kind: str, name: str) -> bool:
     return (name == "sample" and kind in {"pandas", ""}) or (name == "shuffle" and kind == "pandas")
 
 
-def _and_called(m: Machine, base: Value, given: Given, version: int) -> Given:
+def _is_shared(base: Value) -> bool:
+    return any(knowledge.SHARED.fullmatch(thing.origin) for thing in base.things)
+
+
+def _sampled(m: Machine, base: Value, name: str, given: Given, version: int) -> Value | None:
+    """What is drawn from a table or split by a splitter without a seed; None for anything else."""
+    kind = base.sort
+    if _samples(kind, name) and not given.names & set(knowledge.SEED_KEYWORDS):
+        drawn = draw(m, "numpy", f".{name}() without random_state", *given.versions)
+        return Value(m.versions.of("drawn", version, drawn), (), "pandas")
+    if name == "split" and kind == "estimator" and not all(thing.seeded for thing in base.things):
+        drawn = draw(m, "numpy", f"{_named(list(base.things))} without random_state", *given.versions)
+        thing = Thing("iterator", m.versions.of("drawn", version, drawn), m.bit, held=list(base.things))
+        return Value(m.of_thing(thing), (thing,), "iterator")
+    return None
+
+
+def _and_called(m: Machine, base: Value, name: str, given: Given, version: int) -> Given:
     """What a method calls and goes through; where that left a trace, the answer holds it as an argument."""
     traces = call_back(m, given, [Value(m.versions.of("given by", version), base.things, part=bool(base.things))])
     traces += consume(m, given)
+    for value in given.all():
+        if value.sort == "generator":
+            m.change(value.things, "drawn", version)
+            traces.append(value.version)
+    if base.sort == "list" and name in {"sort", "index", "count", "remove"}:
+        traces += touched(m, [base])
     if base.sort not in _HOLDERS:
         traces += touched(m, list(given.all()))
     if not traces:
@@ -144,7 +170,7 @@ def call_back(m: Machine, given: Given, values: list[Value]) -> list[int]:
             seal.read = len(m.reads)
             if not m.loops and not isinstance(node, ast.Lambda):  # it may be called more than once
                 call_function(m, thing, (values * max(1, wanted))[:wanted])
-        if m.changed_since(begun):
+        if changed_since(m, begun):
             traces.append(seal.version)
     return traces
 
@@ -160,6 +186,8 @@ def _changes(kind: str, name: str, base: Value) -> bool:
         return True
     if kind in {"set", "dict", "list"} and name in knowledge.PURE and name not in knowledge.CHANGING:
         return False
+    if re.fullmatch(r"__(i(?!nit|ter|nt|ndex|nvert|nstance)\w+|setattr|delattr)__", name):
+        return True
     return name in knowledge.CHANGING or (kind == "" and name.endswith("_") and not name.endswith("__"))
 
 
@@ -168,11 +196,39 @@ def _change(m: Machine, base: Value, name: str, given: Given, *, certain: bool =
     things = list(dict.fromkeys(base.inside)) if base.part else list(base.things)
     if name in knowledge.IDEMPOTENT and len(things) == 1:
         operation = (name, *given.versions)
+        if not _repeatable(m, name, given):
+            m.change(things, name, *given.versions, certain=certain)
+            return
         counts = things[0].kind == "" or things[0].origin == "collections.Counter"
         if not counts and m.versions.term(things[0].version)[2:] == operation and not things[0].keys:
             m.set_version(things[0], things[0].version)
             return
     m.change(things, name, *given.versions, certain=certain)
+
+
+_QUERIED = re.compile(r"[^(@.]*|[^(@]*\d\.\d[^(@]*")
+
+
+def _repeatable(m: Machine, name: str, given: Given) -> bool:
+    """Whether a change that is known to mean nothing the second time has no arguments that make it mean something."""
+    if "limit" in given.names:
+        return False
+    if name == "query":
+        return _QUERIED.fullmatch(given.text(0, "expr") or "(") is not None or m.hopeful
+    if name != "rename":
+        return True
+    names = [keyword.value for keyword in given.node.keywords if keyword.arg in {"columns", "index", "mapper"}]
+    for mapping in (*names, *given.node.args):
+        if isinstance(mapping, ast.Dict):
+            keys = {ast.dump(key) for key in mapping.keys if key is not None}
+            if keys & {ast.dump(value) for value in mapping.values}:
+                return False
+        elif not isinstance(mapping, ast.Constant) and not m.hopeful and ast.unparse(mapping) not in _LETTERS:
+            return False
+    return True
+
+
+_LETTERS = frozenset({"str.upper", "str.lower", "str.strip", "str.title", "str.capitalize"})
 
 
 def _changed(m: Machine, base: Value, name: str, given: Given) -> Value:
@@ -196,7 +252,9 @@ def _answer(m: Machine, base: Value, name: str, given: Given) -> Value:
     """A method that leaves its object alone, as far as is known."""
     kind = base.sort
     whole = m.whole(base)
-    if name in knowledge.ROWS:
+    if name in knowledge.IDEMPOTENT and not _repeatable(m, name, given):
+        version = m.versions.of("method", name, whole, "anew", *given.versions)
+    elif name in knowledge.ROWS:
         version = rows_left_out(m, whole, (name, *given.versions))
     elif (
         name in knowledge.IDEMPOTENT or (name == "assign" and not any(v.sort == "function" for v in given.all()))
@@ -233,6 +291,8 @@ def _answer(m: Machine, base: Value, name: str, given: Given) -> Value:
     return unknown(m, base, name, given)
 
 
+# Methods whose answer can be gone through once.
+_ITERATORS = frozenset({"split", "iterrows", "itertuples", "glob", "rglob", "iterdir", "staged_predict"})
 # Methods of a text that answer with a list.
 _LISTS = frozenset({"split", "rsplit", "splitlines", "partition", "rpartition"})
 

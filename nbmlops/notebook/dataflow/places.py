@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 
 from nbmlops.notebook.dataflow import files, library
 from nbmlops.notebook.dataflow.functions import call_function, find_method
 from nbmlops.notebook.dataflow.machine import Machine
-from nbmlops.notebook.dataflow.specials import special
+from nbmlops.notebook.dataflow.specials import special, touched
 from nbmlops.notebook.dataflow.tables import words
-from nbmlops.notebook.dataflow.things import Thing, Value
+from nbmlops.notebook.dataflow.things import Bound, Thing, Value
 
 # Attributes of tables and arrays that are no columns.
 SHAPES = words(
@@ -73,6 +74,18 @@ def element(m: Machine, base: Value, key: str) -> Value:
     return Value(version, (*base.things, *things), kind, part=True, key=key)
 
 
+def elements(m: Machine, source: Value) -> list[Value]:
+    """The elements of a list that was just made so, as they are now; none where they are not known."""
+    if len(source.things) != 1 or source.part:
+        return []
+    return [as_now(m, item) for item in source.things[0].known_items()]
+
+
+def as_now(m: Machine, item: Value) -> Value:
+    """An element, with the version that it has now."""
+    return replace(item, version=m.read(m.of_bound(Bound(item.choice, item.things, 0)))) if item.things else item
+
+
 def each(m: Machine, source: Value) -> Value:
     """One of what is iterated over."""
     version = m.versions.of("each", source.version)
@@ -122,6 +135,7 @@ def store_in(m: Machine, target: ast.expr, value: Value) -> None:
     if _store_rows(m, target, value):
         return
     where = m.value(index)
+    touched(m, [where])
     m.read(m.whole(base))
     library.store_at(m, base, (where.version, where.constant), value)
 

@@ -9,7 +9,7 @@ from nbmlops.notebook.dataflow.branches import perhaps
 from nbmlops.notebook.dataflow.functions import call_function, find_method
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.tables import words
-from nbmlops.notebook.dataflow.things import Bound, Thing, Value
+from nbmlops.notebook.dataflow.things import FIXED, Bound, Thing, Value, reachable
 
 BINARY: dict[type, str] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.MatMult: "matmul", ast.Div: "truediv", ast.Mod: "mod",
@@ -17,7 +17,7 @@ BINARY: dict[type, str] = {
     ast.BitXor: "xor", ast.BitAnd: "and",
 }  # fmt: skip
 COMPARED: dict[type, tuple[str, str]] = {
-    ast.Eq: ("__eq__", "__eq__"), ast.NotEq: ("__ne__", "__ne__"), ast.Lt: ("__lt__", "__gt__"),
+    ast.Eq: ("__eq__", "__eq__"), ast.NotEq: ("__eq__", "__eq__"), ast.Lt: ("__lt__", "__gt__"),
     ast.Gt: ("__gt__", "__lt__"), ast.LtE: ("__le__", "__ge__"), ast.GtE: ("__ge__", "__le__"),
 }  # fmt: skip
 UNARY: dict[type, str] = {ast.USub: "__neg__", ast.UAdd: "__pos__", ast.Invert: "__invert__"}
@@ -51,7 +51,7 @@ def own_objects(value: Value) -> list[Thing]:
 
 
 def special(m: Machine, value: Value, names: tuple[str, ...], *given: Value) -> Value | None:
-    """What the first of these methods that its class has gives; None for no object of the notebook's classes."""
+    """What the first of these methods that its class has gives; None for what is no object of such a class."""
     if not value.things:
         return None
     own = [(thing, method) for thing in own_objects(value) if (method := _method(thing, names)) is not None]
@@ -62,11 +62,19 @@ def special(m: Machine, value: Value, names: tuple[str, ...], *given: Value) -> 
         with perhaps(m, method.things[0].code.node) as seal:  # type: ignore[union-attr]
             answers.append(_called(m, thing, method, given))
         answers.append(Value(seal.version))
-    if not answers:
+    if not answers or _others(value):
         return None
     things = tuple(dict.fromkeys(t for answer in answers for t in answer.things))
     version = m.versions.of("special", names, *(answer.version for answer in answers))
     return Value(version, things, part=bool(things))
+
+
+def _others(value: Value) -> bool:
+    """Whether a value may be something else than an object of the notebook's classes."""
+    if not value.part:
+        return any(t.kind != "instance" and not t.base for t in value.things)
+    inside = [t for t in value.inside if t not in value.things and t.kind not in FIXED]
+    return any(t.kind not in {"instance", ""} for t in inside)
 
 
 def _method(thing: Thing, names: tuple[str, ...]) -> Bound | None:
@@ -81,6 +89,13 @@ def _method(thing: Thing, names: tuple[str, ...]) -> Bound | None:
 def _called(m: Machine, thing: Thing, method: Bound, given: tuple[Value, ...]) -> Value:
     m.step.needs |= method.steps
     return call_function(m, method.things[0], [Value(m.of_thing(thing), (thing,), "instance"), *given])
+
+
+def truth(m: Machine, node: ast.expr) -> Value:
+    """An expression that decides something."""
+    value = m.value(node)
+    answer = special(m, value, TRUTH)
+    return value if answer is None else Value(m.versions.of("truth", value.version, answer.version), (), "plain")
 
 
 def iterated(m: Machine, value: Value) -> Value | None:
@@ -102,13 +117,16 @@ def asked(m: Machine, name: str, values: list[Value]) -> list[int]:
         names = _ASKED.get(name)
         answer = iterated(m, value) if names is None else special(m, value, names)
         versions += [answer.version] if answer is not None else []
-    return versions if name in _ASKED else [*versions, *touched(m, values)]
+    plain = name in _ASKED and all(not v.part and all(t.kind == "instance" for t in v.things) for v in values)
+    return versions if plain else [*versions, *touched(m, values)]
 
 
 def touched(m: Machine, values: list[Value]) -> list[int]:
     """Objects handed to code that is not the notebook's: all special methods that leave a trace may be called."""
     versions: list[int] = []
-    for thing in dict.fromkeys(t for value in values for t in own_objects(value)):
+    for thing in (t for t in reachable(t for v in values for t in (*v.things, *own_objects(v))) if t.made_of):
+        if thing.kind != "instance":
+            continue
         for method in _traces(thing):
             node = method.things[0].code.node  # type: ignore[union-attr]
             if node in m.active:
@@ -127,10 +145,11 @@ def _traces(thing: Thing) -> list[Bound]:
         cls = todo.pop(0)
         todo += cls.made_of
         for name, bound in cls.keys.items():
-            if name[:2] == name[-2:] == "__" and name not in _NEVER and name not in found and bound.things:
-                code = bound.things[0].code
-                if code is not None and leaves_trace(code.node):
-                    found[name] = bound
+            code = bound.things[0].code if bound.things and name not in found else None
+            if code is None or not (code.owner == "property" or name[:2] == name[-2:] == "__"):
+                continue
+            if name not in _NEVER and leaves_trace(code.node):
+                found[name] = bound
     return list(found.values())
 
 

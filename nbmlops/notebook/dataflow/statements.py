@@ -10,13 +10,12 @@ from typing import Any
 
 from nbmlops.notebook.dataflow.branches import Names, copies, merge, restore
 from nbmlops.notebook.dataflow.builtin import shell
-from nbmlops.notebook.dataflow.expressions import truth
 from nbmlops.notebook.dataflow.functions import decorated, define_class, function
 from nbmlops.notebook.dataflow.library import gone_through, imported, order_of_set
 from nbmlops.notebook.dataflow.machine import Machine
-from nbmlops.notebook.dataflow.places import bind_target, each, place
+from nbmlops.notebook.dataflow.places import as_now, bind_target, each, elements, place
 from nbmlops.notebook.dataflow.sealing import Seal, sealed
-from nbmlops.notebook.dataflow.specials import BINARY, own_objects, special
+from nbmlops.notebook.dataflow.specials import BINARY, own_objects, special, truth
 from nbmlops.notebook.dataflow.things import FIXED, Value
 
 
@@ -86,6 +85,9 @@ def _augmented(m: Machine, node: ast.AugAssign) -> None:
         choice = 0 if old.sort in _IN_PLACE else version
         new = Value(version, kept, old.sort, choice=choice)
     else:
+        # What is held is changed in place where it is no number.
+        inner = [t for t in old.inside if t not in old.things and t.kind not in FIXED] if old.part else []
+        m.change(inner, type(node.op).__name__, value.version, certain=False)
         new = Value(version, (), old.sort)
     bind_target(m, target, new)
 
@@ -195,7 +197,7 @@ def _parts(m: Machine, node: ast.stmt) -> None:
     """``assert``, ``raise``: their expressions are read."""
     for inner in ast.iter_child_nodes(node):
         if isinstance(inner, ast.expr):
-            m.outcomes.append(m.value(inner).version)
+            m.outcomes.append((truth(m, inner) if isinstance(node, ast.Assert) else m.value(inner)).version)
 
 
 def _nothing(m: Machine, node: ast.stmt) -> None:
@@ -219,6 +221,11 @@ def _for(m: Machine, node: ast.For | ast.AsyncFor) -> None:
     if (texts := _texts(source)) is not None and not node.orelse and not _may_stop(node):
         for text in texts:
             bind_target(m, node.target, Value(m.versions.of("constant", "str", text), (), "str", constant=text))
+            m.follow(node.body)
+        return
+    if (items := elements(m, source)) and not node.orelse and not _may_stop(node):
+        for item in items:
+            bind_target(m, node.target, as_now(m, item))
             m.follow(node.body)
         return
     with sealed(m, node, source.version) as seal:

@@ -64,6 +64,12 @@ class Thing:
     lazy: tuple[tuple[Thing | None, str], ...] = ()  # what an iterator changes when it is asked; or hidden variables
     learns: bool = False  # goes on from what it has learned when it is fitted again
     texts: tuple[int, tuple[str, ...]] | None = None  # a list of texts, as long as it has that version
+    items: tuple[int, tuple[Value, ...]] | None = None  # the same of the elements, whatever they are
+
+    def known_items(self) -> tuple[Value, ...]:
+        """Its elements, where they are known and few."""
+        known = self.items is not None and self.items[0] == self.version
+        return self.items[1] if known and self.items is not None else ()
 
 
 @dataclass(slots=True, eq=False)
