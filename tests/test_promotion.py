@@ -48,6 +48,8 @@ class Desk:
         row = {"id": f"01{status}", "run_id": version.run_id, "status": status, "user": "tester", "at": 1.0}
         with self.store.write() as db:
             db.execute(schema.certificates.insert(), {**row, "report": {"how": "stage", "compared": {"metrics": 1}}})
+            told = {"certificate": row["id"], "status": status}
+            ledger.append(db, type="run.certified", subject=f"run:{version.run_id}", user="tester", data=told)
 
     def stands(self, environment, name="m"):
         try:
