@@ -120,10 +120,11 @@ def test_the_whole_way(desk):
     assert (done.status, done.user, done.approval_id) == ("approved", "owner", waiting.approval_id)
     assert desk.stands("production") == 1
     assert desk.promotion.pending() == []
-    assert desk.types() == ["model.approved", "model.promotion-requested", "model.promoted", "model.registered"]
+    own = ["model.approved", "model.promotion-requested", "model.promoted", "run.certified", "model.registered"]
+    assert desk.types() == own
     event = ledger.get(desk.store, done.event)
     assert (event.user, event.subject, event.data["requested_by"]) == ("owner", "model:m@1", "tester")
-    assert ledger.verify(desk.store) == 4
+    assert ledger.verify(desk.store) == 5
 
 
 def test_history_is_newest_first(desk):
