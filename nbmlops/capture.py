@@ -54,6 +54,7 @@ def _names(texts: list[str]) -> tuple[str, ...]:
 def run_cell(shell: Any, cell: str, options: CellOptions) -> Run | None:
     """Execute a cell as a tracked run; returns its record. An error of the cell ends the run FAILED and is raised."""
     active = session.start_run(options.name, nested=session.active_run() is not None, tags=options.tags)
+    active.carded = True
     with (
         active,
         _autologged(options.auto and _uses_sklearn(cell)),

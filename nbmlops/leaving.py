@@ -19,8 +19,10 @@ _OPTIONS = {
 }  # fmt: skip
 
 
-def extract(given: list[str], namespace: Mapping[str, Any]) -> Extracted:
+def extract(given: list[str], namespace: Mapping[str, Any]) -> Extracted | None:
     """What the words after ``%mlops extract`` ask for; without a name, the run that ended last here.
+
+    Inside a clean run nothing is done: who extracts would extract again.
 
     Raises:
         UsageFault: the words make no sense.
@@ -29,7 +31,8 @@ def extract(given: list[str], namespace: Mapping[str, Any]) -> Extracted:
     from nbmlops.extraction import Live, Wish
 
     if session.current_context().reproducing:
-        raise UsageFault("this is a clean run: nothing is extracted in it", "leave the cell out of the notebook")
+        print("left out: this is a clean run")
+        return None
     options, names = words.options(given, _OPTIONS)
     names += options.get("--run", [])
     out = words.first(options, "--out", "-o")
@@ -64,7 +67,7 @@ def _document() -> dict[str, Any] | None:
     """The notebook as it is on disk now, for its headings and parameters."""
     from nbmlops.notebook import parameters
 
-    path = place.notebook_path(session.current_context().notebook)
+    path = place.notebook_now(session.current_context().notebook)
     if path:
         with contextlib.suppress(NbmlopsError):  # not saved yet, or just being written
             return parameters.parse_document(parameters.read_file(path), path)

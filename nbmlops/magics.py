@@ -222,7 +222,7 @@ class MlopsMagics(Magics):
     def _extract(self, words: list[str], _rest: str) -> Any:
         from nbmlops import leaving
 
-        return leaving.extract(words, self._space)
+        return leaving.extract(words, {name: self._space[name] for name in self._own_names})
 
     def _dashboard(self, _words: list[str], _rest: str) -> Any:
         from nbmlops import session
@@ -262,12 +262,18 @@ class MlopsMagics(Magics):
     def _space(self) -> dict[str, Any]:
         return self.shell.user_ns if self.shell is not None else {}
 
+    @property
+    def _own_names(self) -> list[str]:
+        """The user's variables, without what IPython has put beside them."""
+        hidden = self.shell.user_ns_hidden if self.shell is not None else {}
+        return [n for n, v in self._space.items() if n[:1] != "_" and hidden.get(n, self) is not v]
+
     def _variable(self, name: str) -> Any:
         namespace = self._space
         if name in namespace:
             return namespace[name]
         if name.isidentifier():
-            raise NotFound.of("variable", name, [n for n in namespace if not n.startswith("_")][:200])
+            raise NotFound.of("variable", name, self._own_names[:200])
         return self._evaluate(name)
 
     def _object_or_path(self, text: str) -> Any:

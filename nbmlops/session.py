@@ -23,13 +23,11 @@ from nbmlops import settings
 from nbmlops.context import Context
 from nbmlops.errors import InvalidValue, NotFound, UsageFault
 from nbmlops.notebook import recorder
-from nbmlops.records import (
-    Experiment,
-    Run,
-)
+from nbmlops.records import Experiment, Run, Verdict
 from nbmlops.workspace import Workspace
 
 if TYPE_CHECKING:
+    from nbmlops.cells.remark import Said
     from nbmlops.runs.live import LiveRun
     from nbmlops.runs.telemetry import Telemetry
 
@@ -51,6 +49,8 @@ class _State:
         # What estimators were fitted on, as long as somebody else keeps it alive, and in which run.
         self.fitted: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self.context: Context | None = None
+        self.remarked: Said | None = None  # the reason of the last remark on a clean run
+        self.judged: tuple[str, Verdict] | None = None  # the execution in which a run was judged last, and how
 
 
 _state = _State()
@@ -69,6 +69,8 @@ class ActiveRun:
         self._telemetry = telemetry
         self.implicit = implicit
         self.joined = joined
+        self.began_in: str | None = None  # the execution in which it was started
+        self.carded = False  # its card is shown when it ends, and has the verdict
         self.run_id = live.run_id
         self.name = live.name
 
@@ -305,7 +307,9 @@ def _begin(
         experiment = set_experiment(experiment_id=experiment_id).name
     runs = workspace().runs
     live = runs.start(experiment, run_name, parent_id=parent, tags=dict(tags or {}), description=description or "")
-    return ActiveRun(live)
+    active = ActiveRun(live)
+    active.began_in = here.execution_id if (here := recorder.current()) else None
+    return active
 
 
 def _resume(ref: str) -> ActiveRun:
@@ -348,20 +352,28 @@ def _end_top(status: str, error: dict[str, Any] | None) -> None:
         active._live.flush()  # the pipeline ends it, with what became of the whole notebook
     else:
         active._live.end(status, error)
-        _judge(active.run_id)
+        _judge(active, status)
 
 
-def _judge(run_id: str) -> None:
-    """Keep with a run that ended in a notebook whether a clean run would give the same."""
+def _judge(active: ActiveRun, status: str) -> None:
+    """Keep with a run that ended in a notebook whether a clean run would give the same; say it where it would not."""
     here = recorder.current()
     if here is None or not here.recording or contexts.reproducing():  # in a clean run nobody would read it
         return
+    here.tell_touches()  # the cell that ends the run has not ended
     try:
         cells = workspace().cells
-        cells.keep_document(run_id)
-        cells.judge(run_id)
+        cells.keep_document(active.run_id)
+        same = _state.judged is not None and _state.judged[0] == active.began_in == here.execution_id
+        verdict = cells.judge(active.run_id, _state.judged[1] if same and _state.judged else None)
+        if verdict is not None and here.execution_id is not None:  # a loop's runs have the same cells behind them
+            _state.judged = here.execution_id, verdict
+        if verdict is not None and status != "FAILED" and not any(run.carded for run in (active, *_runs())):
+            from nbmlops.cells import remark
+
+            _state.remarked = remark.tell(verdict, _state.remarked)
     except Exception as error:  # the run itself is safe; what could not be judged is said by `nbmlops doctor`
-        here.keep_fault(f"run {run_id} could not be judged: {type(error).__name__}: {error}")
+        here.keep_fault(f"run {active.run_id} could not be judged: {type(error).__name__}: {error}")
 
 
 def active_run() -> ActiveRun | None:

@@ -14,6 +14,7 @@ from nbmlops.store import Store, open_store, schema
 from nbmlops.store import ledger as chain
 
 if TYPE_CHECKING:
+    from nbmlops.capsules import Capsules
     from nbmlops.cells import Cells
     from nbmlops.datasets import Datasets
     from nbmlops.deployments import Deployments
@@ -191,6 +192,12 @@ class Workspace:
         return Extraction(
             self.runs, self.datasets, self.models, self.pipelines, self.cells, reproduction=self.reproduction
         )
+
+    @cached_property
+    def capsules(self) -> Capsules:
+        from nbmlops.capsules import Capsules
+
+        return Capsules(self.store, self.context, self.runs, self.cells)
 
     def verify_ledger(self) -> int:
         """The number of events of an intact ledger that agrees with the models and aliases it tells of.

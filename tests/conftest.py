@@ -30,6 +30,7 @@ _RUNTIME = os.environ["NBMLOPS_TESTS_RUNTIME"]
 _TOGETHER = (
     "tests/browser/",
     "tests/kernels/test_specs.py",
+    "tests/notebook/test_corpus_oracle.py",
     "tests/store/test_postgres.py",
     "tests/store/test_s3.py",
     "tests/test_snapshot_faults.py::test_processes_that_snapshot_one_name_at_once",

@@ -33,7 +33,7 @@ from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()
 for language, code in json.load(sys.stdin):
     if language == "python":
-        done = shell.run_cell(code).success
+        done = shell.run_cell(code, store_history=True).success
     else:
         done = subprocess.run(["bash", "-eum", "-c", code], stdin=subprocess.DEVNULL).returncode == 0
     if not done:
@@ -84,6 +84,7 @@ def test_the_tour_of_the_readme_runs_from_top_to_bottom(tmp_path: Path) -> None:
     said = run_blocks(tour, tmp_path)
     assert '"predictions":' in said, "the server of the tour answered"
     assert "the ledger is intact" in said
+    assert "train.ipynb  [proved]" in said
     assert (tmp_path / "project" / "pipeline.yaml").is_file()
 
 
@@ -115,8 +116,8 @@ def test_every_command_is_in_the_docs() -> None:
 def test_every_command_line_in_the_docs_exists() -> None:
     known = set(commands(entry))
     groups = {c.rsplit(" ", 1)[0] for c in known if c.count(" ") == 2}
-    said = re.findall(r"^(?:    |`)?(nbmlops(?: [a-z]+)+)", text_of(PAGES), re.MULTILINE)
-    said += re.findall(r"`(nbmlops(?: [a-z]+)+)", text_of(PAGES))
+    said = re.findall(r"^(?:    |`)?(nbmlops(?: [a-z]+(?:-[a-z]+)*)+)", text_of(PAGES), re.MULTILINE)
+    said += re.findall(r"`(nbmlops(?: [a-z]+(?:-[a-z]+)*)+)", text_of(PAGES))
     wrong = []
     for line in said:
         words = line.split()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,12 +165,12 @@ class Cells:
                 "in a notebook: %load_ext nbmlops; elsewhere name a notebook, or --run REF",
             )
         ran = [e for e in self.executions(here.session_id) if e.execution_id != here.execution_id]
-        path = Path(place.notebook_path(context.from_environment().notebook) or "")
+        path = Path(place.notebook_now(context.from_environment().notebook) or "")
         found = executed.stripped(path, _LARGEST_NOTEBOOK) if path.name else None
         document, saved_at = (json.loads(found[0]), found[1]) if found else (None, None)
-        return verdict.check(
-            ran, document, saved_at=saved_at, notebook=str(path) if path.name else "", folder=os.getcwd()
-        )
+        name = str(path) if path.name else ""
+        said = verdict.check(ran, document, saved_at=saved_at, notebook=name, folder=os.getcwd())
+        return replace(said, ran=said.ran + 1) if _asks(document, here.cell_id, ran) else said
 
     # -- when a run ends -------------------------------------------------------------------------------------------
     def keep_document(self, run_id: str) -> None:
@@ -185,9 +186,14 @@ class Cells:
         with self.store.write() as db:
             db.execute(R.update().where(R.c.id == run_id).values(source={**source, "document": kept}))
 
-    def judge(self, run_id: str) -> Verdict | None:
-        """Say whether a clean run would give the same, and keep it with the run; None where no cells are known."""
-        said = self._verdict(run_id)
+    def judge(self, run_id: str, known: Verdict | None = None) -> Verdict | None:
+        """Say whether a clean run would give the same, and keep it with the run; None where no cells are known.
+
+        Args:
+            run_id: the run.
+            known: the verdict on the same cells, where somebody has asked for it already.
+        """
+        said = known or self._verdict(run_id)
         if said is not None:
             with self.store.write() as db:
                 db.execute(R.update().where(R.c.id == run_id).values(verdict=said.to_dict()))
@@ -224,6 +230,12 @@ class Cells:
             rows = db.execute(query).mappings().all()
             touched = _touched(db, [row["id"] for row in rows])
         return [_execution(row, touched.get(row["id"], ())) for row in rows]
+
+
+def _asks(document: Mapping[str, Any] | None, cell_id: str | None, ran: Sequence[CellExecution]) -> bool:
+    """Whether the cell that runs now is in the file and has not run before: it counts as one that ran."""
+    cells = (document or {}).get("cells", ())
+    return any(cell.get("id") == cell_id for cell in cells if cell_id) and all(e.cell_id != cell_id for e in ran)
 
 
 def _unrecorded(run: str) -> NotFound:

@@ -122,8 +122,9 @@ class _Rows:
         self.new = [self._execution(line, ended.get(key)) for key, line in begun.items()]
         self.later = [line for key, line in ended.items() if key not in begun]
         self.touches = [
-            {"execution_id": key, **dict(zip(_TOUCH, touch))}
-            for key, line in ended.items()
+            {"execution_id": line.get("end") or line["touches"], **dict(zip(_TOUCH, touch))}
+            for line in lines
+            if "end" in line or "touches" in line
             for touch in line.get("touched", ())
         ]
         self.ends = {line["end"]: self._end(line) for line in self.later}

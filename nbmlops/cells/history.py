@@ -24,7 +24,11 @@ SESSIONS = 20  # earlier sessions of a notebook that are looked through
 SHOWN = 10
 _SHORT_ID = 6
 _LONGEST = 120  # characters of a result
-_ONLY_LOOKS = re.compile(r"\s*%mlops\s+(history|restore)\b[^\n]*\s*")
+_LOOKING = (
+    "history|restore|check|reproduce|extract|runs|datasets|models|pipelines|flows|experiments|dashboard|why|doctor|help|"
+    r"(run|dataset|model|flow|pipeline)\s+(show|list|status|plan|graph|env|compare|diff|card)|compare|diff|store\s+info"
+)
+_ONLY_LOOKS = re.compile(rf"\s*%mlops(\s+({_LOOKING})\b[^\n]*)?\s*")
 _MASK = re.compile(r"\[secret (env|file):[^\]]*\]|" + re.escape(HIDDEN))
 _REF = re.compile(r"(?P<what>.+?)(?:@(?P<version>\d+))?")
 _COUNT = re.compile(r"\[?(\d+)\]?")
@@ -57,7 +61,7 @@ def of_session(cells: Cells, session_id: str) -> list[CellExecution]:
 
 
 def told(executions: Iterable[CellExecution]) -> list[CellExecution]:
-    """Without cells that only looked at the history, and the one that does so now."""
+    """Without cells that only looked at what is there, such as the one that does so now."""
     return [e for e in executions if e.source.strip() and not _ONLY_LOOKS.fullmatch(e.source)]
 
 

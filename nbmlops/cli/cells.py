@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from nbmlops.cli.options import json_option, workspace
+from nbmlops.errors import UsageFault
 
 
 @click.command()
@@ -21,6 +22,10 @@ def check(notebook: str | None, run: str | None) -> Any:
     nbmlops check train.ipynb        a saved notebook, by its cells and execution counts
     nbmlops check --run run:01J…     what ran for a run
     """
+    if notebook is not None and run is not None:
+        raise UsageFault(
+            "a notebook and --run are two questions", "ask for one: of a run, its notebook is kept with it"
+        )
     ws = workspace()
     return ws.cells.check(notebook, ws.runs.get(run).run_id if run else None)
 

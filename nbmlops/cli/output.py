@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
+from nbmlops.errors import StoreFault
 from nbmlops.records import (
     Certificate,
     ContractReport,
@@ -44,6 +46,19 @@ def show(value: Any, *, as_json: bool) -> None:
 
         room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         click.echo(display.tree(value) if isinstance(value, Lineage) else display.text(value, room))
+
+
+def write(path: str | Path, data: bytes) -> None:
+    """Write what a command was asked to.
+
+    Raises:
+        StoreFault: it cannot be written.
+    """
+    try:
+        Path(path).write_bytes(data)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise StoreFault(f"cannot write {path}: {why}", "give a file in a folder that is there and is yours") from error
 
 
 def _table(records: list[Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from nbmlops.cli.options import complete_run, json_option, listing, workspace
+from nbmlops.cli.output import write
 from nbmlops.errors import UsageFault
 
 
@@ -49,11 +50,11 @@ def show(ref: str, html: str | None, artifact: str | None, out: str | None) -> A
         from nbmlops.reports import notebook_html
 
         page = notebook_html(runs.artifact(record.run_id, "executed.ipynb"), title=record.name)
-        Path(html).write_text(page, encoding="utf-8")
+        write(html, page.encode())
         return f"wrote {html}"
     if artifact:
         target = Path(out or Path(artifact).name)
-        target.write_bytes(runs.artifact(record.run_id, artifact))
+        write(target, runs.artifact(record.run_id, artifact))
         return f"wrote {target}"
     return record
 
@@ -68,7 +69,7 @@ def export_notebook(ref: str, file: str, force: bool) -> Any:
     record = ws.runs.get(ref)
     if Path(file).exists() and not force:
         raise UsageFault(f"{file} exists already", "choose another name, or give --force")
-    Path(file).write_bytes(ws.cells.export(record.run_id))
+    write(file, ws.cells.export(record.run_id))
     return f"wrote {file}"
 
 
@@ -106,7 +107,7 @@ def env(ref: str, out: str | None, format_: str) -> Any:
     text = environment.lock(found.facts) if format_ == "pip" else environment.as_json(found.facts)
     if out is None:
         return text.removesuffix("\n")
-    Path(out).write_text(text, encoding="utf-8")
+    write(out, text.encode())
     return f"wrote {len(found.packages)} distributions to {out}"
 
 

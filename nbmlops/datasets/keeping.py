@@ -19,7 +19,7 @@ from nbmlops.errors import InvalidValue
 from nbmlops.frames import arrow, files, folders, stored, stream
 from nbmlops.frames.chunks.reader import Reader
 from nbmlops.records import ContractReport, DatasetVersion
-from nbmlops.store import schema
+from nbmlops.store import manifest_only, schema
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Keeping(Reading):
     def _before(self, name: str) -> Reader | None:
         """What reads the latest version, if it is a frame that a new one can share with."""
         latest = self._latest(name)
-        if latest is None or latest.kind != "frame":
+        if latest is None or latest.kind != "frame" or self._not_included(latest):
             return None
         manifest = self._manifest(latest)
         reader = stored.reader(self._store.blobs, manifest)
@@ -145,7 +145,11 @@ class Keeping(Reading):
                 f"{len(table.unlabelled)} of {len(tree.files)} files of {path} without label: {shown}", stacklevel=4
             )
         latest = self._latest(asked.name)
-        known = self._entries(latest) if latest is not None and latest.kind == "files" else ()
+        known = (
+            self._entries(latest)
+            if latest is not None and latest.kind == "files" and not self._not_included(latest)
+            else ()
+        )
         entries = folders.put_tree(blobs, tree, known, own / "cache" / "stat" if own else None)
         content = folders.folder_digest(entries, table.meaning() if table else None)
         values = self._known(asked.name, content)
@@ -159,6 +163,9 @@ class Keeping(Reading):
         query = sa.select(VERSIONS).where(VERSIONS.c.name == name, VERSIONS.c.digest == content)
         with self._store.read() as db:
             row = db.execute(query.order_by(VERSIONS.c.version.desc()).limit(1)).mappings().first()
+            bare = {} if row is None else manifest_only.tagged(db, [name])
+        if row is not None and row["manifest"] in bare.values():  # what is given here now is all there is of it
+            return None
         same = ("digest", "kind", "format", "manifest", "profile", "rows", "columns", "bytes", "schema")
         return {k: row[k] for k in same} if row is not None else None
 
@@ -170,8 +177,9 @@ class Keeping(Reading):
             db.execute(self._store.insert(schema.datasets).on_conflict_do_nothing(), [row])
             # PostgreSQL lets two writers in: the lock on this row makes numbering one after the other.
             db.execute(sa.select(schema.datasets.c.id).where(schema.datasets.c.name == name).with_for_update())
+            manifest_only.complete(db, self._store.blobs, [name])
             latest = self._latest(name)
-            new = latest is None or latest.digest != values["digest"]
+            new = latest is None or latest.digest != values["digest"] or self._not_included(latest)
             version = 1 if latest is None else latest.version + new
             if new:
                 db.execute(

@@ -19,6 +19,7 @@ from nbmlops.frames.chunks import plain
 from nbmlops.frames.chunks.reader import Reader
 from nbmlops.frames.folders import croissant
 from nbmlops.records import DatasetDiff, DatasetProfile, DatasetVersion, Finding
+from nbmlops.store import manifest_only
 
 # Named here, because inside the class ``list`` is a method.
 Findings: TypeAlias = list[Finding]
@@ -183,6 +184,9 @@ class Reading(Catalogue):
 
     def _verify(self, version: DatasetVersion) -> Finding:
         asked = f"{version.ref} holds exactly what was kept"
+        if self._not_included(version):
+            error = manifest_only.not_included(version.ref)
+            return Finding("dataset.content", "warn", asked, f"not included: {error.message}", error.hint)
         try:
             self._check_profile(version)
             manifest = self._manifest(version)
@@ -213,7 +217,22 @@ class Reading(Catalogue):
 
     # --- manifests ----------------------------------------------------------------------------------------------
     def _manifest(self, version: Any) -> dict[str, Any]:
+        """The manifest of a version whose data are to be read.
+
+        Raises:
+            NotFound: a capsule brought it without them.
+        """
+        if self._not_included(version):
+            raise manifest_only.not_included(version.ref)
         return self._manifest_of(version.manifest)
+
+    def _not_included(self, version: Any) -> bool:
+        """Whether a capsule brought a version (a record, or its row) without its data, and nothing has since."""
+        if manifest_only.TAG not in getattr(version, "tags", (manifest_only.TAG,)):
+            return False
+        with self._store.read() as db:
+            bare = (version.name, version.version) in manifest_only.tagged(db, [version.name])
+        return bare and bool(manifest_only.absent(self._store.blobs, version.manifest))
 
     def _manifest_of(self, blob: str) -> dict[str, Any]:
         return json.loads(self._store.blobs.get(blob))

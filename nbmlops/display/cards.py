@@ -6,7 +6,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbmlops import clock
-from nbmlops.display import cells, certificates, data, environments, extraction, history, pipelines, quality, stages
+from nbmlops.display import (
+    capsules,
+    cells,
+    certificates,
+    data,
+    environments,
+    extraction,
+    history,
+    pipelines,
+    quality,
+    stages,
+)
 from nbmlops.display.plain import tree
 from nbmlops.display.sections import (
     drift_grid,
@@ -66,7 +77,7 @@ def _run(x: Any) -> Card:
         ("data", x.datasets, "code"),
         ("certificate", certificates.line(x.certificate), "text"),
         ("description", x.description, "text"),
-        ("clean run", cells.quiet(x.verdict), "text"),
+        ("clean run", cells.quiet(x.verdict), "sentence"),
         ("id", x.run_id, "code"),
     )
     files = [(a.path, a.bytes, a.media_type) for a in x.artifacts]
@@ -258,6 +269,7 @@ def _renumbered(x: Any) -> Card:
 
 
 BUILDERS: dict[str, Callable[[Any], Card]] = {
+    "CapsuleReport": capsules.capsule,
     "CellExecution": cells.execution,
     "CellSession": cells.session,
     "CellFinding": cells.finding,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nbmlops.display.sections import Sections, error_block, grid, told
+from nbmlops.display.markup import sentence_html, style
+from nbmlops.display.sections import Sections, error_block, grid, points, told
 from nbmlops.display.shape import Block, Card, Column
 
 _SAYS = {
@@ -13,6 +14,12 @@ _SAYS = {
     "weakly valid": "a clean run repeats the same steps, but they rest on what may change",
     "invalid": "a clean run would differ or fail",
     "unknown": "it cannot be told without running it",
+}
+# What findings of a level stand below.
+_LEADS = {
+    "invalid": "a clean run would differ or fail",
+    "unknown": "cannot be told without running it",
+    "weakly valid": "rests on what may change",
 }
 MOST_MADE = 4  # things that a cell made and are named in a run's card
 
@@ -25,22 +32,36 @@ def says(verdict: str) -> str:
 def verdict(x: Any) -> Card:
     """The verdict, and for each reason the cells, what is wrong and how to mend it."""
     facts = told(
-        ("says", says(x.verdict), "text"),
+        ("says", says(x.verdict) if not x.findings else "", "text"),
+        ("cells", f"{x.ran} of {x.cells} ran" if x.ran < x.cells else x.cells, "count"),
         ("notebook", x.notebook, "text"),
-        ("cells", x.cells, "count"),
     )
-    return Card("clean run", x.notebook.rpartition("/")[2] or "this notebook", x.verdict, facts, reasons(x.findings))
+    name = x.notebook.rpartition("/")[2] or "this notebook"
+    return Card("clean run", name, x.verdict, facts, reasons(x.findings))
 
 
 def reasons(findings: Sequence[Any]) -> Sections:
-    """Each finding in whole lines: what is wrong, and what to do, must not be cut."""
-    lines = []
-    for finding in findings:
-        told_of = finding if isinstance(finding, Mapping) else finding.to_dict()
-        lines.append(f"{told_of['level']}: {told_of['what']}")
-        if told_of.get("mend"):
-            lines.append(f"    {told_of['mend']}")
-    return (Block("reasons", "\n".join(lines)),) if lines else ()
+    """Whole sentences below what they lead to, the worst first."""
+    levels = dict.fromkeys(one.level for one in findings)
+    return tuple(
+        section
+        for level in levels
+        for section in points(_LEADS.get(level, level), ((f.what, f.mend) for f in findings if f.level == level))
+    )
+
+
+class Remark:
+    """One quiet line that a clean run would differ, for a cell that shows no card."""
+
+    def __init__(self, found: Any) -> None:
+        self.text = f"nbmlops: a clean run would differ: {_first(found.to_dict())} %mlops check tells more."
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        soft = f'<span class="nbm-soft">{sentence_html(self.text)}</span>'
+        return f'<style>{style("theme")}</style><div class="nbm">{soft}</div>'
 
 
 def finding(x: Any) -> Card:
@@ -64,14 +85,18 @@ def quiet(held: Mapping[str, Any] | None) -> str:
     """A verdict as one line of a run's card: the verdict, and its first reason."""
     if not held:
         return ""
-    found = held.get("findings") or ()
-    first = f": {found[0]['what']}" if found else ""
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return f"{held['verdict']}{first}{more}"
+    return f"{held['verdict']}: {_first(held)}" if held.get("findings") else str(held["verdict"])
+
+
+def _first(held: Mapping[str, Any]) -> str:
+    found = held["findings"]
+    return str(found[0]["what"]) + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
 
 
 def of_run(cells: Sequence[Mapping[str, Any]]) -> Sections:
-    """The cells of a run in the order in which they ran."""
+    """The cells of a run in the order in which they ran; the one below which the card is shown need not be told."""
+    if len(cells) == 1 and cells[0]["status"] == "running":
+        return ()
     rows = []
     for cell in cells:
         made = list(cell["made"])

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from nbmlops import clock
-from nbmlops.display.sections import grid, short, told
-from nbmlops.display.shape import Block, Card, Column, cell
+from nbmlops.display.sections import grid, points, short, told
+from nbmlops.display.shape import Card, Column, cell
 
 _COLUMNS = (
     Column("kind", "what"),
@@ -34,11 +34,10 @@ def certificate(x: Any) -> Card:
     )
     rows = [(d.kind, d.name, _value(d.before), _value(d.after), d.size, ", ".join(d.cells)) for d in x.differences]
     error = x.error or {}
-    text = "\n".join(line for line in (error.get("why", ""), _raised(error)) if line)
     sections = (
-        *((Block("the first cell that failed", text),) if error else ()),
+        *points("the first cell that failed", ((text, "") for text in (error.get("why", ""), _raised(error)) if text)),
         *grid("differences", _COLUMNS, rows),
-        *((Block("may explain it", "\n".join(x.suspects)),) if x.suspects else ()),
+        *points("may explain it", ((one, "") for one in x.suspects)),
     )
     return Card("certificate", x.ref, x.status, facts, sections)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbmlops.display.sections import MOST, Sections, grid, told
-from nbmlops.display.shape import Block, Card, Column
+from nbmlops.display.sections import grid, points, told
+from nbmlops.display.shape import Card, Column
 
 _SAID = {
     "proved": "a clean run gave the same, bit for bit",
@@ -46,8 +46,8 @@ def extracted(x: Any) -> Card:
             *grid("", columns, differences),
             *grid("parameters", _PARAMETERS, [(p.name, p.type, p.default, p.cell) for p in x.parameters]),
             *grid("reads", _READS, [(r.was, r.ref) for r in x.reads]),
-            *_lines("not known, so that the proof decides", x.unknown),
-            *_lines("notes", x.notes),
+            *points("not known, so that the proof decides", ((one, "") for one in x.unknown)),
+            *points("notes", ((one, "") for one in x.notes)),
         ),
     )
 
@@ -72,8 +72,3 @@ def parameter(x: Any) -> Card:
 def read(x: Any) -> Card:
     """One read that became that of a snapshot."""
     return Card("read", x.ref, "", told(("was", x.was, "code"), ("in", x.cell, "text")))
-
-
-def _lines(title: str, texts: tuple[str, ...]) -> Sections:
-    lines = list(texts[:MOST]) + ([f"… and {len(texts) - MOST} more"] if len(texts) > MOST else [])
-    return (Block(title, "\n".join(lines)),) if lines else ()

@@ -8,11 +8,12 @@ from nbmlops.display.sections import grid, told
 from nbmlops.display.shape import Block, Card, Column
 
 _LINES = 12  # of a change that is shown
+_RUNS = 3  # of a version that are named
 
 _COLUMNS = (
     Column("ref", "restore", "code"),
     Column("started_at", "last run", "time"),
-    Column("status", "status", "status"),
+    Column("status", "", "status"),
     Column("times", "times", "count"),
     Column("line", "source", "code"),
     Column("result", "result"),
@@ -29,20 +30,22 @@ def history(x: Any) -> Card:
         (
             v.ref,
             v.started_at or None,
-            v.status,
-            v.times,
+            "" if v.status == "ok" else v.status,
+            v.times if v.times > 1 else None,
             v.line,
             v.result,
             ", ".join(v.metrics),
-            ", ".join(run[-6:] for run in v.runs),
+            ", ".join(
+                [*(run[-6:] for run in v.runs[:_RUNS]), *([f"+{len(v.runs) - _RUNS}"] if v.runs[_RUNS:] else [])]
+            ),
         )
         for v in x.versions
     ]
-    keep = [i for i in range(len(_COLUMNS)) if i < 6 or any(row[i] for row in rows)]
+    keep = [i for i in range(len(_COLUMNS)) if i < 2 or any(row[i] for row in rows)]
     columns = [_COLUMNS[i] for i in keep]
     table = grid("", columns, [[row[i] for i in keep] for row in rows])
     named = bool(x.name)
-    changes = tuple(Block(v.ref, _cut(v.change or v.source)) for v in x.versions if named)
+    changes = tuple(Block(f"version {v.version}", _cut(v.change or v.source)) for v in x.versions if named)
     facts = told(("left out", f"{x.more} older" if x.more else "", "text"))
     name = f"{x.kind} {x.name}" if named else "the last cells"
     return Card("history", name, "", facts, (*table, *changes))

@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from nbmlops.display.plots import Plot
-from nbmlops.display.shape import RIGHT, Block, Card, Column, Grid, Picture, cell, tone
+from nbmlops.display.shape import RIGHT, Block, Card, Column, Grid, Picture, Points, cell, tone
 
 
 @functools.cache
@@ -40,6 +40,10 @@ def value_html(value: Any, kind: str) -> str:
     if isinstance(value, Plot):
         return value.svg()
     text = escape(cell(value, kind))
+    if kind == "sentence":
+        return sentence_html(str(value or ""))
+    if kind == "time" and text:
+        return f'<span class="nbm-time">{text}</span>'
     return f'<span class="nbm-code">{text}</span>' if kind == "code" and text else text
 
 
@@ -58,10 +62,28 @@ def grid_html(columns: Sequence[Column], rows: Sequence[Sequence[Any]], more: in
     return f'<table class="nbm-grid">{head}<tbody>{body}</tbody></table>{rest}'
 
 
-def _section(section: Grid | Block | Picture) -> str:
+_CODE = re.compile(r"`([^`]+)`")
+
+
+def sentence_html(text: str) -> str:
+    """A sentence, escaped; what stands in backticks as code."""
+    return _CODE.sub(r'<span class="nbm-code">\1</span>', escape(text))
+
+
+def _points(section: Points) -> str:
+    items = (
+        f"<li>{sentence_html(what)}" + (f'<div class="nbm-soft">{sentence_html(mend)}</div>' if mend else "") + "</li>"
+        for what, mend in section.points
+    )
+    return f'<ul class="nbm-points">{"".join(items)}</ul>'
+
+
+def _section(section: Grid | Block | Points | Picture) -> str:
     if isinstance(section, Picture):
         return f'<div class="nbm-section">{section.svg()}</div>'
     title = f'<div class="nbm-title">{escape(section.title)}</div>' if section.title else ""
+    if isinstance(section, Points):
+        return f'<div class="nbm-section">{title}{_points(section)}</div>'
     if isinstance(section, Block):
         return f'<div class="nbm-section">{title}<pre class="nbm-block">{escape(section.text)}</pre></div>'
     return f'<div class="nbm-section">{title}{grid_html(section.columns, section.rows, section.more)}</div>'

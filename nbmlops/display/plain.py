@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from nbmlops.display.shape import RIGHT, Block, Card, Column, Grid, Picture, cell, number
+from nbmlops.display.shape import RIGHT, Block, Card, Column, Grid, Picture, Points, cell, number
 
 _NARROWEST = 10  # characters of a column that is made to fit
 
@@ -74,11 +74,11 @@ def card_text(card: Card, room: int | None = None) -> str:
             continue
         if section.title:
             lines.append(f"  {section.title}")
-        lines += _block(section, room) if isinstance(section, Block) else _grid(section, room)
+        lines += _grid(section, room) if isinstance(section, Grid) else _block(section, room)
     return "\n".join(lines)
 
 
-def _block(block: Block, room: int | None) -> list[str]:
+def _block(block: Block | Points, room: int | None) -> list[str]:
     lines = ["    " + one_line(line) for line in block.text.splitlines()]
     if room is None:
         return lines

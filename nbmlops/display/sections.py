@@ -6,17 +6,24 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from nbmlops.display.shape import Block, Column, Grid, number
+from nbmlops.display.shape import Block, Column, Grid, Points, number
 
 MOST = 30  # rows of a section in a card; the rest is counted
 
 Fact = tuple[str, Any, str]
-Sections = tuple[Grid | Block, ...]
+Sections = tuple[Grid | Block | Points, ...]
 
 
 def grid(title: str, columns: Iterable[Column], rows: Sequence[Sequence[Any]]) -> Sections:
     """The grid as a section, or nothing if it has no rows."""
     return (Grid(title, tuple(columns), rows[:MOST], max(0, len(rows) - MOST)),) if rows else ()
+
+
+def points(title: str, found: Iterable[tuple[str, str]]) -> Sections:
+    """Sentences, each with what to do, as a section; nothing if there are none."""
+    listed = tuple(found)
+    more = [(f"… and {len(listed) - MOST} more", "")] if len(listed) > MOST else []
+    return (Points(title, (*listed[:MOST], *more)),) if listed else ()
 
 
 def pairs(title: str, values: Mapping[str, Any], kind: str = "text") -> Sections:
@@ -70,7 +77,7 @@ def findings(found: Sequence[Any], title: str = "findings", most_passed: int | N
 
 def signature_grid(signature: Mapping[str, Any]) -> Sections:
     """Inputs and outputs of a model as sections; anything else in its signature as names and values."""
-    sections: list[Grid | Block] = []
+    sections: list[Grid | Block | Points] = []
     rest = {}
     columns = (
         Column("name", "name"),

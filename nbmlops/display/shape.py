@@ -9,8 +9,9 @@ from typing import Any
 
 from nbmlops import clock
 
-# How a column is shown. "count" has thousands separators, "number" five significant digits.
-KINDS = ("text", "code", "number", "count", "bytes", "time", "duration", "status", "badges", "plot")
+# How a column is shown. "count" has thousands separators, "number" five significant digits; in a "sentence" what stands
+# in backticks is code.
+KINDS = ("text", "sentence", "code", "number", "count", "bytes", "time", "duration", "status", "badges", "plot")
 RIGHT = frozenset({"number", "count", "bytes", "duration"})
 
 # The tone of a status: one of "good", "warn", "bad", "busy", "calm".
@@ -64,6 +65,20 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Points:
+    """Sentences that are shown whole: each with what to do about it, or nothing."""
+
+    title: str
+    points: tuple[tuple[str, str], ...]
+
+    @property
+    def text(self) -> str:
+        """As lines, what to do below what it is about."""
+        lines = (line for what, mend in self.points for line in (what, f"  -> {mend}" if mend else ""))
+        return "\n".join(line for line in lines if line)
+
+
+@dataclass(frozen=True)
 class Picture:
     """A drawing, made when HTML is wanted; a text goes without it."""
 
@@ -79,7 +94,7 @@ class Card:
     name: str
     status: str = ""
     facts: tuple[tuple[str, Any, str], ...] = ()
-    sections: tuple[Grid | Block | Picture, ...] = ()
+    sections: tuple[Grid | Block | Points | Picture, ...] = ()
 
 
 def number(value: Any) -> str:

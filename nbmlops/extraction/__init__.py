@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nbmlops.datasets import Datasets
     from nbmlops.models import Models
     from nbmlops.pipelines import Pipelines
+    from nbmlops.pipelines.progress import Progress
     from nbmlops.reproduction import Reproduction
     from nbmlops.runs import Runs
 
@@ -38,7 +39,7 @@ class Wish:
 
     ``snapshots`` turns reads of files into snapshots; ``variables`` are variables of the live notebook to be kept as
     snapshots in place of the cells that made them. ``pipeline`` cuts the cells into several stages. ``force`` writes
-    over what is there.
+    over what is there. ``progress`` shows the proof: by default as suits terminal or notebook; False for none.
     """
 
     snapshots: bool = False
@@ -46,6 +47,7 @@ class Wish:
     pipeline: bool = False
     prove: bool = True
     force: bool = False
+    progress: Progress | bool | None = None
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,8 @@ class Extraction:
         document = self.document(made, asked, f"{len(cut.kept)} of {len(asked.program)} executions")
         result = Proof()
         if wish.prove:
-            result = proof.prove(self.reproduction, [document], target.absolute().parent, asked, wanted)
+            here, named = target.absolute().parent, {target.name: document}
+            result = proof.prove(self.reproduction, named, here, asked, wanted, progress=wish.progress)
         document["metadata"]["nbmlops"]["extracted"]["proof"] = result.to_dict()
         writing.write(target, self.to_bytes(document), wish.force)
         return {

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from nbmlops.errors import NbmlopsError
 from nbmlops.extraction import fingerprints
 from nbmlops.extraction.asking import Asked
-from nbmlops.notebook.job import Stop
+from nbmlops.notebook.job import Event, Stop
+from nbmlops.pipelines.progress import Progress
 from nbmlops.records import Difference, ModelVersion
 from nbmlops.reproduction import Logged, Reproduction, Rerun, comparing
 from nbmlops.reproduction.logged import Kept, of_runs
@@ -22,8 +23,10 @@ from nbmlops.reproduction.past import of_runs as past_of
 from nbmlops.reproduction.predicting import by_predictions
 from nbmlops.reproduction.rerun import Clean, clean
 from nbmlops.reproduction.rerun import Wish as Task
+from nbmlops.reproduction.watching import watched
 
 _CHECK = "nbmlops-extraction"
+_CHANCE = {"random", "clock", "network", "database", "environment", "shell"}  # findings that explain a difference
 _ASK = """import nbmlops as _nbmlops
 import nbmlops.extraction.fingerprints as _fingerprints
 with _nbmlops.start_run({run!r}, nested=True):
@@ -94,34 +97,66 @@ def expected(desk: Reproduction, asked: Asked, namespace: Mapping[str, Any]) -> 
 
 
 def prove(
-    desk: Reproduction, documents: Sequence[Mapping[str, Any]], folder: Path, asked: Asked, wanted: Expected
+    desk: Reproduction,
+    documents: Mapping[str, Mapping[str, Any]],
+    folder: Path,
+    asked: Asked,
+    wanted: Expected,
+    *,
+    progress: Progress | bool | None = None,
 ) -> Proof:
     """Execute the stages one after the other in clean kernels, and compare.
 
     Args:
         desk: what executes them.
-        documents: the stages; all see one scratch store.
+        documents: the stages by their file names; all see one scratch store.
         folder: where they run.
         asked: what was extracted: versions without a number are those that its run found.
         wanted: what they must give together.
+        progress: as in ``Reproduction.reproduce``.
     """
     if wanted.is_empty:
         return Proof(notes=("it logged nothing that could be compared",))
     if wanted.fingerprint.startswith("?"):
         return Proof(notes=(f"no way is known to compare {wanted.name}: {wanted.fingerprint[2:]}",))
     past = Past(pins=past_of(desk.store, [asked.run_id], None).pins if asked.run_id else {})
-    runs: tuple[Logged, ...] = ()
-    try:
-        with clean(desk.store, desk.context(), past, json.dumps(list(documents))) as here:
-            for document in documents:
-                done = here.execute(_with_check(document, wanted), Task(str(folder)), None, Stop())
+
+    def work(announce: Callable[[Event], None], stop: Stop) -> Proof:
+        runs: tuple[Logged, ...] = ()
+        with clean(desk.store, desk.context(), past, json.dumps(list(documents.values()))) as here:
+            for name, document in documents.items():
+                done = _executed(here, (name, _with_check(document, wanted)), folder, announce, stop)
                 if not done.ok:
                     return Proof("failed", error=failure(done))
                 runs = done.runs
-            made = _models(desk, here, wanted)
+            return judge(wanted, runs, _models(desk, here, wanted))
+
+    try:
+        found = watched(work, progress)
     except NbmlopsError as error:  # a secret that is not set, say: told with the stage, which is written all the same
         return Proof("failed", error=error.message)
-    return judge(wanted, runs, made)
+    return replace(found, notes=why(documents)) if found.status == "differs" else found
+
+
+def _executed(
+    here: Clean, named: tuple[str, dict[str, Any]], folder: Path, announce: Callable[[Event], None], stop: Stop
+) -> Rerun:
+    name, document = named
+    told = {"stage": name, "label": f"proving {name}", "run_id": name, "attempt": 1}
+    announce({"type": "stage", "status": "RUNNING", "why": [], **told})
+    done = here.execute(document, Task(str(folder)), lambda event: announce({**told, **event}), stop)
+    if done.status == "KILLED":
+        raise KeyboardInterrupt
+    announce({"type": "stage", "status": done.status, "error": done.error, **told, "seconds": done.seconds})
+    return done
+
+
+def why(documents: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """What in the stages may explain that they gave something else: chance, the clock, files."""
+    from nbmlops.notebook import verdict
+
+    found = [one for document in documents.values() for one in verdict.check_document(document).findings]
+    return tuple(dict.fromkeys(f"may explain it: {one.what}" for one in found if one.kind in _CHANCE))
 
 
 def _models(desk: Reproduction, here: Clean, wanted: Expected) -> dict[str, str]:

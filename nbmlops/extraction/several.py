@@ -39,7 +39,7 @@ def pipeline(
     result = Proof()
     if wish.prove:
         wanted = proof.expected(desk.reproduction, asked, namespace)
-        result = proof.prove(desk.reproduction, list(documents.values()), folder, asked, wanted)
+        result = proof.prove(desk.reproduction, documents, folder, asked, wanted, progress=wish.progress)
     for name, document in documents.items():
         document["metadata"]["nbmlops"]["extracted"]["proof"] = result.to_dict()
         writing.write(folder / name, desk.to_bytes(document), wish.force)

@@ -94,6 +94,46 @@ _FILE_READERS = re.compile(
     | (io|gzip|bz2|lzma)\.open | zipfile\.ZipFile | tarfile\.open""",
     re.VERBOSE,
 )
+# What a machine, an account or a process is: another notebook server answers otherwise.
+_MACHINE = re.compile(
+    r"""os\.(getcwdb?|cpu_count|process_cpu_count|uname|getlogin|get[ug]id|getppid|get_terminal_size|getloadavg|environb?
+      |sched_getaffinity|path\.(expanduser|expandvars|abspath|realpath))
+    | os\.environb?\.(items|keys|values|copy) | pathlib\.(Posix|Windows)?Path\.(home|cwd) | socket\.(gethost\w+|getfqdn)
+    | platform\.\w+ | getpass\.\w+ | psutil\.\w+ | multiprocessing\.cpu_count | joblib\.cpu_count
+    | shutil\.(which|disk_usage|get_terminal_size) | locale\.(getlocale|getdefaultlocale|getpreferredencoding)
+    | uuid\.getnode | resource\.\w+ | importlib\.metadata\.\w+ | torch\.cuda\.(is_available|device_count|get_device_\w+)
+    | tensorflow\.config\.list_physical_devices | sys\.(getsizeof|getrefcount|getfilesystemencoding)
+    | sysconfig\.\w+ | site\.get\w+ | pandas\.show_versions | sklearn\.show_versions | numpy\.show_\w+""",
+    re.VERBOSE,
+)
+# The same, read without a call.
+MACHINE_VALUES = frozenset(
+    ["sys.version", "sys.version_info", "sys.platform", "sys.executable", "sys.argv", "sys.prefix", "sys.hexversion",
+     "sys.implementation", "sys.flags", "os.name", "sys.maxsize", "sys.byteorder", "sys.api_version"]
+)  # fmt: skip
+_CLOCKS = re.compile(
+    r"time\.(time|perf_counter|monotonic|process_time|thread_time|clock_gettime)(_ns)?|timeit\.\w+|os\.times"
+)
+_AS_DONE = re.compile(
+    r"""concurrent\.futures\.(as_completed|wait) | asyncio\.(as_completed|wait) | threading\.(Thread|Timer)
+    | multiprocessing\.Process | _thread\.start_new_thread""",
+    re.VERBOSE,
+)
+
+
+def environs(origin: str) -> bool:
+    """Whether a call answers with what the machine, the account or the process is."""
+    return _MACHINE.fullmatch(origin) is not None
+
+
+def asks_clock(origin: str) -> bool:
+    """Whether a call measures time."""
+    return _CLOCKS.fullmatch(origin) is not None
+
+
+def races(origin: str) -> bool:
+    """Whether what follows depends on which of several threads or processes is done first."""
+    return _AS_DONE.fullmatch(origin) is not None
 
 
 def impurity(origin: str, arguments: int) -> str:

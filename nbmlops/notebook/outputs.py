@@ -11,6 +11,7 @@ from typing import Any
 MOST_TEXT = 20_000  # characters of printed text that are kept of one stream: the first and the last half
 MOST_DATA = 2_000_000  # characters of one representation
 MOST_OUTPUTS = 100
+REMARK = {"nbmlops": "remark"}  # metadata of what we say below a cell: it is none of the cell's own outputs
 _OVERWRITTEN = re.compile(r"[^\n]*\r(?!\n)")
 
 
@@ -110,6 +111,8 @@ class Listener:
         return message
 
     def _shown(self, content: dict[str, Any], update: bool) -> None:
+        if content.get("metadata") == REMARK:
+            return
         if self._clear:
             self._outputs.clear()
             self._clear, self._open = False, None

@@ -38,6 +38,14 @@ def notebook_path(injected: str | None = None) -> str | None:
     return session if session.endswith(".ipynb") else None
 
 
+def notebook_now(injected: str | None = None) -> str | None:
+    """As :func:`notebook_path`; where that file is gone, for it was renamed meanwhile, the servers are asked."""
+    path = notebook_path(injected)
+    if (path is None or not os.path.exists(path)) and (kernel := kernel_id()):
+        return ask_servers(kernel) or path
+    return path
+
+
 def ask_servers(kernel: str, timeout: float = 1.0) -> str | None:
     """The notebook's path according to the running Jupyter servers' sessions, or None. Only loopback is asked."""
     import urllib.request  # 20 ms that loading the extension need not pay

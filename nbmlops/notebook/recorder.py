@@ -112,6 +112,11 @@ class Recorder:
         """Write what waits, if there is a store by now."""
         self._guarded(self._drain)
 
+    def tell_touches(self) -> None:
+        """Write what the running cell has touched so far: whoever looks at a run that ends in it finds the cell."""
+        if self.execution_id is not None and self.recording:
+            self._guarded(self._write, {"touches": self.execution_id, "touched": sorted(set(self._touches()))})
+
     # -- hooks -----------------------------------------------------------------------------------------------------
     def _pre_run_cell(self, info: Any) -> None:
         self._depth += 1

@@ -11,6 +11,7 @@ import abc
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from html import escape
 from typing import Any, Self
 
 from nbmlops import clock, lazy
@@ -251,7 +252,13 @@ class NotebookBars(Display):
         self.rows: dict[str, Any] = {}
         self.display = display
         self.watched = Watched()
-        self.shown = False
+        self.handle: Any = None
+
+    def __exit__(self, *error: object) -> None:
+        """Leave text in place of the bars: a notebook opened again has no widgets, and would show errors for them."""
+        super().__exit__(*error)
+        if self.handle is not None:
+            self.handle.update(_Ended([(row.children[0].value, note.value) for row, _, note in self.rows.values()]))
 
     def show(self, event: Event) -> None:
         """Move the bar of its run, or print its line."""
@@ -310,12 +317,25 @@ class NotebookBars(Display):
         row = self.widgets.HBox([label, bar, note], layout={"height": "26px", "align_items": "center"})
         self.rows[key] = row, bar, note
         self.box.children = (*self.box.children, row)
-        if not self.shown:
-            self.display(self.box)
-            self.shown = True
+        if self.handle is None:
+            self.handle = self.display(self.box, display_id=True)
 
     def _remove(self, key: str) -> None:
         row = self.rows.pop(key)[0]
         self.box.children = tuple(each for each in self.box.children if each is not row)
         for widget in (*row.children, row):
             widget.close()
+
+
+class _Ended:
+    """What became of the executions, as text."""
+
+    def __init__(self, rows: list[tuple[str, str]]) -> None:
+        self.rows = rows
+
+    def __repr__(self) -> str:
+        return "\n".join(": ".join(text for text in row if text) for row in self.rows)
+
+    def _repr_html_(self) -> str:
+        cells = ("".join(f'<td style="text-align: left">{escape(text)}</td>' for text in row) for row in self.rows)
+        return f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"

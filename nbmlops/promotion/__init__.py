@@ -180,12 +180,12 @@ class Promotion:
     def facts(self, version: ModelVersion) -> dict[str, Any]:
         """What rules may speak of; an environment where no model stands is None."""
         run = self.runs.find(version.run_id) if version.run_id else None
-        certificate = run.certificate if run else None
+        certificate = self.runs.certified_here(version.run_id) if version.run_id else None
         return {
             "metrics": version.metrics,
             "params": run.params if run else {},
             "tags": run.tags if run else {},
-            # From the table that only a clean run writes: a tag anybody can set.
+            # Given here, as the ledger tells: a tag anybody can set, and a file may bring whatever it likes.
             "certificate": certificate.status if certificate else "none",
             "flavor": version.flavor,
             "version": version.version,

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from nbmlops import clock
+from nbmlops.records.capsules import CapsuleReport
 from nbmlops.records.cells import (
     CellExecution,
     CellFinding,
@@ -31,6 +32,7 @@ from nbmlops.records.upkeep import GcReport, Merged, Renumbered, StoreCheck
 
 __all__ = [
     "Artifact",
+    "CapsuleReport",
     "CellExecution",
     "CellFinding",
     "CellHistory",

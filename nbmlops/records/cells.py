@@ -97,12 +97,16 @@ class CellFinding(Record):
 
 @dataclass(frozen=True)
 class Verdict(Record):
-    """Would a clean run differ? One of ``VERDICTS``, with the reasons, the worst first."""
+    """Would a clean run differ? One of ``VERDICTS``, with the reasons, the worst first.
+
+    ``cells`` counts those of the notebook, ``ran`` those of them that ran: the verdict is on what these gave.
+    """
 
     verdict: str
     findings: tuple[CellFinding, ...] = ()
     cells: int = 0
     notebook: str = ""
+    ran: int = 0
 
 
 @dataclass(frozen=True)

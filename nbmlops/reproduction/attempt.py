@@ -59,7 +59,7 @@ class Attempt:
 
 
 def suspects(question: str, *arguments: Any, **more: Any) -> tuple[str, ...]:
-    """What ``%mlops check`` says of these cells: ``[3]: draws random numbers without a seed``."""
+    """What ``%mlops check`` says of these cells: ``[3] draws random numbers without a seed``."""
     try:
         verdicts = importlib.import_module("nbmlops.notebook.verdict")
     except ImportError:
@@ -68,7 +68,7 @@ def suspects(question: str, *arguments: Any, **more: Any) -> tuple[str, ...]:
         found = getattr(verdicts, question)(*arguments, **more).findings
     except Exception as error:  # whatever it is: what was executed and compared must be kept all the same
         return (f"the cells could not be looked at: {type(error).__name__}: {error}",)
-    return tuple(f"{', '.join(f.cells)}: {f.what}" for f in found if f.level in SUSPECT)
+    return tuple(dict.fromkeys(f.what for f in found if f.level in SUSPECT))
 
 
 def made_by(cells: Cells | None) -> Makers:

@@ -57,7 +57,9 @@ def _maker(name: str, step: Step, steps: Steps, behind: Sequence[CellExecution])
     """What has become of the cell that had defined a name before this one ran."""
     until = step.execution.number
     makers = [e for e in behind if e.number < until and name in _stored(e)]
-    return _became(makers[-1], step, steps, behind, "defined") if makers else ""
+    # `x += 1` stores what it needs: the cell that defined it is another one.
+    others = [e for e in makers if not e.cell_id or e.cell_id != step.execution.cell_id]
+    return _became((others or makers)[-1], step, steps, behind, "defined") if makers else ""
 
 
 def _mentions(key: str, step: Step, steps: Steps, behind: Sequence[CellExecution]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,6 +22,16 @@ class Certificates:
     def certificate(self, run_id: str) -> Certificate | None:
         """The last certificate of a run, or None if nobody has asked for one."""
         return self.certificates([run_id]).get(run_id)
+
+    def certified_here(self, run_id: str) -> Certificate | None:
+        """The last certificate that was given in this store, not one that came with a file or another store."""
+        c, events = schema.certificates, schema.ledger
+        query = sa.select(c).where(c.c.run_id == run_id).order_by(c.c.at.desc(), c.c.id.desc())
+        told = sa.select(events.c.data).where(events.c.type == "run.certified", events.c.subject == f"run:{run_id}")
+        with self.store.read() as db:
+            own = {json.loads(data).get("certificate") for data in db.scalars(told)}
+            rows = db.execute(query).mappings().all()
+        return next((certificate(row) for row in rows if row["id"] in own), None)
 
     def certificates(self, run_ids: Iterable[str]) -> dict[str, Certificate]:
         """The last certificates of several runs, by the runs' ids; without those that have none."""

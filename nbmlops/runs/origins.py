@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -38,7 +39,9 @@ class Origins:
         """Look up what is not known yet, on a thread of its own: git and packages take longer than a run may."""
         if "environment" in known:
             self._noted[run_id] = known["environment"]
-        nameless = here["type"] == "notebook" and not here["path"] and bool(here.get("kernel_id"))
+        # A server knows the name of a notebook that was renamed while its kernel ran.
+        lost = here["type"] == "notebook" and not os.path.exists(here["path"])
+        nameless = lost and bool(here.get("kernel_id"))
         if {"environment", "git"} <= known.keys() and not nameless:
             return
 

@@ -25,7 +25,7 @@ from nbmlops.store.engine import Store
 
 _NAMED = re.compile(rb"(sha256:)?(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
 _LONGEST = 80  # a name that lies across two parts is found in the end of one and the start of the next
-_ZSTD = b"\x28\xb5\x2f\xfd"
+ZSTD = b"\x28\xb5\x2f\xfd"
 _SNIFFED = 64
 
 
@@ -87,31 +87,37 @@ class References:
 
 def may_name_others(head: bytes) -> bool:
     """Whether a blob that begins like this can be a manifest: JSON, or something compressed by zstd."""
-    return head.startswith(_ZSTD) or head.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] in {b"{", b"["}
+    return head.startswith(ZSTD) or head.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] in {b"{", b"["}
 
 
 def scan(stream: Any, head: bytes) -> tuple[frozenset[tuple[bool, str]], str]:
     """What a blob that begins with ``head`` names, as (surely, name), in bounded memory, and its SHA-256."""
     hashed = _Hashed(stream)
     found: set[tuple[bool, str]] = set()
-    if head.startswith(_ZSTD):
-        import zstandard
-
-        zstd, source = zstandard.ZstdDecompressor(), cast(BinaryIO, hashed)
-        # Somebody's own file may only begin like zstd; whether it is what was written, its hash says below.
-        with contextlib.suppress(zstandard.ZstdError):
-            found.update(_names(zstd.stream_reader(source, read_across_frames=True, closefd=False)))
-    else:
-        found.update(_names(hashed))
+    found.update(_names_in(unpacked(hashed)) if head.startswith(ZSTD) else _names(hashed))
     for _ in parts(hashed):
         pass
     return frozenset(found), hashed.hasher.hexdigest()
 
 
+def unpacked(stream: Any) -> Iterator[bytes]:
+    """What is compressed in a stream by zstd, as far as it is; whether it is what was written, its hash says."""
+    import zstandard
+
+    source = cast(BinaryIO, stream)
+    with contextlib.suppress(zstandard.ZstdError):  # somebody's own file may only begin like this
+        yield from parts(zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True, closefd=False))
+
+
 def _names(stream: Any) -> Iterator[tuple[bool, str]]:
     """What a stream names, and whether it says ``sha256:``; some of it twice."""
+    return _names_in(parts(stream))
+
+
+def _names_in(pieces: Iterable[bytes]) -> Iterator[tuple[bool, str]]:
+    """The same of a stream's parts, one after the other."""
     tail = b""
-    for part in parts(stream):
+    for part in pieces:
         window = tail + part
         yield from ((bool(sure), name.decode()) for sure, name in _NAMED.findall(window))
         tail = window[-_LONGEST:]

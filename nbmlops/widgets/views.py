@@ -10,7 +10,7 @@ import numpy as np
 
 from nbmlops.display import cards
 from nbmlops.display.listing import Listing, table_of
-from nbmlops.display.shape import Block, Column, Grid, Picture
+from nbmlops.display.shape import Block, Column, Grid, Picture, Points
 from nbmlops.records import plain
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def card_payload(record: Any) -> dict[str, Any]:
     }
 
 
-def _section(section: Grid | Block) -> dict[str, Any]:
-    return {"title": section.title, "text": section.text} if isinstance(section, Block) else grid_payload(section)
+def _section(section: Grid | Block | Points) -> dict[str, Any]:
+    return grid_payload(section) if isinstance(section, Grid) else {"title": section.title, "text": section.text}
 
 
 def grid_payload(grid: Grid) -> dict[str, Any]:

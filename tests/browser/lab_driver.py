@@ -135,6 +135,25 @@ class Lab:
         nbformat.write(made, self.root / name)
 
 
+_RUN = """async ([index, source]) => {
+    const app = window.jupyterapp;
+    await app.restored;
+    const panel = app.shell.currentWidget;
+    await panel.context.ready;
+    await panel.sessionContext.ready;
+    await panel.sessionContext.session.kernel.info;
+    if (source !== null) panel.content.model.sharedModel.cells[index].setSource(source);
+    panel.content.activeCellIndex = index;
+    panel.content.deselectAll();
+    await app.commands.execute("notebook:run-cell");
+}"""
+_DELETE = """async (index) => {
+    const panel = window.jupyterapp.shell.currentWidget;
+    panel.content.activeCellIndex = index;
+    await window.jupyterapp.commands.execute("notebook:delete-cell");
+}"""
+
+
 @dataclass
 class Notebook:
     """A notebook open in JupyterLab."""
@@ -169,6 +188,28 @@ class Notebook:
             }""",
             RUN_SECONDS,
         )
+
+    def run(self, index: int, source: str | None = None) -> None:
+        """Run one cell, with a new text if one is given."""
+        self.page.evaluate(_RUN, [index, source])
+
+    def delete(self, index: int) -> None:
+        """Delete a cell, as a person does."""
+        self.page.evaluate(_DELETE, index)
+
+    def move(self, index: int, to: int) -> None:
+        """Move a cell."""
+        moved = "([from, to]) => window.jupyterapp.shell.currentWidget.content.model.sharedModel.moveCell(from, to)"
+        self.page.evaluate(moved, [index, to])
+
+    def sources(self) -> list[str]:
+        """The cells' texts."""
+        shown = "() => window.jupyterapp.shell.currentWidget.content.model.sharedModel.toJSON().cells"
+        return [cell["source"] for cell in self.page.evaluate(shown)]
+
+    def outputs(self, index: int) -> Locator:
+        """The outputs of a code cell by its place."""
+        return self.page.locator(".jp-CodeCell").nth(index).locator(".jp-OutputArea")
 
     def save(self) -> None:
         """Save it, with what it shows."""

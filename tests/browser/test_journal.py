@@ -28,23 +28,6 @@ LESS = "rate = 0.25"
 # What is done in the notebook [LOAD, RATE, FRAME, RUN, GONE, FAILS], as it ran.
 RAN = [LOAD, FRAME, RATE, GONE, FAILS, RUN, LESS, RUN]
 
-_RUN_CELL = """async (index) => {
-    const app = window.jupyterapp;
-    await app.restored;
-    const panel = app.shell.currentWidget;
-    await panel.context.ready;
-    await panel.sessionContext.ready;
-    await panel.sessionContext.session.kernel.info;
-    panel.content.activeCellIndex = index;
-    panel.content.deselectAll();
-    await app.commands.execute("notebook:run-cell");
-}"""
-_DELETE = """async (index) => {
-    const panel = window.jupyterapp.shell.currentWidget;
-    panel.content.activeCellIndex = index;
-    await window.jupyterapp.commands.execute("notebook:delete-cell");
-}"""
-
 PLAIN = """
 import json, sys
 from IPython.core.interactiveshell import InteractiveShell
@@ -54,11 +37,11 @@ for source in json.load(sys.stdin):
 """
 
 
-def journal(store):
-    """The one session of a store, as what matters of each execution; ids and times differ from one to the next."""
+def journal(store, notebook=""):
+    """The one session of a store or notebook, as what matters of each execution; ids and times differ."""
     ws = Workspace(store)
     try:
-        (session,) = ws.cells.sessions()
+        (session,) = [s for s in ws.cells.sessions() if s.notebook.endswith(notebook)]
         found = ws.cells.executions(session.session_id)
         names = {run.run_id: run.name for run in ws.runs.search()}
         return (
@@ -90,19 +73,19 @@ def in_lab(browser, lab):
     notebook = lab_driver.open_notebook(browser, lab, "by_hand.ipynb")
     page = notebook.page
     for index in (0, 2, 1, 4, 5):
-        page.evaluate(_RUN_CELL, index)
-    page.evaluate(_DELETE, 4)
-    page.evaluate(_RUN_CELL, 3)
+        notebook.run(index)
+    notebook.delete(4)
+    notebook.run(3)
     editor = page.locator(".jp-CodeCell .cm-content").nth(1)
     editor.click()
     page.keyboard.press("Control+A")
     page.keyboard.type(LESS)
     page.keyboard.press("Control+Enter")
     expect(page.locator(".jp-CodeCell .jp-InputPrompt").nth(1)).to_have_text("[7]:")
-    page.evaluate(_RUN_CELL, 3)
+    notebook.run(3)
     notebook.save()
     cells = nbformat.read(lab.root / "by_hand.ipynb", as_version=4).cells
-    yield notebook, journal(lab.store), [cell.id for cell in cells]
+    yield notebook, journal(lab.store, "by_hand.ipynb"), [cell.id for cell in cells]
     page.close()
     assert notebook.faults == []
 

@@ -1,16 +1,18 @@
 """The corpus: small notebooks, each with a known disease or in known health. What each claims is proved by execution.
 
-``metadata.nbmlops.case`` of a notebook: ``verdict`` that is right, ``says`` in words, ``kinds`` of findings and
-``cells`` that are guilty, ``history`` of what ran (every cell once, if left out; an entry with a ``source`` ran with
-another text, or in a cell that is gone), ``metrics`` with the cells that a slice for them needs and drops, ``errors``
-(number of an execution: what it raised, in which line), and a ``namespace`` that was there before.
+``metadata.nbmlops.case`` of a notebook: the ``verdict`` that is right, ``says`` in words, ``kinds`` of findings and
+the ``cells`` that are guilty, the ``history`` of what ran (every cell once, if left out; an entry with a ``source`` ran
+with another text, or in a cell that is gone), ``errors`` (number of an execution: what it raised, in which line),
+``metrics`` with the cells that a slice for them needs and drops, ``before``: what another session had done, and a
+``namespace`` that was there before.
 """
 
 from __future__ import annotations
 
 import ast
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ class Case:
     name: str
     document: dict[str, Any]
     verdict: str
+    says: str
     history: tuple[tuple[str, str], ...]  # cell id and source, as they ran
     kinds: tuple[str, ...] = ()
     guilty: tuple[str, ...] = ()
@@ -37,7 +40,8 @@ class Case:
     needed: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     namespace: dict[str, Any] = field(default_factory=dict)
-    errors: dict[int, tuple[str, int]] = field(default_factory=dict)  # executions, from 1, that raised what and in which line
+    before: str = ""
+    errors: dict[int, tuple[str, int]] = field(default_factory=dict)
 
     @property
     def code(self) -> list[tuple[str, str]]:
@@ -49,11 +53,11 @@ class Case:
         """Ids of cells that are meant to raise."""
         return {c["id"] for c in self.document["cells"] if "raises-exception" in c["metadata"].get("tags", ())}
 
-    def slice(self, metric: str) -> list[str]:
-        """Ids of the cells that a metric needs in a clean run, as the data flow has it."""
-        ids, sources = zip(*self.code, strict=True)
-        last = max(number for number, source in enumerate(sources) if metric in _stored(source))
-        return [ids[step] for step in Dataflow.of(sources).behind(last, metric).steps]
+    def slice(self, metric: str) -> list[tuple[str, str]]:
+        """The cells that a metric needs in a clean run, as the data flow has it."""
+        sources = [source for _, source in self.code]
+        last = max(number for number, source in enumerate(sources) if metric in bound(source))
+        return [self.code[step] for step in Dataflow.of(sources).behind(last, metric).steps]
 
     def executions(self) -> list[CellExecution]:
         """The history as the journal would have it."""
@@ -71,12 +75,31 @@ class Case:
                     count=number,
                     status="error" if name else "ok",
                     error=error if name else None,
-                    stored=_stored(source),
+                    stored=bound(source),
                     started_at=1_790_000_000.0 + number,
                     seconds=0.01,
                 )
             )
         return found
+
+    def seen(self, steps: list[dict[str, Any]]) -> list[CellExecution]:
+        """The history with the names that were really stored and deleted when it was executed."""
+        return [
+            replace(one, stored=tuple(sorted(step["stored"])), deleted=tuple(sorted(step["deleted"])))
+            for one, step in zip(self.executions(), steps, strict=True)
+        ]
+
+    def counted(self) -> dict[str, Any]:
+        """The document as it is saved without a journal: the count and error of each cell's last execution."""
+        last = {cell_id: number for number, (cell_id, _) in enumerate(self.history, 1)}
+        cells = []
+        for cell in self.document["cells"]:
+            if (number := last.get(cell["id"])) is not None:
+                name = self.errors.get(number, (None, 0))[0]
+                error = {"output_type": "error", "ename": name, "evalue": "", "traceback": []}
+                cell = {**cell, "execution_count": number, "outputs": [error] if name else []}
+            cells.append(cell)
+        return {**self.document, "cells": cells}
 
     def labels(self) -> set[str]:
         """How a finding may name a guilty cell: by an execution, or by its place in the notebook."""
@@ -88,36 +111,56 @@ class Case:
 def read(name: str) -> Case:
     """A case by its name."""
     document = json.loads((FOLDER / f"{name}.ipynb").read_text(encoding="utf-8"))
-    told = document["metadata"]["nbmlops"]["case"]
+    case = document["metadata"]["nbmlops"]["case"]
     sources = {c["id"]: "".join(c["source"]) for c in document["cells"]}
-    steps = told.get("history", [c["id"] for c in document["cells"] if c["cell_type"] == "code"])
-    history = tuple((s, sources[s]) if isinstance(s, str) else (s["cell"], s["source"]) for s in steps)
-    more: dict[str, Any] = {key: tuple(told.get(key, ())) for key in ("kinds", "metrics", "needed", "dropped")}
-    more["errors"] = {int(number): tuple(error) for number, error in told.get("errors", {}).items()}
-    guilty = tuple(told.get("cells", ()))
-    return Case(name, document, told["verdict"], history, guilty=guilty, namespace=told.get("namespace", {}), **more)
+    steps = [
+        {"cell": step} if isinstance(step, str) else step
+        for step in case.get("history", [c["id"] for c in document["cells"] if c["cell_type"] == "code"])
+    ]
+    more = {key: tuple(case.get(key, ())) for key in ("kinds", "metrics", "needed", "dropped")}
+    return Case(
+        name,
+        document,
+        case["verdict"],
+        case["says"],
+        history=tuple((s["cell"], s["source"] if "source" in s else sources[s["cell"]]) for s in steps),
+        errors={int(number): tuple(error) for number, error in case.get("errors", {}).items()},
+        guilty=tuple(case.get("cells", ())),
+        namespace=case.get("namespace", {}),
+        before=case.get("before", ""),
+        **more,
+    )
 
 
-def _stored(source: str) -> tuple[str, ...]:
-    """What the recorder could see: names bound in the notebook's namespace, not those of functions and comprehensions."""
+def bound(source: str) -> tuple[str, ...]:
+    """Names that a cell binds in the notebook's namespace, as far as its text tells."""
     tree = tree_of(source)
-    names: set[str] = set()
-    waiting: list[ast.AST] = [tree] if tree is not None else []
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            names.add(node.name)
-            continue
-        if isinstance(node, ast.Lambda):
-            continue
-        if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
-            names |= {n.target.id for n in ast.walk(node) if isinstance(n, ast.NamedExpr)}
-            continue
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            names |= {(a.asname or a.name).partition(".")[0] for a in node.names if a.name != "*"}
-        elif isinstance(node, ast.MatchAs | ast.MatchStar) and node.name:
-            names.add(node.name)
-        waiting.extend(ast.iter_child_nodes(node))
-    return tuple(sorted(names))
+    return () if tree is None else tuple(sorted(set(_bound(tree, frozenset(_global(tree))))))
+
+
+def _global(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Global):
+            yield from node.names
+
+
+def _bound(node: ast.AST, outer: frozenset[str], inside: bool = False) -> Iterator[str]:
+    """Inside functions and classes only what they declare global counts."""
+    names: list[str] = []
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        names = [node.id]
+    elif isinstance(
+        node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.ExceptHandler | ast.MatchStar | ast.MatchAs
+    ):
+        names = [node.name] if node.name and not isinstance(node, ast.ExceptHandler) else []
+    elif isinstance(node, ast.Import | ast.ImportFrom):
+        names = [(a.asname or a.name).partition(".")[0] for a in node.names if a.name != "*"]
+    yield from (name for name in names if not inside or name in outer)
+    within = inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef)
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.comprehension):  # its variable is its own, but not what a walrus binds there
+            yield from _bound(child.iter, outer, within)
+            for one in child.ifs:
+                yield from _bound(one, outer, within)
+        else:
+            yield from _bound(child, outer, within)

@@ -166,7 +166,12 @@ def test_a_tracked_cell_goes_on_logging_what_was_assigned_in_it() -> None:
         "%%mlops run base --tag a=b --params C\nscore = f(C)",
         "%%mlops run --metrics k\nf(k)",
     ]
-    assert not lifted("%load_ext nbmlops", "%mlops runs").extension
+    first = lifted("%load_ext nbmlops\nimport nbmlops\nx = 1", "%mlops runs\nnbmlops.use(x)")
+    assert (first.extension, first.imports) == (True, "import nbmlops")
+    assert [c.source for c in first.cells] == ["%mlops runs\nnbmlops.use(x)"]
+    assert not lifted("%load_ext nbmlops\nimport nbmlops", "nbmlops.use(f())").extension
+    kept = 'text = """\n%load_ext nbmlops\n"""'
+    assert lifted(kept + "\nf(text)").cells[0].source.startswith(kept)
 
 
 def test_the_stage_has_headings_and_a_parameters_cell() -> None:

@@ -17,6 +17,7 @@ from shells import emptied
 
 from nbmlops import extension, session
 from nbmlops.cells import folding
+from nbmlops.magics import MlopsMagics
 from nbmlops.notebook import recorder
 from nbmlops.records import CellExecution
 
@@ -69,6 +70,30 @@ def test_what_is_kept_of_a_cell(shell: Any) -> None:
     ]
     assert (third.status, third.deleted, third.error["name"]) == ("error", ("a",), "ZeroDivisionError")
     assert all(e.seconds is not None and e.seconds < 60 and e.started_at > 1e9 for e in (first, second, third))
+
+
+def test_a_run_that_ends_is_judged_with_the_cell_that_ends_it(
+    shell: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NBMLOPS_NOTEBOOK", "not-saved.ipynb")
+    shell("import nbmlops\nn = 1", "one")
+    logs = "with nbmlops.start_run('r'):\n    nbmlops.log_metric('n', n)"
+    shell(logs, "log")
+    (run,) = session.workspace().runs.search()
+    assert run.verdict["verdict"] == "strongly valid"
+    shell("n += 1", "more")
+    shell("n += 1", "more")
+    shell("for _ in range(3):\n    with nbmlops.start_run('r'):\n        nbmlops.log_metric('n', n)", "loop")
+    shell(logs, "log")
+    assert capsys.readouterr().out.count("nbmlops: a clean run would differ: [4] ran 2 times") == 1
+    assert [r.verdict["verdict"] for r in session.workspace().runs.search()] == [*["invalid"] * 4, "strongly valid"]
+    shell(logs)  # without a cell's id nobody looks: what executes notebooks, a terminal
+    shell("with nbmlops.start_run('fails'):\n    1 / 0", "fails")
+    shell.ip.register_magics(MlopsMagics)
+    card = shell("%%mlops run carded\nm = n * 2", "carded")
+    assert card.verdict["verdict"] == "invalid"
+    assert [c["cell"] for c in card.cells] == ["[9]"]
+    assert "a clean run would differ" not in capsys.readouterr().out
 
 
 def test_each_thing_knows_its_cell(shell: Any, nb: Any) -> None:

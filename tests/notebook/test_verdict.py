@@ -240,6 +240,19 @@ def test_words_name_the_cells():
     assert found.mend == "Move [2] above [3], or restart the kernel and run all cells."
 
 
+def test_a_deleted_cell_is_told_where_its_user_ran_twice():
+    ran = history(document("x = 1", "x += 1", "x"), [0, 1, 1, 2])
+    found = verdict.check(ran, {"cells": document("x = 1", "x += 1", "x")["cells"][1:]}).findings
+    assert [f.kind for f in found] == ["deleted", "repeated"]
+
+
+def test_an_edit_is_told_once_with_all_who_used_what_was():
+    doc = document("x = 1", "y = x", "z = x")
+    ran = history(doc, [0, 1, 2])
+    (found,) = verdict.check(ran, document("x = 2", "y = x", "z = x")).findings
+    assert found.what == "[1] was edited after it ran; [2] used `x` as it was before. The same with [3]."
+
+
 def test_not_saved_yet():
     doc = document("x = 1")
     ran = history(doc, [0, "y = x", (0, "x = 2"), "y = x + 1"])

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from nbmlops import display
+from nbmlops import clock, display
 from nbmlops.context import Context
 from nbmlops.errors import Blocked, Tampered
 from nbmlops.notebook import engine
 from nbmlops.notebook.job import Job
 from nbmlops.pipelines import works
-from nbmlops.store import schema
+from nbmlops.store import ledger, schema
 from nbmlops.workspace import Workspace
 from tests.reproduction.test_rerun import notebook, rows
 
@@ -80,6 +80,23 @@ def test_what_drifts_is_refused_by_a_gate_and_names_its_cell(
         db.execute(c.update().values(status="reproduced"))
     with pytest.raises(Tampered, match="no event tells of the certificate"):
         ws.verify_ledger()
+
+
+def test_a_certificate_of_another_store_opens_no_gate(ws: Workspace, tmp_path: Path) -> None:
+    other = Workspace(tmp_path / "other", ws.context)
+    with other.store.write() as db:
+        run_id = other.runs.start(name="fit").run_id
+        report = {"how": "stage", "compared": {}, "environment": {}, "tolerance": 0.0, "seconds": 1.0}
+        told = {"certificate": clock.new_id(), "status": "reproduced"}
+        row = {"id": told["certificate"], "run_id": run_id, "status": "reproduced", "report": report, "user": "eve"}
+        db.execute(schema.certificates.insert(), {**row, "at": clock.now()})
+        ledger.append(db, type="run.certified", subject=f"run:{run_id}", user="eve", data=told)
+    other.runs.resume(run_id).end()
+    ws.merge(tmp_path / "other")
+    assert ws.runs.certificate(run_id).status == "reproduced"
+    assert ws.runs.certified_here(run_id) is None
+    assert ws.verify_ledger()
+    other.store.close()
 
 
 def test_the_magics_ask_for_the_same(nb: Any, ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

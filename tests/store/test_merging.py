@@ -300,7 +300,8 @@ def test_every_column_that_names_a_version_follows(open_: Any) -> None:
         row = {"id": clock.new_id(), "run_id": run_id, "status": "drifted", "user": "", "at": at}
         told = {"certificate": row["id"], "status": "drifted"}
         ledger.append(db, type="run.certified", subject=f"run:{run_id}", user="", data=told)
-        db.execute(s.certificates.insert(), {**row, "report": {"differences": [{"name": "dataset:sales@2"}]}})
+        differs = {"kind": "dataset", "name": "dataset:sales@2", "before": "x", "after": "y", "size": None, "cells": []}
+        db.execute(s.certificates.insert(), {**row, "report": {"how": "stage", "differences": [differs]}})
         parent = {"type": "split", "of": "dataset:sales@2"}
         db.execute(s.dataset_versions.update().where(s.dataset_versions.c.version == 2).values(source=parent))
         db.execute(s.dataset_aliases.insert(), {"name": "sales", "alias": "good", "version": 2})
@@ -332,7 +333,7 @@ def test_every_column_that_names_a_version_follows(open_: Any) -> None:
     assert one(s.monitor_reports)["version"] == 2
     assert (one(s.alerts)["version"], one(s.alerts)["findings"]) == (2, [{"seen": "model:price@2 is worse"}])
     assert one(s.approvals)["version"] == 2
-    assert one(s.certificates)["report"] == {"differences": [{"name": "dataset:sales@3"}]}
+    assert one(s.certificates)["report"]["differences"] == [{**differs, "name": "dataset:sales@3"}]
     assert one(s.dataset_versions, name="sales", version=3)["source"]["of"] == "dataset:sales@3"
     assert one(s.dataset_aliases)["version"] == 3
     assert one(s.dataset_tags, version=3)["value"] == "dataset:sales@3"

@@ -102,7 +102,7 @@ class Reader:
             by_file.setdefault(chunk.pieces[name].file, set()).add(chunk.pieces[name].name)
         there = {f: len({p.name for p in chunk.pieces.values() if p.file == f}) for f in by_file}
         whole = {f: len(wanted) == there[f] for f, wanted in by_file.items()}
-        found = {f: self._columns(f, wanted, whole[f]) for f, wanted in by_file.items()}
+        found = {f: self._columns(f, wanted, whole[f], chunk.rows) for f, wanted in by_file.items()}
         columns = []
         for name in names:
             piece = chunk.pieces[name]
@@ -128,7 +128,10 @@ class Reader:
             self._blobs.get(piece.file)  # says so where the file itself is to blame
             raise _torn(piece.file)
 
-    def _columns(self, file: str, wanted: set[str], whole: bool) -> Mapping[str, pa.ChunkedArray]:
+    def _columns(
+        self, file: str, wanted: set[str], whole: bool, rows: int | None = None
+    ) -> Mapping[str, pa.ChunkedArray]:
+        """Columns of a file, which has so many ``rows``: looked at first, for a few bytes may promise gigabytes."""
         try:
             if whole or self._blobs.size(file) <= _WHOLE:
                 source: Any = pa.BufferReader(self._blobs.get(file))
@@ -136,6 +139,8 @@ class Reader:
                 source = self._blobs.reader(file)
             # Files of the oldest format have page checksums, and no digest of each column.
             with pq.ParquetFile(source, page_checksum_verification=True) as opened:
+                if rows is not None and opened.metadata.num_rows != rows:
+                    raise _torn(file)
                 # A name with a dot also selects fields of structs, so what came is picked by its exact name.
                 table = opened.read(columns=None if whole else sorted(wanted), use_threads=False)
                 return {n: table.column(n) for n in wanted}

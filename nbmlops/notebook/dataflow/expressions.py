@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
-from nbmlops.notebook.dataflow import library
+from nbmlops.notebook.dataflow import display, knowledge, library
+from nbmlops.notebook.dataflow.builtin import shell, show, show_in_text
 from nbmlops.notebook.dataflow.calls import call
-from nbmlops.notebook.dataflow.frames import Frame, digest
-from nbmlops.notebook.dataflow.functions import attribute_of_instance, function
+from nbmlops.notebook.dataflow.displays import comprehension_of, dict_of, display_of
+from nbmlops.notebook.dataflow.frames import digest
+from nbmlops.notebook.dataflow.functions import attribute_of_instance, find_method, function
 from nbmlops.notebook.dataflow.machine import Machine
-from nbmlops.notebook.dataflow.places import SHAPES, bind_target, each, element, key_of, place
-from nbmlops.notebook.dataflow.sealing import sealed
+from nbmlops.notebook.dataflow.places import SHAPES, as_now, bind_target, element, key_of, place
+from nbmlops.notebook.dataflow.specials import BINARY, COMPARED, TRUTH, UNARY, iterated, special, touched, truth
 from nbmlops.notebook.dataflow.tables import words
-from nbmlops.notebook.dataflow.things import FIXED, Thing, Value
+from nbmlops.notebook.dataflow.things import FIXED, Bound, Thing, Value
 
 
 def _constant(m: Machine, node: ast.Constant) -> Value:
@@ -31,8 +34,11 @@ def _name(m: Machine, node: ast.Name) -> Value:
 def _attribute(m: Machine, node: ast.Attribute) -> Value:
     base = place(m, node.value)
     if base.origin and (not base.things or base.things[0].kind == "module"):
-        return library.member(m, base, node.attr)
+        member = library.member(m, base, node.attr)
+        return shell(m, member.version) if member.origin == "sys.modules" else member
     if base.sort == "instance" or base.sort == "class":
+        if (given := _described(m, base, node.attr)) is not None:
+            return given
         if (found := attribute_of_instance(m, base, node.attr)) is not None:
             return found
     elif base.sort == "pandas" and node.attr not in SHAPES:
@@ -42,7 +48,21 @@ def _attribute(m: Machine, node: ast.Attribute) -> Value:
     whole = m.read(m.whole(base))
     kind = base.sort if base.sort in {"pandas", "numpy", "generator", "figure"} and node.attr != "shape" else ""
     kind = "plain" if node.attr in {"shape", "size", "ndim", "dtype", "empty"} else kind
+    kind = "method" if base.things and node.attr in knowledge.LEAVING_METHODS else kind
+    if (answer := special(m, base, ("__getattr__", "__getattribute__"), Value(whole, (), "str"))) is not None:
+        return answer
     return Value(m.versions.of("attribute", node.attr, whole), base.things, kind, part=True)
+
+
+def _described(m: Machine, base: Value, name: str) -> Value | None:
+    """What a descriptor of the notebook gives; None where there is none."""
+    for thing in base.things:
+        found = next((b for cls in (thing, *thing.made_of) if (b := find_method(cls, name)) is not None), None)
+        inner = found.things[0] if found is not None and found.things else None
+        if inner is not None and inner.kind == "instance" and thing.made_of:
+            owner = Value(m.of_thing(inner), (inner,), "instance")
+            return special(m, owner, ("__get__",), base, Value(m.versions.of("owner"), (), "class"))
+    return None
 
 
 def _subscript(m: Machine, node: ast.Subscript) -> Value:
@@ -53,13 +73,21 @@ def _subscript(m: Machine, node: ast.Subscript) -> Value:
         return grouped
     base = place(m, node.value)
     if (key := key_of(m, node.slice)) is not None and base.sort != "str":
-        return element(m, base, key)
+        answer = special(m, base, ("__getitem__", "__missing__"), m.value(node.slice)) if base.things else None
+        return answer if answer is not None else element(m, base, key)
     columns = _columns(node.slice)
     if base.sort == "pandas" and columns is not None:
         versions = [m.read(element(m, base, column).version) for column in columns]
         return Value(m.versions.of("columns", *columns, *versions), (), "pandas")
     reads = len(m.reads)
     index = m.value(node.slice)
+    if (answer := special(m, base, ("__getitem__", "__missing__"), index)) is not None:
+        return answer
+    touched(m, [index])
+    known = base.things[0].known_items() if len(base.things) == 1 and not base.part else ()
+    if known and type(index.constant) is int and -len(known) <= index.constant < len(known):
+        m.read(m.of_bound(Bound(base.choice, base.things, 0)))
+        return as_now(m, known[index.constant])
     whole = m.whole(base)
     if base.sort == "str":
         return Value(m.versions.of("item", m.read(whole), index.version), (), "str")
@@ -67,8 +95,8 @@ def _subscript(m: Machine, node: ast.Subscript) -> Value:
     if version != (plain := m.versions.of("item", whole, index.version)) or not plain:
         del m.reads[reads:]  # all that the condition read is in the version
     m.read(version)
-    if _copies(node.slice):
-        return _copy(base, version)
+    if _copies(node.slice) or (isinstance(node.slice, ast.Slice) and base.sort in {"list", "tuple"}):
+        return _copy(m, base, version)
     kind = base.sort if base.sort in {"pandas", "numpy", "figure"} else ""
     return Value(version, base.things, kind, part=True)
 
@@ -107,9 +135,12 @@ def _copies(index: ast.expr) -> bool:
     return isinstance(index, ast.List | ast.ListComp | ast.Compare)
 
 
-def _copy(base: Value, version: int) -> Value:
-    kind = base.sort if base.sort in {"pandas", "numpy", "list"} else ""
+def _copy(m: Machine, base: Value, version: int) -> Value:
+    kind = base.sort if base.sort in {"pandas", "numpy", "list", "tuple"} else ""
     held = [inner for thing in base.things for inner in thing.held]
+    if kind in {"list", "tuple"} and not base.part:
+        made = Thing(kind, version, m.bit, held=held)
+        return Value(m.of_thing(made) if held else version, (made,), kind)
     if held:
         return Value(version, tuple(base.things), kind, part=True)
     return Value(version, (), kind)
@@ -150,10 +181,24 @@ def _row_condition(node: ast.expr, name: str) -> set[str] | None:
 
 def _operation(m: Machine, node: ast.BinOp) -> Value:
     left, right = m.value(node.left), m.value(node.right)
+    if left.sort == "str" and isinstance(node.op, ast.Mod):
+        touched(m, [right])
+    elif (answer := _by_class(m, node.op, left, right)) is not None:
+        return answer
+    if isinstance(node.op, ast.Mod) and left.sort == "str":
+        version = m.versions.of("Mod", left.version, right.version)
+        return Value(show_in_text(m, [right], version), (), "str")
     if left.sort == "path" or (left.sort == right.sort == "str" and isinstance(node.op, ast.Add)):
         return _text_joined(m, node, left, right)
     return Value(m.versions.of(type(node.op).__name__, left.version, right.version), _held(left, right),
                  _joint(left, right), part=bool(_held(left, right)))  # fmt: skip
+
+
+def _by_class(m: Machine, op: ast.operator, left: Value, right: Value) -> Value | None:
+    """What an operator that a class of the notebook defines gives; None where none does."""
+    name = BINARY[type(op)]
+    answer = special(m, left, (f"__{name}__",), right)
+    return answer if answer is not None else special(m, right, (f"__r{name}__",), left)
 
 
 def _text_joined(m: Machine, node: ast.BinOp, left: Value, right: Value) -> Value:
@@ -165,7 +210,9 @@ def _text_joined(m: Machine, node: ast.BinOp, left: Value, right: Value) -> Valu
 
 def _held(*values: Value) -> tuple[Thing, ...]:
     """Lists that hold things go on holding them when they are joined."""
-    return tuple(t for v in values for t in v.things if v.sort in {"list", "tuple"} and (t.held or t.keys))
+    return tuple(
+        t for v in values for t in v.things if v.sort in {"list", "tuple", "dict", "set"} and (t.held or t.keys)
+    )
 
 
 def _joint(*values: Value) -> str:
@@ -178,13 +225,32 @@ def _joint(*values: Value) -> str:
 
 def _compare(m: Machine, node: ast.Compare) -> Value:
     values = [m.value(node.left), *(m.value(item) for item in node.comparators)]
+    if any(value.origin == "os.environ" for value in values):
+        m.note("environment", "depends on the machine: os.environ")
     operators = tuple(type(op).__name__ for op in node.ops)
+    asked = [v for op, pair in zip(node.ops, pairwise(values)) if (v := _asked(m, op, *pair)) is not None]
+    if asked:
+        values += asked
     kind = (
         "plain"
         if all(v.sort in FIXED for v in values) or {"In", "Is", "NotIn", "IsNot"} & {*operators}
         else _joint(*values)
     )
     return Value(m.versions.of("compare", operators, *(v.version for v in values)), (), kind)
+
+
+def _asked(m: Machine, op: ast.cmpop, left: Value, right: Value) -> Value | None:
+    """What a comparison does to what is compared: methods of classes are called, and iterators used up."""
+    if isinstance(op, ast.In | ast.NotIn):
+        answer = special(m, right, ("__contains__",), left)
+        answer = answer if answer is not None else iterated(m, right)
+        if answer is None:
+            touched(m, [left, right])
+        return answer if answer is not None else library.used_up(m, right)
+    if (names := COMPARED.get(type(op))) is None:
+        return None
+    answer = special(m, left, (names[0],), right)
+    return answer if answer is not None else special(m, right, (names[1],), left)
 
 
 def _either(m: Machine, values: list[Value], *term: Any) -> Value:
@@ -195,70 +261,28 @@ def _either(m: Machine, values: list[Value], *term: Any) -> Value:
 
 
 def _boolean(m: Machine, node: ast.BoolOp) -> Value:
-    return _either(m, [m.value(item) for item in node.values], type(node.op).__name__)
+    return _either(m, [_truth_of(m, item) for item in node.values], type(node.op).__name__)
+
+
+def _truth_of(m: Machine, node: ast.expr) -> Value:
+    value = m.value(node)
+    special(m, value, TRUTH)
+    return value
 
 
 def _conditional(m: Machine, node: ast.IfExp) -> Value:
-    test = m.value(node.test)
+    test = truth(m, node.test)
     return _either(m, [m.value(node.body), m.value(node.orelse)], "if", test.version)
 
 
 def _unary(m: Machine, node: ast.UnaryOp) -> Value:
+    if isinstance(node.op, ast.Not):
+        return Value(m.versions.of("Not", truth(m, node.operand).version), (), "plain")
     value = m.value(node.operand)
+    answer = special(m, value, (UNARY[type(node.op)],))
+    if answer is not None:
+        return answer
     return Value(m.versions.of(type(node.op).__name__, value.version), (), value.sort)
-
-
-def _display(m: Machine, node: ast.List | ast.Tuple | ast.Set) -> Value:
-    values = [m.value(item) for item in node.elts]
-    kind = type(node).__name__.lower()
-    # What is held has its own version: the list's is that it holds so many, and the values that are no things.
-    own = [0 if v.things and not v.part and not v.choice else v.version for v in values]
-    thing = Thing(kind, m.versions.of(kind, *own, *(isinstance(i, ast.Starred) for i in node.elts)), m.bit)
-    thing.held = [held for v in values for held in v.inside if held.kind not in FIXED or held.code]
-    texts = tuple(v.constant for v in values if isinstance(v.constant, str))
-    if len(texts) == len(values):
-        thing.texts = (thing.version, texts)
-    return Value(m.of_thing(thing), (thing,), kind)
-
-
-def _dict(m: Machine, node: ast.Dict) -> Value:
-    thing = Thing("dict", 0, m.bit)
-    own: list[Any] = []
-    for key, item in zip(node.keys, node.values):
-        value = m.value(item)
-        if isinstance(key, ast.Constant) and isinstance(key.value, str):
-            thing.keys[key.value] = m.bound_to(value)
-            own.append(key.value)
-            continue
-        own += [m.value(key).version if key is not None else "**", value.version]
-        thing.held += [held for held in value.inside if held.kind not in FIXED]
-    thing.version = m.versions.of("dict", *own)
-    return Value(m.of_thing(thing), (thing,), "dict")
-
-
-def _comprehension(m: Machine, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> Value:
-    with sealed(m, node) as seal:
-        outer, m.frame = m.frame, Frame(outer=m.frame, kind="comprehension")
-        try:
-            parts: list[int] = []
-            for generator in node.generators:
-                source = m.value(generator.iter)
-                library.order_of_set(m, source)
-                library.used_up(m, source)
-                parts.append(source.version)
-                bind_target(m, generator.target, each(m, source), here=True)
-                parts += [m.value(test).version for test in generator.ifs]
-            items = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
-            values = [m.value(item) for item in items]
-        finally:
-            m.frame = outer
-        seal.only_changes = True
-    kind = {"ListComp": "list", "SetComp": "set", "DictComp": "dict", "GeneratorExp": "iterator"}.get(
-        type(node).__name__, ""
-    )
-    thing = Thing(kind, m.versions.of(type(node).__name__, *parts, *(v.version for v in values)), m.bit)
-    thing.held = list({held: None for v in values for held in v.inside if held.kind not in FIXED})
-    return Value(m.of_thing(thing), (thing,), kind)
 
 
 def _text(m: Machine, node: ast.JoinedStr) -> Value:
@@ -270,10 +294,13 @@ def _text(m: Machine, node: ast.JoinedStr) -> Value:
 
 def _formatted(m: Machine, node: ast.FormattedValue) -> Value:
     spec = m.value(node.format_spec).version if node.format_spec else 0
-    value = m.value(node.value)
+    value = library.shown(m, m.value(node.value))
+    show(m, value)
     plain = node.conversion == -1 and not spec and isinstance(value.constant, str | int)
     constant = str(value.constant) if plain else None
-    return Value(m.versions.of("formatted", value.version, node.conversion, spec), (), "str", constant=constant)
+    settings = display.shown(m, [value]) if not plain or constant is None else ()
+    version = m.versions.of("formatted", value.version, node.conversion, spec, *settings)
+    return Value(version, (), "str", constant=constant)
 
 
 def _slice(m: Machine, node: ast.Slice) -> Value:
@@ -300,15 +327,16 @@ def _yield(m: Machine, node: ast.Yield | ast.YieldFrom | ast.Await) -> Value:
 
 def _starred(m: Machine, node: ast.Starred) -> Value:
     value = m.value(node.value)
-    library.used_up(m, value)
+    library.order_of_set(m, value)
+    value = library.gone_through(m, value)
     return Value(m.versions.of("star", value.version), value.things, "", part=bool(value.things))
 
 
 RULES: dict[type, Callable[[Machine, Any], Any]] = {
     ast.Constant: _constant, ast.Name: _name, ast.Attribute: _attribute, ast.Subscript: _subscript,
     ast.BinOp: _operation, ast.Compare: _compare, ast.BoolOp: _boolean, ast.IfExp: _conditional, ast.UnaryOp: _unary,
-    ast.List: _display, ast.Tuple: _display, ast.Set: _display, ast.Dict: _dict, ast.ListComp: _comprehension,
-    ast.SetComp: _comprehension, ast.GeneratorExp: _comprehension, ast.DictComp: _comprehension,
+    ast.List: display_of, ast.Tuple: display_of, ast.Set: display_of, ast.Dict: dict_of, ast.ListComp: comprehension_of,
+    ast.SetComp: comprehension_of, ast.GeneratorExp: comprehension_of, ast.DictComp: comprehension_of,
     ast.JoinedStr: _text, ast.FormattedValue: _formatted, ast.Slice: _slice, ast.NamedExpr: _named,
     ast.Lambda: _lambda, ast.Yield: _yield, ast.YieldFrom: _yield, ast.Await: _yield, ast.Starred: _starred,
     ast.Call: call,

@@ -78,11 +78,11 @@ def write_file(m: Machine, path: str | None, version: int, *, more: bool = False
 
 def read_file(m: Machine, path: str | None, what: str) -> int:
     """A file is read; noted where no cell has written it."""
-    versions = [m.read_hidden("files") or 0]
+    versions = [m.read_hidden("files") or 0, folder(m, path)]
     if path is None:
         for name in [name for name in m.hidden if name.startswith("file ")]:
             versions.append(m.read_hidden(name) or 0)
-        if len(versions) == 1 and not versions[0]:
+        if len(versions) == 2 and not versions[0]:
             m.note("file", f"{what} reads a file that is no snapshot; its name is made while the cell runs")
         return m.versions.of("files", *versions)
     text = path.removeprefix("file://")
@@ -119,9 +119,31 @@ def impure(m: Machine, origin: str, given: Given) -> None:
     """Note what a library's function rests on besides its arguments."""
     if why := known.impurity(origin, len(given.values) + len(given.named)):
         note_impure(m, why, f"{origin}()")
-    elif origin in {"time.time", "time.perf_counter", "time.time_ns", "time.monotonic", "time.process_time"}:
+    elif known.asks_clock(origin):
         m.note("clock", f"asks the clock: {origin}()")
-    elif origin in {"os.getenv", "os.environ.get"}:
-        m.note("environment", f"reads the environment variable {given.text(0) or '…'}")
-    elif origin in {"os.getcwd", "os.cpu_count", "socket.gethostname", "platform.node", "getpass.getuser"}:
+    elif known.races(origin):
+        m.note("random", f"depends on which is done first: {origin}()")
+    elif origin in {"os.getenv", "os.environ.get", "os.environ.pop", "os.environ.setdefault"}:
+        m.read(variable(m, given.text(0)))
+    elif known.environs(origin) and (origin != "os.path.expanduser" or (path_of(given.at(0)) or "~")[:1] == "~"):
         m.note("environment", f"depends on the machine: {origin}()")
+
+
+def variable(m: Machine, name: str | None) -> int:
+    """The version of an environment variable; noted where no cell has set it."""
+    found = m.read_hidden(f"environment {name}") if name is not None else None
+    if found is None:
+        m.note("environment", f"reads the environment variable {name or '…'}", *([name] if name else []))
+    return found or 0
+
+
+def folder(m: Machine, path: str | None) -> int:
+    """The version of the working folder, for a path that begins there."""
+    return 0 if path and PurePath(path).is_absolute() else m.read_hidden("folder") or 0
+
+
+def change_folder(m: Machine, path: str | None, version: int) -> None:
+    """``os.chdir(path)``: twice into a relative one is not the same as once."""
+    anew = (path is not None and PurePath(path).is_absolute()) or (path is None and m.hopeful)
+    old = m.hidden.get("folder")
+    m.set_hidden("folder", m.versions.of("folder", 0 if anew or old is None else old.choice, version), anew=anew)

@@ -6,7 +6,7 @@ import ast
 import functools
 from dataclasses import dataclass, field
 
-from nbmlops.notebook.dataflow.things import Bound, Value
+from nbmlops.notebook.dataflow.things import Bound, Thing, Value
 from nbmlops.notebook.literals import bound_by
 
 AnyFunction = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -47,10 +47,11 @@ class Frame:
 class Code:
     """A function or class of the notebook: its syntax, the scope it was defined in, and what its defaults are."""
 
-    node: AnyFunction | ast.ClassDef
+    node: AnyFunction | ast.ClassDef | ast.expr
     frame: Frame
     defaults: dict[str, Value] = field(default_factory=dict)
     cached: bool = False
+    setter: Thing | None = None  # of a property
     owner: str = ""  # "class", "static" or "property" for methods that are not called with an instance
 
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from nbmlops.notebook.dataflow.branches import perhaps
-from nbmlops.notebook.dataflow.frames import AnyFunction, Code, Frame, digest, is_generator, leaves_early
+from nbmlops.notebook.dataflow.frames import AnyFunction, Code, Frame, digest, free_names, is_generator, leaves_early
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.tables import words
 from nbmlops.notebook.dataflow.things import Bound, Thing, Value
+from nbmlops.notebook.dataflow.traces import changed_since
 
 _DEEPEST = 12
 # Decorators that leave a function what it is.
@@ -57,6 +58,10 @@ def decorated(m: Machine, value: Value, decorators: Sequence[ast.expr]) -> Value
             code.cached = True
         if name in _OWNERS or name in _CACHES or name in _TRANSPARENT:
             continue
+        if name in {"setter", "deleter", "getter"} and code is not None and made.things and made.things[0].code:
+            made.things[0].code.setter = value.things[0] if name == "setter" else made.things[0].code.setter
+            value = Value(made.things[0].version, (made.things[0],), "function", choice=value.version)
+            continue
         if made.things and made.things[0].code is not None and not isinstance(decorator, ast.Call):
             value = call_function(m, made.things[0], [value])
         elif made.things and made.things[0].code is not None:
@@ -91,8 +96,9 @@ def call_function(m: Machine, thing: Thing, given: Sequence[Value], named: Mappi
 
 def _followed(m: Machine, thing: Thing, frame: Frame) -> Value:
     code = thing.code
-    if code is None or isinstance(code.node, ast.ClassDef):
+    if code is None or isinstance(code.node, ast.ClassDef | ast.GeneratorExp):
         return Value(thing.version, (thing,))
+    begun = len(m.changes)
     before, m.frame = m.frame, frame
     loops, m.loops = m.loops, 0
     m.active.append(code.node)
@@ -100,9 +106,9 @@ def _followed(m: Machine, thing: Thing, frame: Frame) -> Value:
         if isinstance(code.node, ast.Lambda):
             frame.returns.append(m.value(code.node.body))
         elif leaves_early(code.node):
-            _follow_early(m, frame, code.node)
+            _follow_early(m, frame, code.node)  # type: ignore[arg-type]
         else:
-            m.follow(code.node.body)
+            m.follow(code.node.body)  # type: ignore[union-attr]
     finally:
         m.active.pop()
         m.frame, m.loops = before, loops
@@ -113,11 +119,23 @@ def _followed(m: Machine, thing: Thing, frame: Frame) -> Value:
     else:
         answer = frame.returns.pop()
         if is_generator(code.node):
-            made = Thing("iterator", answer.version, m.bit, held=list(answer.things))
+            made = Thing("iterator", answer.version, m.bit, held=list(answer.things), code=Code(code.node, code.frame))
+            made.lazy = changed_since(m, begun)
             answer = Value(m.of_thing(made), (made,), "iterator")
-    if code.cached:
+    if code.cached and (answer.things or changed_since(m, begun) or _depends(code)):
         m.change([thing], "cached", answer.version, certain=False)
     return answer
+
+
+def _depends(code: Code) -> bool:
+    """Whether a function takes values from outside that may be others another time."""
+    for name in free_names(code.node):
+        found = code.frame.find(name)
+        if found is None or found[0].kind in {"module", "imported"}:
+            continue
+        if not found[0].things or any(thing.code is not code for thing in found[0].things):
+            return True
+    return False
 
 
 def _follow_early(m: Machine, frame: Frame, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
@@ -152,7 +170,7 @@ def _pass(m: Machine, code: Code, frame: Frame, *, given: list[Value], named: di
     rest = [*plain[len(positional) :], *stars]
     for star, values in ((arguments.vararg, rest), (arguments.kwarg, list(named.values()))):
         if star is not None:
-            m.put(frame, star.arg, _together(m, values))
+            m.put(frame, star.arg, _together(m, values) if star is arguments.vararg else _as_dict(m, named))
 
 
 def _taken(named: dict[str, Value], name: str) -> Value | None:
@@ -163,6 +181,21 @@ def _together(m: Machine, values: list[Value]) -> Value:
     thing = Thing("tuple", m.versions.of("together", *(value.version for value in values)), m.bit)
     thing.held = list(dict.fromkeys(t for value in values for t in value.inside))
     return Value(m.of_thing(thing), (thing,), "")
+
+
+def _as_dict(m: Machine, named: dict[str, Value]) -> Value:
+    """``**settings`` as the function has it: a dict of its own."""
+    made = _together(m, list(named.values()))
+    thing = made.things[0]
+    thing.kind = "dict"
+    held: list[Thing] = []
+    for name, value in named.items():
+        if name.startswith("*"):
+            held += [x for t in value.things for x in (*t.held, *(y for b in t.keys.values() for y in b.things))]
+        else:
+            held += value.inside
+    thing.held = list(dict.fromkeys(held))
+    return Value(made.version, made.things, "dict")
 
 
 def _nothing(m: Machine, name: str) -> Value:
@@ -184,6 +217,9 @@ def define_class(m: Machine, node: ast.ClassDef) -> Value:
     thing.keys = dict(frame.names)
     thing.made_of = tuple(t for base in bases for t in base.things)
     thing.origin = next((base.origin for base in bases if base.origin), "")
+    told = next((b for t in thing.made_of if (b := find_method(t, "__init_subclass__")) is not None), None)
+    if told is not None and told.things and told.things[0].code is not None:
+        call_function(m, told.things[0], [Value(m.of_thing(thing), (thing,), "class")])
     return Value(m.of_thing(thing), (thing,), "class")
 
 
@@ -209,6 +245,10 @@ def new_object(m: Machine, cls: Thing, given: Sequence[Value], named: Mapping[st
         for name, value in named.items():
             m.put(Frame(thing.keys), name, value)
         thing.held += [t for value in given for t in value.inside]
+    gone = find_method(cls, "__del__")
+    if gone is not None and gone.things and gone.things[0].code is not None:  # when it goes is not followed
+        with perhaps(m, gone.things[0].code.node):
+            call_function(m, gone.things[0], [made])
     return Value(m.of_thing(thing), (thing,), "instance")
 
 

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from nbmlops.notebook.dataflow import knowledge
 from nbmlops.notebook.dataflow.machine import Machine
 from nbmlops.notebook.dataflow.things import FIXED, Thing, Value
 
@@ -17,15 +18,26 @@ class Given:
     node: ast.Call
     values: list[Value] = field(default_factory=list)
     named: dict[str, Value] = field(default_factory=dict)
+    nothing: set[str] = field(default_factory=set)  # keywords that are given None, by whatever way
+    unpacked: set[str] = field(default_factory=set)  # keywords behind two stars that are given something else
 
     @classmethod
     def of(cls, m: Machine, node: ast.Call) -> Given:
         given = cls(node)
         for argument in node.args:
             value = _as_given(m, argument)
+            kept(m, value)
             given.values.append(replace(value, origin="*") if isinstance(argument, ast.Starred) else value)
         for number, keyword in enumerate(node.keywords):
-            given.named[keyword.arg or f"*{number}"] = _as_given(m, keyword.value)
+            value = _as_given(m, keyword.value)
+            given.named[keyword.arg or f"*{number}"] = value
+            kept(m, value)
+            none = m.versions.of("constant", "NoneType", "None")
+            if keyword.arg and value.version == none:
+                given.nothing.add(keyword.arg)
+            elif keyword.arg is None:
+                held = [item for thing in value.things for item in thing.keys.items()]
+                given.unpacked |= {key for key, bound in held if bound.things or bound.choice != none}
         return given
 
     def all(self) -> Iterator[Value]:
@@ -50,9 +62,10 @@ class Given:
         nothing = {
             name
             for name, value in self.named.items()
-            if (value.constant is None or value.constant is False) and _is_constant(self.node, name)
+            if name in self.nothing
+            or ((value.constant is None or value.constant is False) and _is_constant(self.node, name))
         }
-        return frozenset(self.named) - nothing
+        return (frozenset(self.named) - nothing) | self.unpacked
 
     def is_true(self, name: str) -> bool | None:
         """Whether a keyword is given as true; None where that is not known."""
@@ -80,3 +93,13 @@ def _as_given(m: Machine, node: ast.expr) -> Value:
 
 def _is_constant(node: ast.Call, name: str) -> bool:
     return any(k.arg == name and isinstance(k.value, ast.Constant) for k in node.keywords)
+
+
+def kept(m: Machine, value: Value) -> None:
+    """What is handed on: a class that draws without a seed is put where calls of it cannot be told from others."""
+    if value.origin == "os.environ":
+        m.note("environment", "depends on the machine: os.environ")
+    if value.origin and (
+        knowledge.draws_without_seed(value.origin, frozenset()) or knowledge.draws(value.origin, frozenset())
+    ):
+        m.unseeded[value.origin] = None

@@ -7,7 +7,7 @@ import re
 import shlex
 
 from nbmlops.notebook import known
-from nbmlops.notebook.dataflow import files
+from nbmlops.notebook.dataflow import display, files
 from nbmlops.notebook.dataflow.builtin import everything
 from nbmlops.notebook.dataflow.library import imported, set_setting
 from nbmlops.notebook.dataflow.machine import Machine
@@ -26,11 +26,18 @@ _QUIET = words(
     """
 )
 _SETTING = frozenset(["cd", "pushd", "popd", "env", "set_env", "autocall", "rehashx", "autoawait"])
+# Magics that are there once an extension has been loaded.
+_EXTENSIONS = {"mlops": "nbmlops", "nbmlops": "nbmlops", "sql": "sql", "memit": "memory_profiler",
+               "mprun": "memory_profiler", "lprun": "line_profiler", "watermark": "watermark",
+               "autoreload": "autoreload"}  # fmt: skip
 _TEXTS = words(
     """
     bash sh script cmd perl ruby python python3 system sx ! pypy
     """
 )
+
+
+_OPTIONS = re.compile(r"(\s*-[a-zA-Z]+(\s*\d+|(?<=[sDTl])\s+\S+)?(?=\s|$))*\s*")
 
 
 def is_shell(node: ast.expr) -> bool:
@@ -57,6 +64,8 @@ def call_shell(m: Machine, verb: str, texts: list[str]) -> Value:
     if verb in {"run_line_magic", "run_cell_magic", "magic"}:
         return _magic(m, name, line, text=texts[2] if len(texts) > 2 else "", version=version)
     m.step.opaque.append(f"get_ipython().{verb}() may set any name")
+    if verb.startswith(("run_", "ex", "safe_", "push", "eval", "reset", "del_", "drop_")):
+        everything(m, version, certain=True)
     return Value(m.read(version))
 
 
@@ -67,6 +76,8 @@ def _used(m: Machine, text: str) -> list[int]:
 
 
 def _magic(m: Machine, name: str, line: str, *, text: str, version: int) -> Value:
+    if (loaded := m.read_hidden(f"extension {_EXTENSIONS.get(name)}")) is not None:
+        m.outcomes.append(loaded)
     if name in {"pylab"}:
         for short, module in (("np", "numpy"), ("plt", "matplotlib.pyplot"), ("pd", "pandas")):
             m.bind(short, imported(m, module, module=True))
@@ -78,8 +89,10 @@ def _magic(m: Machine, name: str, line: str, *, text: str, version: int) -> Valu
     elif name == "mlops":
         _mlops(m, line)
     elif name in _SETTING:
-        if line.strip() or name != "env":
-            set_setting(m, version, ordered=name in {"cd", "pushd", "popd"})
+        if name == "env" and not line.strip():
+            m.note("environment", "depends on the machine: %env")
+        else:
+            _process(m, name, line.strip(), version)
     elif name in _TEXTS or name in {"pip", "conda", "mamba", "micromamba", "uv", "sql", "store"}:
         files.note_impure(m, known.IMPURE_MAGICS.get(name, "runs a command"), f"%{name} {line}"[:70])
         if name in _TEXTS:
@@ -89,12 +102,60 @@ def _magic(m: Machine, name: str, line: str, *, text: str, version: int) -> Valu
     elif name in {"run", "load", "loadpy", "rerun", "recall", "macro", "xdel", "reset", "reset_selective", "aimport"}:
         _names(m, name, line, version=version)
     elif name == "timeit" or name in _QUIET:
-        pass
+        _quiet(m, name, line, version)
     else:
         m.step.opaque.append(f"%{name} may set any name")
         everything(m, version, certain=False)
         m.step.guessed = True
     return Value(m.read(version))
+
+
+def _measured(m: Machine, name: str, line: str) -> None:
+    """Code in the line of a magic that measures it."""
+    options = _OPTIONS.match(line)
+    flags, code = (options[0], line[options.end() :]) if options else ("", line)
+    if name == "timeit" and re.search(r"-\w*o", flags):
+        m.note("clock", "asks the clock: %timeit -o")
+    try:
+        body = ast.parse(code).body
+    except (SyntaxError, ValueError):
+        return
+    changed = len(m.step.changed)
+    m.follow(body)
+    if name == "timeit" and len(m.step.changed) > changed:
+        m.note("clock", "runs code as often as time allows, which changes something each time")
+
+
+def _process(m: Machine, name: str, line: str, version: int) -> None:
+    """What a magic does to the process: its folder and its environment."""
+    if name in {"env", "set_env"}:
+        key, is_set, _ = line.partition("=") if "=" in line else line.partition(" ")
+        if not is_set:
+            m.outcomes.append(files.variable(m, key))
+            return
+        m.set_hidden(f"environment {key.strip()}", version, anew=True)
+    ordered = name in {"cd", "pushd", "popd"}
+    set_setting(m, version, ordered=ordered)
+    if ordered:
+        files.change_folder(m, line if name != "popd" and line not in {"", "-"} else None, version)
+
+
+def _quiet(m: Machine, name: str, line: str, version: int) -> None:
+    """Magics that set no name; some decide how values are shown, or need what another has loaded."""
+    words = line.split()
+    if name == "precision" or name in {"pprint", "doctest_mode"}:
+        display.set_display(m, f"ipython.{name}", version)
+    elif name == "config" and words:
+        option, _, setting = line.partition("=")
+        root = "matplotlib" if option.startswith("InlineBackend") else "ipython"
+        if setting:
+            display.set_display(m, f"{root}.{option.strip()}", version)
+    elif name in {"time", "timeit", "prun", "memit"}:
+        _measured(m, name, line)
+    elif name == "matplotlib" and words and words[0] not in {"inline", "--list", "-l"}:
+        display.set_display(m, "matplotlib.backend", version)
+    elif name == "load_ext" and words:
+        m.set_hidden(f"extension {words[0]}", version, anew=True)
 
 
 def _names(m: Machine, name: str, line: str, *, version: int) -> None:

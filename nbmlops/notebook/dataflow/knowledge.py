@@ -17,9 +17,13 @@ CHANGING = words(
     add_module register_buffer register_parameter register_forward_hook train eval cuda half double
     save_checkpoint put_nowait send throw acquire release fit_resample add_edge add_node add_edges_from
     add_nodes_from remove_node remove_edge set_index_inplace __setitem__ __delitem__ __setattr__ setattr
+    setLevel addHandler removeHandler addFilter removeFilter
+    isetitem setdiag sum_duplicates eliminate_zeros sort_indices prune
     set_title set_xlabel set_ylabel set_xlim set_ylim legend
     """
 )
+# Methods that may be handed on to be called, and then change their object.
+LEAVING_METHODS = CHANGING | frozenset({"pop", "__next__", "__call__", "fit", "fit_transform", "get_nowait"})
 # The same where the object is surely not of the other kinds named here.
 CHANGING_BUT = {
     "add": frozenset({"pandas", "numpy"}),
@@ -87,7 +91,8 @@ IDEMPOTENT = words(
     """
     dropna drop_duplicates fillna ffill bfill sort_values sort_index abs round clip strip lstrip rstrip
     lower upper title capitalize casefold astype unique copy rename flatten ravel squeeze
-    remove_unused_categories isoformat to_numpy tolist to_list convert_dtypes infer_objects sort update add
+    setLevel addFilter removeFilter removeHandler remove_unused_categories isoformat to_numpy tolist
+    to_list convert_dtypes infer_objects sort update add
     discard to_pandas difference intersection union query normalize floor ceil
     """
 )
@@ -127,6 +132,7 @@ CHANGES_ARGUMENT = {
     "operator.iadd": 0, "random.Random.shuffle": 0, "torch.nn.init.xavier_uniform_": 0,
     "torch.nn.init.kaiming_normal_": 0, "numpy.ndarray.sort": 0,
 }  # fmt: skip
+_AT = re.compile(r"numpy\.\w+\.at")
 CHANGING_BUILTINS = {"setattr": 0, "delattr": 0, "next": 0}
 # Functions whose answer may be, hold or look at their arguments.
 KEEPS_ARGUMENTS = re.compile(
@@ -171,7 +177,7 @@ FIGURE_READS = frozenset({"savefig", "gcf", "gca", "show", "close", "clf", "cla"
 # Settings of a library that only concern how something is shown.
 SHOWING = re.compile(
     r"""(pandas|polars|numpy|sklearn|torch|seaborn|matplotlib|plotly|warnings|logging|IPython|tqdm)\..*
-      (display|print|style|theme|palette|context|rcParams|filterwarnings|simplefilter|basicConfig|getLogger|inline|use$)""",
+      (display|print|style|theme|palette|context|rcParams|filterwarnings|simplefilter|resetwarnings|basicConfig|captureWarnings|inline|use$)""",
     re.VERBOSE,
 )
 SETTING = re.compile(
@@ -183,6 +189,55 @@ SETTING = re.compile(
 )
 SETTINGS_STORED = re.compile(
     r"os\.environ|sys\.(path|modules)|pandas\.options.*|torch\.backends.*|matplotlib.*rcParams"
+)
+
+# Calls that always answer with the one object of that name, which keeps what is set in it.
+ONE_OF_A_NAME = frozenset(["decimal.getcontext", "logging.getLogger"])
+# Classes and functions whose answers depend on such an object.
+DEPENDS_ON_ONE = {"decimal.Decimal": "decimal.getcontext"}
+# Classes whose objects change only by the methods that are known to change objects.
+STILL_CLASSES = re.compile(
+    r"""(fractions|decimal|enum|string|uuid|ipaddress|numpy|pandas|polars|sklearn|scipy|statsmodels|datetime|re|pathlib
+      |collections|typing|dataclasses|types|functools|operator|xgboost|lightgbm|catboost|imblearn|nbmlops|matplotlib
+      |seaborn|plotly|altair|bokeh|IPython|ipywidgets|category_encoders|shap|yellowbrick|zoneinfo|argparse)\.""",
+    re.VERBOSE,
+)
+# Functions that give the same object to all that ask.
+SHARED = re.compile(r"logging\.getLogger|decimal\.getcontext|asyncio\.get_event_loop")
+SETTING_READ = re.compile(r"(pandas|numpy|sklearn|torch|locale|decimal|sys|os|random|socket|torch)\.(\w+\.)*get\w+")
+# Methods of these objects that change them.
+SETTERS = re.compile(r"(set|add|remove|clear|reset|enable|disable|run_until)\w*")
+_OF_ONE = words(
+    """
+    abs absolute negative positive sqrt square exp exp2 expm1 log log2 log10 log1p sin cos tan arcsin arccos
+    arctan sinh cosh tanh floor ceil trunc rint sign reciprocal isnan isinf isfinite logical_not invert cbrt
+    conj conjugate degrees radians deg2rad rad2deg fabs
+    """
+)
+_OF_TWO = words(
+    """
+    add subtract multiply divide true_divide floor_divide mod remainder power float_power maximum minimum
+    fmax fmin fmod hypot arctan2 logaddexp logaddexp2 greater greater_equal less less_equal equal not_equal
+    logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor left_shift right_shift copysign
+    heaviside dot matmul
+    """
+)
+
+
+def out_at(origin: str) -> int:
+    """The place from which arguments of a numpy function are where its answer goes."""
+    module, _, name = origin.partition(".")
+    if module != "numpy":
+        return 99
+    return 1 if name in _OF_ONE else 2 if name in _OF_TWO else 99
+
+
+# Functions whose answer can be gone through once.
+ITERATORS = re.compile(
+    r"""itertools\.\w+(\.\w+)? | csv\.\w+ | re\.finditer | os\.(walk|scandir|fwalk) | glob\.iglob | ast\.walk
+      | heapq\.merge | difflib\.\w+ | tokenize\.\w+ | numpy\.(nditer|ndenumerate|ndindex) | more_itertools\.\w+
+      | concurrent\.futures\.as_completed | tqdm\..* | fileinput\.\w+ | zipfile\.Path""",
+    re.VERBOSE,
 )
 
 RUN_BEGINS = frozenset({"start_run", "end_run", "set_experiment", "resume_run", "init"})
@@ -234,14 +289,34 @@ _WITHOUT_STATE = re.compile(
       |cluster\.(KMeans|MiniBatchKMeans|SpectralClustering|BisectingKMeans)|decomposition\.(NMF|FastICA|MiniBatch\w+|DictionaryLearning
       |LatentDirichletAllocation|TruncatedSVD)|neural_network\.\w+|random_projection\.\w+|linear_model\.(SGD\w+|Perceptron|PassiveAggressive\w+
       |RANSACRegressor)|ensemble\.(RandomForest|ExtraTrees|GradientBoosting|Bagging|AdaBoost|IsolationForest|HistGradient|RandomTrees)\w*
-      |svm\.Linear\w+ |tree\.\w*(DecisionTree|ExtraTree)\w+
+      |svm\.Linear\w+ |covariance\.(MinCovDet|EllipticEnvelope)|linear_model\.TheilSenRegressor
+      |feature_selection\.mutual_info_\w+|cluster\.(kmeans_plusplus|k_means|spectral_clustering)
+      |impute\.IterativeImputer|decomposition\.(FactorAnalysis|SparsePCA|fastica|dict_learning\w*)
+      |preprocessing\.QuantileTransformer|tree\.\w*(DecisionTree|ExtraTree)\w+
       |inspection\.permutation_importance|kernel_approximation\.\w+|gaussian_process\.\w+Sampler)
-    | imblearn\.(over|under)_sampling\.\w+ | scipy\.stats\.\w+\.rvs""",
+    | imblearn\.(over_sampling|under_sampling|combine|ensemble)\.\w+ | scipy\.stats\.\w+\.rvs
+    | scipy\.stats\.(bootstrap|permutation_test|monte_carlo_test|qmc\.(Sobol|Halton|LatinHypercube))
+    | scipy\.optimize\.(differential_evolution|dual_annealing|basinhopping|shgo)
+    | scipy\.sparse\.(random|rand|random_array) | scipy\.cluster\.vq\.kmeans2? | umap\.UMAP | umap\.umap_\.UMAP
+    | networkx\.(spring_layout|random_layout|\w*random\w*graph|erdos_renyi_graph|barabasi_albert_graph
+      |watts_strogatz_graph|stochastic_block_model) | wordcloud\.WordCloud | optuna\.samplers\.\w+
+    | gensim\.models\.\w+""",
     re.VERBOSE,
 )
 # The same, but only with this argument set.
 _SHUFFLED = {"sklearn.model_selection.KFold": "shuffle", "sklearn.model_selection.StratifiedKFold": "shuffle",
-             "sklearn.model_selection.StratifiedGroupKFold": "shuffle"}  # fmt: skip
+             "sklearn.model_selection.StratifiedGroupKFold": "shuffle", "sklearn.svm.SVC": "probability",
+             "sklearn.svm.NuSVC": "probability", "sklearn.linear_model.Lasso": "selection",
+             "sklearn.linear_model.ElasticNet": "selection", "sklearn.decomposition.PCA": "svd_solver",
+             "sklearn.decomposition.KernelPCA": "eigen_solver",
+             "sklearn.gaussian_process.GaussianProcessRegressor": "n_restarts_optimizer",
+             "sklearn.gaussian_process.GaussianProcessClassifier": "n_restarts_optimizer",
+             "sklearn.dummy.DummyClassifier": "strategy", "sklearn.model_selection.learning_curve": "shuffle",
+             "sklearn.linear_model.LogisticRegression": "solver", "sklearn.linear_model.Ridge": "solver",
+             "sklearn.linear_model.RidgeClassifier": "solver"}  # fmt: skip
+# With these words they draw from no state all the same.
+_STEADY = frozenset(["lbfgs", "newton-cg", "newton-cholesky", "svd", "cholesky", "lsqr", "sparse_cg", "cyclic", "full",
+                     "arpack", "dense", "most_frequent", "prior", "constant", "covariance_eigh", "auto"])  # fmt: skip
 SEED_KEYWORDS = ("random_state", "seed", "rng", "generator", "random_seed")
 FILE_WRITERS = re.compile(
     r"""numpy\.(save|savez|savez_compressed|savetxt) | joblib\.dump | torch\.save | pickle\.dump
@@ -277,13 +352,31 @@ def draws(origin: str, given: frozenset[str]) -> str:
     return ""
 
 
-def draws_without_seed(origin: str, given: frozenset[str]) -> bool:
-    """Whether a function draws, or an estimator will draw, from numpy's global state for want of a seed of its own."""
+def draws_without_seed(origin: str, given: frozenset[str], texts: frozenset[str] = frozenset()) -> bool:
+    """Whether a function draws, or an estimator will draw, from numpy's global state for want of a seed of its own.
+
+    ``texts`` are the arguments that are texts, as far as they are known.
+    """
     if given & set(SEED_KEYWORDS):
         return False
     if (needed := _SHUFFLED.get(origin)) is not None:
-        return needed in given
+        return needed in given and not texts & _STEADY
     return _WITHOUT_STATE.fullmatch(origin) is not None
+
+
+def changed_argument(origin: str) -> int | None:
+    """The place of the argument that a function changes; None where it changes none."""
+    return 0 if _AT.fullmatch(origin) else CHANGES_ARGUMENT.get(origin)
+
+
+_LEAVING = re.compile(
+    r"(heapq|bisect\.insort|operator\.(i[a-z]+|setitem|delitem)|random|numpy\.random|logging|time|os\.environ)\b.*"
+)
+
+
+def leaves_trace(origin: str) -> bool:
+    """Whether a library's function that is handed on to be called may leave a trace."""
+    return not is_pure(origin) or origin in CHANGES_ARGUMENT or _LEAVING.match(origin) is not None
 
 
 def is_pure(origin: str) -> bool:

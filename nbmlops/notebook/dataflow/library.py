@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from nbmlops.notebook.dataflow import knowledge
+from nbmlops.notebook import known
+from nbmlops.notebook.dataflow import display, knowledge
 from nbmlops.notebook.dataflow.given import Given
 from nbmlops.notebook.dataflow.machine import Machine
-from nbmlops.notebook.dataflow.things import FIXED, Value
+from nbmlops.notebook.dataflow.specials import iterated, special
+from nbmlops.notebook.dataflow.things import FIXED, UNKNOWN, Thing, Value, reachable
+from nbmlops.notebook.dataflow.traces import again
 
 SETTINGS = "settings"
 
 
 def imported(m: Machine, origin: str, *, module: bool) -> Value:
     """What an import binds."""
+    if origin in known.MACHINE_VALUES:
+        m.note("environment", f"depends on the machine: {origin}")
     if module:
         thing = m.module(origin)
         return Value(thing.version, (thing,), "module", origin)
@@ -28,9 +34,13 @@ def member(m: Machine, base: Value, name: str) -> Value:
         m.step.needs |= thing.steps
         m.read(thing.version)
     origin = f"{base.origin}.{name}"
+    if origin in known.MACHINE_VALUES:
+        m.note("environment", f"depends on the machine: {origin}")
     if origin == "os.environ":
         setting = m.read_hidden(SETTINGS) or 0
         return Value(m.versions.of("environ", setting), (), "imported", origin)
+    if origin == "sys.path" and (path := m.read_hidden("sys.path")):
+        return Value(m.versions.of("environ", path), (), "imported", origin)
     return Value(m.versions.of("module", origin, *(t.version for t in base.things)), (), "imported", origin)
 
 
@@ -47,12 +57,17 @@ def set_setting(m: Machine, version: int, *, ordered: bool = False) -> None:
     m.set_hidden(SETTINGS, m.versions.of("settings", (*old, version)), anew=False)
 
 
-def is_setting(m: Machine, base: Value, name: str, value: Value) -> bool:
+def is_setting(m: Machine, base: Value, name: str, value: Value, key: str | None = None) -> bool:
     """Whether a store is into a library: ``os.environ["A"] = …``, ``pd.options.x = …``, ``module.flag = …``."""
     if not base.origin:
         return False
     origin = f"{base.origin}.{name}".rstrip(".")
     if knowledge.SHOWING.match(origin):
+        display.set_display(m, origin if key is None else f"{origin}.{key}", value.version, alone=bool(name or key))
+        return True
+    if origin == "os.environ" and key is not None:
+        m.set_hidden(f"environment {key}", value.version, anew=True)
+        set_setting(m, m.versions.of("set", origin, key, value.version))
         return True
     if base.things and base.things[0].kind == "module" and not knowledge.SETTINGS_STORED.match(origin):
         m.store_key(base.things, name, value)
@@ -111,6 +126,15 @@ def rows_left_out(m: Machine, whole: int, how: tuple[Any, ...]) -> int:
         version = term[2]
 
 
+def one_of_a_name(m: Machine, origin: str, given: Given) -> Value:
+    """``logging.getLogger("a")``: the same object each time, with all that was set in it."""
+    name = given.text(0, "name")
+    key = origin if not given.values and not given.named else f"{origin} {name}"
+    if (thing := m.modules.get(key)) is None:
+        thing = m.modules[key] = Thing("record", m.versions.of("the one", key), 0, f"one {key}")
+    return Value(m.of_thing(thing), (thing,), "record")
+
+
 def done_again(m: Machine, version: int, name: str, given: Given) -> int:
     """The version of an answer; of something given its own answer, it is that."""
     if given.values:
@@ -120,19 +144,75 @@ def done_again(m: Machine, version: int, name: str, given: Given) -> int:
     return version
 
 
-def consume(m: Machine, given: Given) -> None:
-    """What goes through an iterator leaves nothing of it."""
-    for value in given.all():
-        used_up(m, value)
+def consume(m: Machine, given: Given) -> list[int]:
+    """What goes through an iterator leaves nothing of it; the versions of what that did besides."""
+    return [done.version for value in given.all() if (done := used_up(m, value)) is not None]
 
 
-def used_up(m: Machine, value: Value) -> None:
-    """The same of one value."""
-    if value.things and value.sort in {"iterator", "handle"}:
+# Kinds that can be gone through again and again.
+_LASTING = FIXED | {"list", "tuple", "set", "dict", "pandas", "numpy", "estimator", "figure", "record", "function",
+                    "class", "generator", "instance"}  # fmt: skip
+_ONCE = frozenset({"iterator", "handle"})
+
+
+def used_up(m: Machine, value: Value) -> Value | None:
+    """Something is gone through that may be an iterator: what that did, where it did more than use it up."""
+    if not value.things:
+        return None
+    if value.sort in _ONCE:
+        done = _run_lazily(m, value.things)
         m.change(value.things, "used up")
+        return done
+    inner = [t for thing in value.things for t in (thing, *thing.held) if t.kind in _ONCE]
+    if inner and (value.part or value.sort not in _LASTING):
+        done = _run_lazily(m, tuple(inner))
+        m.change(inner, "used up", certain=False)
+        return done
+    doubtful = [t for t in value.things if t.kind == UNKNOWN]
+    if doubtful and not value.part:
+        m.change(doubtful, "used up", certain=False)
+    return None
+
+
+def _run_lazily(m: Machine, things: tuple[Thing, ...]) -> Value | None:
+    """What iterators do only when they are asked, and those that they take from."""
+    done: list[int] = []
+    for thing in reachable(things):
+        if thing.kind not in _ONCE and thing.kind != UNKNOWN:
+            continue
+        if thing not in things:
+            m.change([thing], "used up", certain=False)
+        if thing.lazy:
+            done += again(m, thing.lazy)
+    return Value(m.versions.of("lazily", *done)) if done else None
+
+
+def gone_through(m: Machine, source: Value) -> Value:
+    """What a loop goes through, after it has begun; its version holds what that did."""
+    answer = iterated(m, source)
+    if answer is None:
+        answer = used_up(m, source)
+    if answer is None:
+        return source
+    return replace(source, version=m.read(m.versions.of("through", source.version, answer.version)))
+
+
+def shown(m: Machine, value: Value) -> Value:
+    """A value that is made text."""
+    answer = special(m, value, ("__format__", "__str__", "__repr__", "_repr_html_")) if value.things else None
+    return value if answer is None else Value(m.versions.of("shown", value.version, answer.version))
 
 
 def order_of_set(m: Machine, source: Value) -> None:
     """Note that the order of a set of texts is another one in each kernel."""
-    if source.sort == "set":
+    if source.origin == "os.environ":
+        m.note("environment", "depends on the machine: os.environ")
+    if source.sort == "set" and not _of_numbers(m, source):
         m.note("random", "depends on the order of a set, which is another one in each kernel")
+
+
+def _of_numbers(m: Machine, source: Value) -> bool:
+    """Whether a set was written as numbers: their order is the same everywhere."""
+    kind, *own = m.versions.term(source.things[0].version) if len(source.things) == 1 else ("",)
+    terms = [m.versions.term(one) for one in own if isinstance(one, int) and not isinstance(one, bool)]
+    return kind == "set" and bool(terms) and all(term[:1] == ("constant",) and term[1] == "int" for term in terms)

@@ -84,6 +84,7 @@ class Machine:
         self.anything = 0  # steps after which any name may be bound
         self.unseen = 0  # what stands for the names they may have bound
         self.inside_cell: set[str] = set()
+        self.unseeded: dict[str, None] = {}  # classes that draw, kept as values: some call may be of them
 
     def value(self, node: ast.AST) -> Value:
         """Follow an expression."""
@@ -118,6 +119,10 @@ class Machine:
             self.step.needs |= shown.steps
             self._source(name, shown)
             return shown
+        if found is None and (builtins := self.modules.get("builtins")) is not None and name in builtins.keys:
+            self.step.needs |= builtins.keys[name].steps
+            self._source(name, builtins.keys[name])
+            return builtins.keys[name]
         if found is None:
             if self.anything:
                 self.step.needs |= self.anything
@@ -147,6 +152,8 @@ class Machine:
 
     def undefined(self, name: str) -> Value:
         self.step.missing[name] = None
+        if name in {"hash", "id"}:
+            self.note("random", f"depends on what differs in each process: {name}()")
         return Value(self.read(self.versions.of("name", name, self.unseen)), (), "", "")
 
     def bind(self, name: str, value: Value) -> None:
@@ -173,9 +180,11 @@ class Machine:
         if value.part:
             if value.kind in FIXED:
                 return Bound(value.version, (), self.bit, value.kind)
-            piece = Thing(value.kind, value.version, self.bit, near=list(things), key=value.key, base=things)
+            # It may be what is held, and not only a part of what holds it.
+            near = list(dict.fromkeys(t for t in value.inside if t.kind not in FIXED))
+            piece = Thing(value.kind, value.version, self.bit, near=near, key=value.key, base=things)
             piece.steps |= self.steps_of(things)
-            for thing in things:
+            for thing in near:
                 thing.near.append(piece)
             if value.kind != "pandas":
                 piece.held = [held for held in value.inside if held not in things]
@@ -265,6 +274,17 @@ class Machine:
             if thing.kind not in FIXED:
                 self._fold(thing)
                 self.set_version(thing, self.versions.of("changed", thing.version, *operation))
+                if thing.kind in {"instance", "class"}:
+                    self._change_attributes(thing, operation)
+
+    def _change_attributes(self, thing: Thing, operation: tuple[Any, ...]) -> None:
+        """An object was changed by code that does not tell which of its attributes."""
+        for key, bound in thing.keys.items():
+            if operation[:1] != ("key",) or operation[1:2] == (key,):
+                bound.choice = self.versions.of("changed", bound.choice, *operation)
+                bound.constant = None
+                bound.steps |= self.bit
+                self.changes.append((bound, (thing, key)))
 
     def _fold(self, thing: Thing) -> None:
         """Make one version of a thing and of what was stored in it under texts."""
@@ -352,6 +372,17 @@ class Machine:
         if bound.steps & ~self.bit:
             self.step.sources[f"<{name}>"] = self.step.sources.get(f"<{name}>", 0) | (bound.steps & ~self.bit)
         return self.read(bound.choice)
+
+    def quiet_hidden(self, name: str) -> int:
+        """The version of a hidden variable, without reading it."""
+        return self.hidden[name].choice if name in self.hidden else 0
+
+    def shared(self, key: str, version: int, origin: str) -> Thing:
+        """An object of a library of which there is one for all that ask."""
+        if (thing := self.modules.get(key)) is None:
+            thing = self.modules[key] = Thing("record", version, self.bit, origin)
+        self.step.needs |= thing.steps
+        return thing
 
     def set_hidden(self, name: str, version: int, *, anew: bool) -> None:
         """Set or change a hidden variable."""

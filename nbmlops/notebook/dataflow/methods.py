@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import ast
+import re
+from dataclasses import replace
 
-from nbmlops.notebook.dataflow import knowledge
+from nbmlops.notebook.dataflow import display, knowledge
 from nbmlops.notebook.dataflow.branches import perhaps
 from nbmlops.notebook.dataflow.files import draw, path_of, read_file, write_file
 from nbmlops.notebook.dataflow.functions import call_function
 from nbmlops.notebook.dataflow.given import Given
-from nbmlops.notebook.dataflow.library import consume, rows_left_out
+from nbmlops.notebook.dataflow.library import consume, order_of_set, rows_left_out
 from nbmlops.notebook.dataflow.machine import Machine
+from nbmlops.notebook.dataflow.specials import touched
 from nbmlops.notebook.dataflow.tables import words
-from nbmlops.notebook.dataflow.things import FIXED, Thing, Value, reachable
+from nbmlops.notebook.dataflow.things import FIXED, UNKNOWN, Thing, Value, contents, reachable
+from nbmlops.notebook.dataflow.traces import changed_since
 
 # Kinds whose methods never change what they are given.
 _QUIET = words(
@@ -26,6 +30,9 @@ _HOLDING = words(
     append appendleft extend insert add update setdefault put __setitem__ setattr
     """
 )
+_SETS = frozenset({"union", "intersection", "difference", "symmetric_difference", "copy"})
+_IN_ORDER = frozenset({"join", "extend", "fromkeys", "writelines", "writerow", "format", "extendleft", "map"})
+BUFFER = "<buffer>"  # where a handle would have its file
 _TAKING = frozenset(["pop", "popitem", "popleft", "setdefault"])
 
 
@@ -34,7 +41,18 @@ def call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
 
     What counts as read is what came of it: sorting again what is sorted is no other input.
     """
+    display.call(m, name, base.sort)
+    if name in _IN_ORDER or (name == "pop" and base.sort == "set"):
+        for value in given.values if name in _IN_ORDER else (base,):
+            order_of_set(m, value)
+    if name in {"imap_unordered", "as_completed"}:
+        m.note("random", f"depends on which is done first: .{name}()")
     answer = _call_method(m, base, name, given)
+    if name in {"info", "to_string", "to_html", "plot", "hist"} and base.sort == "pandas":
+        answer = replace(answer, version=m.versions.of("shown", answer.version, *display.shown(m, [base])))
+        m.outcomes.append(answer.version) if name != "to_string" else None
+    if name == "format" and (settings := display.shown(m, given.all())):
+        answer = replace(answer, version=m.versions.of("shown", answer.version, *settings))
     m.read(answer.version)
     if any(thing in m.step.changed for thing in base.things):
         m.read(m.whole(base))
@@ -45,8 +63,7 @@ def _call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
     whole = m.whole(base)
     version = m.versions.of("method", name, whole, *given.versions)
     kind = base.sort
-    call_back(m, given, [Value(m.versions.of("given by", version), base.things, part=bool(base.things))])
-    consume(m, given)
+    given = _and_called(m, base, name, given, version)
     if kind == "generator":
         return _draw(m, base, name, given)
     if kind == "path":
@@ -65,12 +82,13 @@ def _call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
     if name in knowledge.WRITING_ELSEWHERE:
         m.note("database", f"writes outside the notebook: .{name}()")
         return Value(version, (), "plain")
-    if name in {"sample", "rvs"} and kind in {"pandas", ""} and not given.names & set(knowledge.SEED_KEYWORDS):
-        drawn = draw(m, "numpy", f".{name}() without random_state", *given.versions)
-        return Value(m.versions.of("drawn", version, drawn), (), "pandas")
-    if name == "split" and kind == "estimator" and not all(thing.seeded for thing in base.things):
-        drawn = draw(m, "numpy", f"{_named(list(base.things))} without random_state", *given.versions)
-        return Value(m.versions.of("drawn", version, drawn))
+    if (drawn := _sampled(m, base, name, given, version)) is not None:
+        return drawn
+    if name in _ITERATORS and kind in {"estimator", "path", "pandas"}:
+        thing = Thing("iterator", version, m.bit, held=list(base.things))
+        return Value(m.of_thing(thing), (thing,), "iterator")
+    if kind == "record" and knowledge.SETTERS.fullmatch(name) and _is_shared(base):
+        return _changed(m, base, name, given)
     if kind == "handle":
         return _of_handle(m, base, name, given)
     if _changes(kind, name, base):
@@ -78,8 +96,67 @@ def _call_method(m: Machine, base: Value, name: str, given: Given) -> Value:
     return _answer(m, base, name, given)
 
 
-def call_back(m: Machine, given: Given, values: list[Value]) -> None:
-    """Functions of the notebook that are given to a library's are called by it."""
+def _samples(kind: str, name: str) -> bool:
+    """Whether a method draws from numpy's state unless it is given one."""
+    if name in {"rvs", "resample"}:
+        return kind == "numpy" or (name == "rvs" and kind == "")
+    return (name == "sample" and kind in {"pandas", ""}) or (name == "shuffle" and kind == "pandas")
+
+
+def _is_shared(base: Value) -> bool:
+    return any(knowledge.SHARED.fullmatch(thing.origin) for thing in base.things)
+
+
+def _sampled(m: Machine, base: Value, name: str, given: Given, version: int) -> Value | None:
+    """What is drawn from a table or split by a splitter without a seed; None for anything else."""
+    kind = base.sort
+    if _samples(kind, name) and not given.names & set(knowledge.SEED_KEYWORDS):
+        drawn = draw(m, "numpy", f".{name}() without random_state", *given.versions)
+        return Value(m.versions.of("drawn", version, drawn), (), "pandas")
+    if name == "split" and kind == "estimator" and not all(thing.seeded for thing in base.things):
+        drawn = draw(m, "numpy", f"{_named(list(base.things))} without random_state", *given.versions)
+        thing = Thing("iterator", m.versions.of("drawn", version, drawn), m.bit, held=list(base.things))
+        return Value(m.of_thing(thing), (thing,), "iterator")
+    return None
+
+
+def _and_called(m: Machine, base: Value, name: str, given: Given, version: int) -> Given:
+    """What a method calls and goes through; where that left a trace, the answer holds it as an argument."""
+    traces = call_back(m, given, [Value(m.versions.of("given by", version), base.things, part=bool(base.things))])
+    traces += consume(m, given)
+    for value in given.all():
+        if value.sort == "generator":
+            m.change(value.things, "drawn", version)
+            traces.append(value.version)
+    if base.sort == "list" and name in {"sort", "index", "count", "remove"}:
+        traces += touched(m, [base])
+    if base.sort not in _HOLDERS:
+        traces += touched(m, list(given.all()))
+    if not traces:
+        return given
+    return Given(given.node, given.values, {**given.named, "<called>": Value(m.versions.of("called back", *traces))})
+
+
+# Kinds whose methods keep what they are given, or look at it, but need no method of it to do so.
+_HOLDERS = frozenset({"list"})
+
+
+def _bound_methods(m: Machine, given: Given, version: int) -> list[int]:
+    """Methods and functions that are no code of the notebook, handed on to be called."""
+    traces = []
+    for value in given.all():
+        if value.kind == "method":
+            m.change(list(value.inside), "called", version, certain=False)
+            traces.append(version)
+        elif value.kind == "imported" and knowledge.leaves_trace(value.origin):
+            state = knowledge.draws(value.origin, frozenset())
+            traces.append(draw(m, state, f"{value.origin}()", version) if state else version)
+    return traces
+
+
+def call_back(m: Machine, given: Given, values: list[Value]) -> list[int]:
+    """Functions of the notebook that are given to a library's are called by it; versions for the traces they leave."""
+    traces = _bound_methods(m, given, values[0].version if values else 0)
     for thing in {
         t: None for value in given.all() for t in value.things if t.code is not None and t.kind == "function"
     }:
@@ -87,11 +164,15 @@ def call_back(m: Machine, given: Given, values: list[Value]) -> None:
         if node is None or node in m.active:
             continue
         wanted = len(getattr(getattr(node, "args", None), "args", ()))
+        begun = len(m.changes)
         with perhaps(m, node) as seal:
             call_function(m, thing, (values * max(1, wanted))[:wanted])
             seal.read = len(m.reads)
             if not m.loops and not isinstance(node, ast.Lambda):  # it may be called more than once
                 call_function(m, thing, (values * max(1, wanted))[:wanted])
+        if changed_since(m, begun):
+            traces.append(seal.version)
+    return traces
 
 
 def _changes(kind: str, name: str, base: Value) -> bool:
@@ -105,6 +186,8 @@ def _changes(kind: str, name: str, base: Value) -> bool:
         return True
     if kind in {"set", "dict", "list"} and name in knowledge.PURE and name not in knowledge.CHANGING:
         return False
+    if re.fullmatch(r"__(i(?!nit|ter|nt|ndex|nvert|nstance)\w+|setattr|delattr)__", name):
+        return True
     return name in knowledge.CHANGING or (kind == "" and name.endswith("_") and not name.endswith("__"))
 
 
@@ -113,10 +196,39 @@ def _change(m: Machine, base: Value, name: str, given: Given, *, certain: bool =
     things = list(dict.fromkeys(base.inside)) if base.part else list(base.things)
     if name in knowledge.IDEMPOTENT and len(things) == 1:
         operation = (name, *given.versions)
-        if m.versions.term(things[0].version)[2:] == operation and not things[0].keys:
+        if not _repeatable(m, name, given):
+            m.change(things, name, *given.versions, certain=certain)
+            return
+        counts = things[0].kind == "" or things[0].origin == "collections.Counter"
+        if not counts and m.versions.term(things[0].version)[2:] == operation and not things[0].keys:
             m.set_version(things[0], things[0].version)
             return
     m.change(things, name, *given.versions, certain=certain)
+
+
+_QUERIED = re.compile(r"[^(@.]*|[^(@]*\d\.\d[^(@]*")
+
+
+def _repeatable(m: Machine, name: str, given: Given) -> bool:
+    """Whether a change that is known to mean nothing the second time has no arguments that make it mean something."""
+    if "limit" in given.names:
+        return False
+    if name == "query":
+        return _QUERIED.fullmatch(given.text(0, "expr") or "(") is not None or m.hopeful
+    if name != "rename":
+        return True
+    names = [keyword.value for keyword in given.node.keywords if keyword.arg in {"columns", "index", "mapper"}]
+    for mapping in (*names, *given.node.args):
+        if isinstance(mapping, ast.Dict):
+            keys = {ast.dump(key) for key in mapping.keys if key is not None}
+            if keys & {ast.dump(value) for value in mapping.values}:
+                return False
+        elif not isinstance(mapping, ast.Constant) and not m.hopeful and ast.unparse(mapping) not in _LETTERS:
+            return False
+    return True
+
+
+_LETTERS = frozenset({"str.upper", "str.lower", "str.strip", "str.title", "str.capitalize"})
 
 
 def _changed(m: Machine, base: Value, name: str, given: Given) -> Value:
@@ -140,7 +252,9 @@ def _answer(m: Machine, base: Value, name: str, given: Given) -> Value:
     """A method that leaves its object alone, as far as is known."""
     kind = base.sort
     whole = m.whole(base)
-    if name in knowledge.ROWS:
+    if name in knowledge.IDEMPOTENT and not _repeatable(m, name, given):
+        version = m.versions.of("method", name, whole, "anew", *given.versions)
+    elif name in knowledge.ROWS:
         version = rows_left_out(m, whole, (name, *given.versions))
     elif (
         name in knowledge.IDEMPOTENT or (name == "assign" and not any(v.sort == "function" for v in given.all()))
@@ -152,13 +266,22 @@ def _answer(m: Machine, base: Value, name: str, given: Given) -> Value:
     else:
         moved = name == "reset_index" and given.is_true("drop") is True and len(given.named) == 1
         version = m.versions.of("method", "reset-drop" if moved else name, whole, *given.versions)
+    if kind == "set" and name in _SETS:
+        thing = Thing("set", version, m.bit, held=[t for t in (*base.inside, *given.things) if t.kind != "set"])
+        return Value(m.of_thing(thing), (thing,), "set")
     answered = "plain" if name in knowledge.PLAIN_ANSWERS else kind if kind in {"pandas", "numpy", "str"} else ""
     if name in _PLOTS and kind == "pandas":
         return Value(version, (), "figure")
-    if name in knowledge.PURE or kind in {"pandas", "str", "numpy", "record", "plain"}:
+    if (name in knowledge.PURE and kind != UNKNOWN) or kind in {"pandas", "str", "numpy", "record", "plain"}:
         held = any(thing.held or (thing.keys and kind != "pandas") for thing in base.things)
+        if name in _LISTS and kind in {"str", "plain"}:
+            return Value(version, (), "list")
+        if name == "copy" and kind in {"", "dict", "list", "set"} and not base.part:
+            return _copied(m, base, version)
         if kind in {"str", "plain"}:
             return Value(version, (), answered)
+        if kind == "" and name in {"values", "items", "get"} and base.things:
+            return Value(version, base.things, "", part=True)
         if (name in knowledge.VIEWS and not (kind == "pandas" and name in knowledge.PANDAS_COPIES)) or (
             held and kind in {"list", "dict", "tuple", "set", "", "instance"}
         ):
@@ -166,6 +289,22 @@ def _answer(m: Machine, base: Value, name: str, given: Given) -> Value:
             return Value(version, base.things, answered, part=bool(base.things))
         return Value(version, (), answered)
     return unknown(m, base, name, given)
+
+
+# Methods whose answer can be gone through once.
+_ITERATORS = frozenset({"split", "iterrows", "itertuples", "glob", "rglob", "iterdir", "staged_predict"})
+# Methods of a text that answer with a list.
+_LISTS = frozenset({"split", "rsplit", "splitlines", "partition", "rpartition"})
+
+
+def _copied(m: Machine, base: Value, version: int) -> Value:
+    """A copy: another object that holds the same."""
+    made = Thing(base.sort, version, m.bit, base.things[0].origin if base.things else "")
+    inner = [
+        t for thing in base.things for t in (*contents(thing), *(x for b in thing.keys.values() for x in b.things))
+    ]
+    made.held = [t for t in dict.fromkeys(inner) if t.kind not in FIXED]
+    return Value(m.of_thing(made), (made,), base.sort)
 
 
 def unknown(m: Machine, base: Value | None, name: str, given: Given) -> Value:
@@ -235,6 +374,8 @@ def _of_path(m: Machine, base: Value, name: str, given: Given) -> Value:
         from nbmlops.notebook.dataflow.builtin import open_file
 
         return open_file(m, path, given.text(0, "mode") or "r", base.version)
+    if name in {"resolve", "absolute"} or (name == "expanduser" and (path or "~")[:1] == "~"):
+        m.note("environment", f"depends on the machine: Path.{name}()")
     if name in {"joinpath", "with_suffix", "with_name", "resolve", "absolute", "expanduser", "relative_to"}:
         text = given.text(0)
         joined = f"{path}/{text}" if name == "joinpath" and path and text and len(given.values) == 1 else None
@@ -263,6 +404,8 @@ def write_to_handle(m: Machine, value: Value, version: int) -> None:
     for thing in value.things:
         if thing.kind == "handle":
             m.change([thing], "written", version)
+            if thing.origin == BUFFER:
+                continue
             write_file(m, thing.origin or None, thing.version)
 
 
@@ -270,7 +413,7 @@ def _of_handle(m: Machine, base: Value, name: str, given: Given) -> Value:
     before = m.whole(base)
     if name in {"write", "writelines", "dump", "save", "writestr", "truncate"}:
         write_to_handle(m, base, m.versions.of(name, *given.versions))
-    elif name not in {"close", "flush", "fileno", "closed", "__enter__"}:
+    elif name not in {"close", "flush", "fileno", "closed", "getvalue", "tell", "__enter__"}:
         m.change(base.things, name, *given.versions)
     return Value(
         m.versions.of("from handle", name, before, *given.versions), base.things if name == "__enter__" else ()

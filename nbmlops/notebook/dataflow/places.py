@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 
-from nbmlops.notebook.dataflow import library
+from nbmlops.notebook.dataflow import files, library
+from nbmlops.notebook.dataflow.functions import call_function, find_method
 from nbmlops.notebook.dataflow.machine import Machine
+from nbmlops.notebook.dataflow.specials import special, touched
 from nbmlops.notebook.dataflow.tables import words
-from nbmlops.notebook.dataflow.things import Thing, Value
+from nbmlops.notebook.dataflow.things import Bound, Thing, Value
 
 # Attributes of tables and arrays that are no columns.
 SHAPES = words(
@@ -45,7 +48,7 @@ def key_of(m: Machine, index: ast.expr) -> str | None:
 def element(m: Machine, base: Value, key: str) -> Value:
     """The element or attribute stored under a text."""
     if base.origin == "os.environ":
-        m.note("environment", f"reads the environment variable {key}", key)
+        return Value(m.read(m.versions.of("variable", key, files.variable(m, key))), (), "str")
     if base.part or not base.things:
         return Value(m.versions.of("element", key, m.read(m.whole(base))), base.things, base.sort, part=True)
     versions: list[int] = []
@@ -71,12 +74,25 @@ def element(m: Machine, base: Value, key: str) -> Value:
     return Value(version, (*base.things, *things), kind, part=True, key=key)
 
 
+def elements(m: Machine, source: Value) -> list[Value]:
+    """The elements of a list that was just made so, as they are now; none where they are not known."""
+    if len(source.things) != 1 or source.part:
+        return []
+    return [as_now(m, item) for item in source.things[0].known_items()]
+
+
+def as_now(m: Machine, item: Value) -> Value:
+    """An element, with the version that it has now."""
+    return replace(item, version=m.read(m.of_bound(Bound(item.choice, item.things, 0)))) if item.things else item
+
+
 def each(m: Machine, source: Value) -> Value:
     """One of what is iterated over."""
     version = m.versions.of("each", source.version)
     if source.origin == "builtins.range":
         return Value(version, (), "plain")
-    return Value(version, source.things, "str" if source.sort == "str" else "", part=bool(source.things))
+    held = tuple(dict.fromkeys(Value(version, source.things, "", part=True).inside))
+    return Value(version, held, "str" if source.sort == "str" else "", part=bool(source.things))
 
 
 def bind_target(m: Machine, target: ast.expr, value: Value, *, here: bool = False) -> None:
@@ -89,6 +105,7 @@ def bind_target(m: Machine, target: ast.expr, value: Value, *, here: bool = Fals
     elif isinstance(target, ast.Starred):
         bind_target(m, target.value, Value(value.version, value.things, "list", part=value.part), here=here)
     elif isinstance(target, ast.Tuple | ast.List):
+        library.order_of_set(m, value)
         for number, item in enumerate(target.elts):
             version = m.versions.of("unpacked", number, len(target.elts), value.version)
             kind = value.sort if value.sort in {"pandas", "numpy", "figure"} else ""
@@ -103,11 +120,14 @@ def store_in(m: Machine, target: ast.expr, value: Value) -> None:
     if isinstance(target, ast.Attribute):
         if library.is_setting(m, base, target.attr, value):
             return
-        _store_key(m, base, target.attr, value)
+        if not base.things or not _set_by_class(m, base, target, value):
+            _store_key(m, base, target.attr, value)
         return
     assert isinstance(target, ast.Subscript)  # noqa: S101 - there is no other target
     index = target.slice
-    if library.is_setting(m, base, "", value):
+    if library.is_setting(m, base, "", value, key_of(m, index)):
+        return
+    if base.things and special(m, base, ("__setitem__",), m.value(index), value) is not None:
         return
     if (key := key_of(m, index)) is not None and not base.part:
         _store_key(m, base, key, value)
@@ -115,6 +135,7 @@ def store_in(m: Machine, target: ast.expr, value: Value) -> None:
     if _store_rows(m, target, value):
         return
     where = m.value(index)
+    touched(m, [where])
     m.read(m.whole(base))
     library.store_at(m, base, (where.version, where.constant), value)
 
@@ -137,6 +158,26 @@ def _store_rows(m: Machine, target: ast.Subscript, value: Value) -> bool:
             m.store_key(base.things, key, Value(version, (), "pandas"))
             for other in base.things[0].near:  # a column that was taken from it may be the same memory
                 m.change([other], "rows", key, version)
+            return True
+    return False
+
+
+def _set_by_class(m: Machine, base: Value, target: ast.Attribute, value: Value) -> bool:
+    """Whether an attribute is set by a property, descriptor or ``__setattr__`` of a class of the notebook."""
+    text = Value(m.versions.of("constant", "str", target.attr), (), "str", constant=target.attr)
+    if special(m, base, ("__setattr__",), text, value) is not None:
+        return True
+    for thing in base.things if base.sort == "instance" else ():
+        found = next((b for cls in thing.made_of if (b := find_method(cls, target.attr)) is not None), None)
+        inner = found.things[0] if found is not None and found.things else None
+        if inner is None:
+            continue
+        m.step.needs |= inner.steps
+        if inner.code is not None and inner.code.setter is not None:
+            call_function(m, inner.code.setter, [base, value])
+            return True
+        owner = Value(inner.version, (inner,), inner.kind)
+        if special(m, owner, ("__set__",), base, value) is not None:
             return True
     return False
 

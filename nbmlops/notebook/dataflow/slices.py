@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from nbmlops.notebook.cells import syntax_of
-from nbmlops.notebook.dataflow import branches, expressions, ipython, statements
-from nbmlops.notebook.dataflow.builtin import KNOWN, everything
+from nbmlops.notebook.dataflow import branches, display, expressions, ipython, statements
+from nbmlops.notebook.dataflow.builtin import KNOWN, everything, show
 from nbmlops.notebook.dataflow.library import SETTINGS
 from nbmlops.notebook.dataflow.machine import Machine, Step, TooMuch
 from nbmlops.notebook.dataflow.sealing import Seal
@@ -154,6 +154,7 @@ def run_cell(
     _seen_to_store(m, stored)
     if settings and not m.hopeful and f"<{SETTINGS}>" not in step.stored:
         m.outcomes.append(settings)
+    display.end(m)
     step.shown = m.versions.of("step", text, *m.outcomes)
     step.made = m.versions.of("made", step.shown, *_left(m))
     step.changed_names = _names_of(m, step.changed) if step.changed else ()
@@ -174,7 +175,9 @@ def _follow(m: Machine, tree: ast.Module, count: int) -> None:
     m.follow(body[:-1] if isinstance(last, ast.Expr) else body)
     if isinstance(last, ast.Expr):
         value = m.value(last.value)
-        m.outcomes.append(m.read(m.whole(value)))
+        if value.sort in {"instance", "imported"}:
+            show(m, value)
+        m.outcomes += [m.read(m.whole(value)), *display.shown(m, [value], last=True)]
         ipython.result(m, count, value)
 
 

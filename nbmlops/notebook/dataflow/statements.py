@@ -9,11 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 from nbmlops.notebook.dataflow.branches import Names, copies, merge, restore
+from nbmlops.notebook.dataflow.builtin import shell
 from nbmlops.notebook.dataflow.functions import decorated, define_class, function
-from nbmlops.notebook.dataflow.library import imported, order_of_set, used_up
+from nbmlops.notebook.dataflow.library import gone_through, imported, order_of_set
 from nbmlops.notebook.dataflow.machine import Machine
-from nbmlops.notebook.dataflow.places import bind_target, each, place
+from nbmlops.notebook.dataflow.places import as_now, bind_target, each, elements, place
 from nbmlops.notebook.dataflow.sealing import Seal, sealed
+from nbmlops.notebook.dataflow.specials import BINARY, own_objects, special, truth
 from nbmlops.notebook.dataflow.things import FIXED, Value
 
 
@@ -25,7 +27,11 @@ def _assign(m: Machine, node: ast.Assign) -> None:
                 bind_target(m, inner, value)
             return
     value = passed_on(m, node.value)
+    if any(isinstance(target, ast.Tuple | ast.List) for target in node.targets):
+        value = gone_through(m, value)
     for target in node.targets:
+        if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Slice):
+            value = gone_through(m, value)
         bind_target(m, target, value)
 
 
@@ -61,6 +67,15 @@ def _augmented(m: Machine, node: ast.AugAssign) -> None:
     target = node.target
     old = m.value(_loaded(target))
     value = m.value(node.value)
+    if old.sort != "set":
+        order_of_set(m, value)
+    name = BINARY[type(node.op)]
+    answer = special(m, old, (f"__i{name}__", f"__{name}__"), value)
+    answer = answer if answer is not None else special(m, value, (f"__r{name}__",), old)
+    if answer is not None:
+        bind_target(m, target, answer)
+        return
+    value = gone_through(m, value)
     version = m.versions.of("augmented", type(node.op).__name__, m.whole(old), value.version)
     if old.things and old.sort not in FIXED and not old.part:
         m.change(old.things, type(node.op).__name__, value.version, certain=old.sort in _IN_PLACE)
@@ -70,6 +85,9 @@ def _augmented(m: Machine, node: ast.AugAssign) -> None:
         choice = 0 if old.sort in _IN_PLACE else version
         new = Value(version, kept, old.sort, choice=choice)
     else:
+        # What is held is changed in place where it is no number.
+        inner = [t for t in old.inside if t not in old.things and t.kind not in FIXED] if old.part else []
+        m.change(inner, type(node.op).__name__, value.version, certain=False)
         new = Value(version, (), old.sort)
     bind_target(m, target, new)
 
@@ -101,6 +119,10 @@ def _delete(m: Machine, node: ast.Delete) -> None:
             base = place(m, target.value)
             index = m.value(target.slice).version if isinstance(target, ast.Subscript) else target.attr
             m.read(m.whole(base))
+            if isinstance(target, ast.Subscript) and (
+                special(m, base, ("__delitem__",), m.value(target.slice)) is not None
+            ):
+                continue
             m.change(base.inside if base.part else base.things, "deleted", index)
 
 
@@ -108,6 +130,8 @@ def _import(m: Machine, node: ast.Import) -> None:
     for alias in node.names:
         origin = alias.name if alias.asname else alias.name.partition(".")[0]
         m.note("module", alias.name)
+        if alias.name == "__main__":
+            shell(m, m.versions.of("module", "__main__"))
         m.bind(alias.asname or origin, imported(m, origin, module=True))
 
 
@@ -173,7 +197,7 @@ def _parts(m: Machine, node: ast.stmt) -> None:
     """``assert``, ``raise``: their expressions are read."""
     for inner in ast.iter_child_nodes(node):
         if isinstance(inner, ast.expr):
-            m.outcomes.append(m.value(inner).version)
+            m.outcomes.append((truth(m, inner) if isinstance(node, ast.Assert) else m.value(inner)).version)
 
 
 def _nothing(m: Machine, node: ast.stmt) -> None:
@@ -183,7 +207,7 @@ def _nothing(m: Machine, node: ast.stmt) -> None:
 def _if(m: Machine, node: ast.If) -> None:
     before: list[Names] = []
     with sealed(m, node) as seal:
-        m.value(node.test)
+        truth(m, node.test)
         before = copies(m)
         m.follow(node.body)
         then = copies(m)
@@ -199,9 +223,14 @@ def _for(m: Machine, node: ast.For | ast.AsyncFor) -> None:
             bind_target(m, node.target, Value(m.versions.of("constant", "str", text), (), "str", constant=text))
             m.follow(node.body)
         return
+    if (items := elements(m, source)) and not node.orelse and not _may_stop(node):
+        for item in items:
+            bind_target(m, node.target, as_now(m, item))
+            m.follow(node.body)
+        return
     with sealed(m, node, source.version) as seal:
         order_of_set(m, source)
-        used_up(m, source)
+        source = gone_through(m, source)
         before = copies(m)
 
         def once() -> None:
@@ -244,12 +273,12 @@ def _surely_some(node: ast.expr) -> bool:
 
 def _while(m: Machine, node: ast.While) -> None:
     with sealed(m, node) as seal:
-        m.value(node.test)
+        truth(m, node.test)
         before = copies(m)
 
         def once() -> None:
             m.follow(node.body)
-            m.value(node.test)
+            truth(m, node.test)
 
         _repeat(m, once, seal)
         m.follow(node.orelse)
@@ -291,13 +320,33 @@ def _try(m: Machine, node: ast.Try) -> None:
 
 
 def _with(m: Machine, node: ast.With | ast.AsyncWith) -> None:
+    entered = []
     for item in node.items:
         value = m.value(item.context_expr)
+        entered.append(value)
+        answer = special(m, value, ("__enter__", "__aenter__"))
+        if answer is None:
+            _entered(m, value)
+            answer = replace(value, choice=value.choice)
         if item.optional_vars is not None:
-            bind_target(m, item.optional_vars, replace(value, choice=value.choice))
+            bind_target(m, item.optional_vars, answer)
     m.follow(node.body)
+    for value in reversed(entered):
+        nothing = Value(m.versions.of("constant", "NoneType", "None"), (), "plain")
+        special(m, value, ("__exit__", "__aexit__"), nothing, nothing, nothing)
     if any(_starts_run(item.context_expr) for item in node.items):
         m.hidden.pop("run", None)
+
+
+# Kinds that are entered without a trace.
+_ENTERED = FIXED | {"handle", "record", "figure", "pandas", "numpy", "iterator", "list"}
+
+
+def _entered(m: Machine, value: Value) -> None:
+    """A context manager that is none of the notebook's may change all that it holds."""
+    wanted = [t for t in value.things if t.kind not in _ENTERED and t not in own_objects(value)]
+    if wanted:
+        m.change(wanted, "entered", certain=False, deep=True)
 
 
 def _starts_run(node: ast.expr) -> bool:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # Kinds of things that never change once they are made.
 FIXED = frozenset({"plain", "str", "path", "module", "imported", "unbound"})
+# The kind of what code made that cannot be read: whatever is done with it may change it.
+UNKNOWN = "unknown"
 # Kinds whose element under a text is its own place: another text's value is not touched by a change of it.
 KEYED = frozenset({"pandas", "dict"})
 
@@ -59,8 +61,15 @@ class Thing:
     made_of: tuple[Thing, ...] = ()
     fresh: tuple[int, int] | None = None
     seeded: bool = True
+    lazy: tuple[tuple[Thing | None, str], ...] = ()  # what an iterator changes when it is asked; or hidden variables
     learns: bool = False  # goes on from what it has learned when it is fitted again
     texts: tuple[int, tuple[str, ...]] | None = None  # a list of texts, as long as it has that version
+    items: tuple[int, tuple[Value, ...]] | None = None  # the same of the elements, whatever they are
+
+    def known_items(self) -> tuple[Value, ...]:
+        """Its elements, where they are known and few."""
+        known = self.items is not None and self.items[0] == self.version
+        return self.items[1] if known and self.items is not None else ()
 
 
 @dataclass(slots=True, eq=False)
@@ -120,6 +129,15 @@ def reachable(things: Iterable[Thing]) -> list[Thing]:
         for bound in thing.keys.values():
             todo += bound.things
     return list(seen)
+
+
+def contents(thing: Thing) -> list[Thing]:
+    """What a container holds; where nobody has seen it made, it may hold things that it shares with its copies."""
+    if not thing.held and thing.kind in {"", UNKNOWN}:
+        inner = Thing("", thing.version, thing.steps, near=[thing], base=(thing,))
+        thing.near.append(inner)
+        return [inner]
+    return thing.held
 
 
 def sharing(things: Iterable[Thing]) -> list[Thing]:

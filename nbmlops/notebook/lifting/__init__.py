@@ -7,6 +7,7 @@ could change a result it stays where it was.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -43,7 +44,7 @@ def lift(cells: Sequence[Cell], *, declared: Parameters | None = None, more: Seq
         declared: parameters that the notebook itself declares, whose help texts are kept.
         more: imports to add.
     """
-    drafts = [Draft.of(cell) for cell in cells]
+    drafts = [Draft.of(_without_extension(cell)) for cell in cells]
     names = known_names(drafts)
     lifts = assigned(drafts, names, declared)
     lifts += given(drafts, names, {one.parameter.name: one.value for one in lifts})
@@ -94,7 +95,15 @@ def _with_params(draft: Draft, number: int, lifts: Sequence[Lift]) -> str:
     return f"{head.rstrip()} --params {','.join(gone)}\n{body}"
 
 
+_EXTENSION = re.compile(r"^%(?:re)?load_ext[ \t]+nbmlops[ \t]*\n?", re.MULTILINE)
+
+
+def _without_extension(cell: Cell) -> Cell:
+    """The cell without the line that loads our extension, which stands first where a cell needs it."""
+    if cell.source.lstrip().startswith("%%") or '"""' in cell.source or "'''" in cell.source:
+        return cell  # the line may be part of a text; loaded twice does no harm
+    return replace(cell, source=_EXTENSION.sub("", cell.source))
+
+
 def _needs_extension(cells: Sequence[Cell]) -> bool:
-    texts = [cell.source for cell in cells]
-    lines = [line.strip() for text in texts for line in text.splitlines()]
-    return any("%mlops" in line for line in lines) and "%load_ext nbmlops" not in lines
+    return any("%mlops" in line for cell in cells for line in cell.source.splitlines())

@@ -32,11 +32,24 @@ def causes(history: History, found: Comparison) -> list[Cause]:
         clean = found.clean.steps[history.cells.index(cell)]
         for name in dict.fromkeys((*ran.sources, *clean.sources, *ran.missing, *clean.missing)):
             sources = ran.sources.get(name, 0), clean.sources.get(name, 0)
+            if name in clean.missing and name not in ran.missing:
+                looked += _gone(history, found, name=name, user=cell)
             looked += _why(history, found, name=name, sources=sources, user=cell)
     for name in found.names:
         sources = found.ran.final(name)[1], found.clean.final(name)[1]
         looked += _why(history, found, name=name, sources=sources, user=None)
-    return list(dict.fromkeys(looked))
+    told = {(one.kind, one.name, id(one.made)) for one in looked if one.user is not None}
+    return [
+        one for one in dict.fromkeys(looked) if one.user is not None or (one.kind, one.name, id(one.made)) not in told
+    ]
+
+
+def _gone(history: History, found: Comparison, *, name: str, user: Cell) -> Iterator[Cause]:
+    """The execution that first made a name which a clean run lacks: others have changed it since, and hide it."""
+    steps = found.ran.steps
+    first = next((one for number, one in enumerate(history.ran) if name in steps[number].stored), None)
+    if first is not None and first.cell is None:
+        yield Cause("deleted", name, first, user, _stored_how(found, name))
 
 
 def _why(

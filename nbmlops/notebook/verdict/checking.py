@@ -44,8 +44,8 @@ def check_document(document: Mapping[str, Any], *, notebook: str = "", folder: s
     executions, gaps = counted(document)
     history = match(executions, document)
     found = _found(history, folder)
-    if gaps and (hidden := _may_hide(history, gaps)):
-        found.append(hidden)
+    if gaps and history.ran:
+        found.append(_may_hide(history, gaps))
     return _verdict(found, history, notebook)
 
 
@@ -57,19 +57,30 @@ def _found(history: History, folder: str | None) -> list[CellFinding]:
 
 def _verdict(found: Sequence[CellFinding], history: History, notebook: str) -> Verdict:
     findings = sorted(_together(found), key=lambda one: _ORDER.index(one.level))
-    return Verdict(findings[0].level if findings else _ORDER[-1], tuple(findings), len(history.cells), notebook)
+    ran = sum(1 for cell in history.cells if cell.ran)
+    return Verdict(findings[0].level if findings else _ORDER[-1], tuple(findings), len(history.cells), notebook, ran)
 
 
 def _together(found: Sequence[CellFinding]) -> list[CellFinding]:
-    """One finding for what one execution did to several users of one name."""
-    kept: dict[tuple[Any, ...], CellFinding] = {}
+    """One finding for what one execution did to several users of one name; an edit is told with who used what was."""
+    used = {one.cells[0] for one in found if one.kind == "edited" and one.level == "invalid" and one.names}
+    kept: dict[tuple[Any, ...], list[CellFinding]] = {}
     for one in found:
-        key = (one.kind, one.level, one.cells[:1], one.names, one.kind in {"edited", "error"} and one.what)
-        if (before := kept.get(key)) is None:
-            kept[key] = one
-        else:
-            kept[key] = replace(before, cells=tuple(dict.fromkeys((*before.cells, *one.cells))))
-    return list(kept.values())
+        if one.kind == "edited" and not one.names and one.cells[0] in used:
+            continue
+        first = one.cells[:1] if one.kind != "error" else ()  # a clean run stops at the first of them
+        key = (one.kind, one.level, first, one.names, one.kind == "error" and one.mend)
+        kept.setdefault(key, []).append(one)
+    return [_joined(alike) for alike in kept.values()]
+
+
+def _joined(alike: Sequence[CellFinding]) -> CellFinding:
+    first = alike[0]
+    cells = tuple(dict.fromkeys(cell for one in alike for cell in one.cells))
+    more = cells[len(first.cells) :]
+    if not more:
+        return first
+    return replace(first, cells=cells, what=f"{first.what} The same with {', '.join(more)}.")
 
 
 def _of_cells(history: History) -> Iterator[CellFinding]:
@@ -251,17 +262,19 @@ def _local(folder: str, module: str) -> str:
     return ""
 
 
-def _may_hide(history: History, gaps: Sequence[str]) -> CellFinding | None:
-    """Whether executions that left no trace could matter: not where every cell makes all that it changes."""
+def _may_hide(history: History, gaps: Sequence[str]) -> CellFinding:
+    """Executions that left no trace: a deleted cell may have set any name, option or member of a library.
+
+    The cells that are told are those that change what another has made, where there are such.
+    """
     steps = follow(history).clean.steps
-    changing = [cell.label for cell, step in zip(history.cells, steps) if cell.ran and _is_touchy(step)]
-    if not changing:
-        return None
+    ran = [(cell.label, step) for cell, step in zip(history.cells, steps) if cell.ran]
+    changing = [label for label, step in ran if _is_touchy(step)]
     return CellFinding(
         "repeated",
         "unknown",
-        tuple(changing[:_MOST]),
-        f"Between the counts {', '.join(gaps[:5])} cells ran that left no trace: repeated, edited or deleted ones.",
+        tuple((changing or [label for label, _ in ran])[:_MOST]),
+        f"Cells ran {', '.join(gaps[:5])} that left no trace: repeated, edited or deleted ones.",
         "Restart the kernel and run all cells.",
     )
 

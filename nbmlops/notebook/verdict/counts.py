@@ -25,7 +25,11 @@ def counted(document: Mapping[str, Any]) -> tuple[list[CellExecution], list[str]
     if not counts:
         return [_execution(number, cell, None) for number, (_, _, cell) in enumerate(found, 1)], []
     ran = sorted((one for one in found if one[0] is not None), key=lambda one: (one[0] or 0, one[1]))
-    gaps = [f"{a} and {b}" for a, b in zip([0, *sorted(counts)], sorted(counts)) if b - a > 1]
+    gaps = [
+        f"between [{a}] and [{b}]" if a else f"before [{b}]"
+        for a, b in zip([0, *sorted(counts)], sorted(counts))
+        if b - a > 1
+    ]
     return [_execution(number, cell, count) for number, (count, _, cell) in enumerate(ran, 1)], gaps
 
 

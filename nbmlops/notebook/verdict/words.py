@@ -37,7 +37,11 @@ def shown(name: str) -> str:
         return name
     kind, _, rest = name.strip("<>").partition(" ")
     return {"random": f"the random state of {rest}", "file": f"the file {rest}", "files": "files that a command wrote",
-            "run": "the active run", "settings": "settings", "figure": "the figure"}.get(kind, name)  # fmt: skip
+            "run": "the active run", "settings": "settings", "figure": "the figure",
+            "display": f"the way in which {rest} show values", "folder": "the working folder",
+            "one": f"the object of {rest}()",
+            "environment": f"the environment variable {rest}", "extension": f"the extension {rest}",
+            }.get(kind, name)  # fmt: skip
 
 
 def _name(cause: Cause) -> str:
@@ -56,10 +60,12 @@ def _deleted(cause: Cause) -> tuple[str, str]:
 
 def _edited(cause: Cause) -> tuple[str, str]:
     made, name = label(cause.made), _name(cause)
-    user = f"{cause.user.label} used {name}" if cause.user is not None else f"{name} is"
+    if cause.user is None:
+        return f"{made} was edited after it ran; {name} is as it was before.", f"Run {made} again, or {_AGAIN}."
+    user = cause.user.label
     return (
-        f"{user} as {made} had made it; that cell reads otherwise now.",
-        f"Run the cell again, and then what uses {name}, or {_AGAIN}.",
+        f"{made} was edited after it ran; {user} used {name} as it was before.",
+        f"Run {made} again and then {user}, or {_AGAIN}.",
     )
 
 

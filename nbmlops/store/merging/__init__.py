@@ -41,6 +41,8 @@ def merge_rows(
 ) -> Merged:
     """Take over rows and the blobs they need: blobs first, then all rows and one event in one transaction.
 
+    Where nothing is new, there is no event either.
+
     Args:
         store: takes them.
         rows: by table name, rows of schema ``HEAD`` with all their columns; tables may be absent. Integer keys

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from nbmlops import clock
 from nbmlops.errors import InvalidValue, Tampered, UsageFault
 from nbmlops.records import Merged
-from nbmlops.store import ledger
+from nbmlops.store import ledger, manifest_only
 from nbmlops.store.blobs.transfer import BlobSource, Copied
 from nbmlops.store.engine import Store, lock_versions, store_id
 from nbmlops.store.merging import chains
@@ -81,7 +81,8 @@ class Act:
         """Do it, or, in a dry run, find out what it would do."""
         self.met = read(self.rows)
         self.met.faults.raise_for(self.asked.origin)
-        needed = Needed()
+        bare = self._bare()
+        needed = Needed(bare={row["manifest"] for row in bare.values()})
         with self.store.read() as db:
             self._place(db)
             taking = self._taking(db)
@@ -89,6 +90,8 @@ class Act:
                 for row, _ in taking.coming(name):
                     needed.note(name, row)
                     self.met.faults.extend(unreadable(name, row))
+            for version in self._lacking(db):
+                needed.note("dataset_versions", version)
         self.met.faults.raise_for(self.asked.origin)
         copied = self._bring(needed)
         try:
@@ -96,12 +99,36 @@ class Act:
                 lock_versions(db)
                 taking, placed = self._taking(db), self._place(db)
                 taking.write()
-                event = self._tell(db, taking, placed)
+                taking.updated[TABLES["dataset_versions"].title] += self._complete(db)
+                came = any(taking.added.values()) or any(taking.updated.values()) or copied.copied
+                event = self._tell(db, taking, placed) if came or self.chains else None
                 if self.asked.dry_run:
                     raise _Undone
         except _Undone:
             event = None
         return self._record(taking, placed, copied, event)
+
+    def _bare(self) -> dict[tuple[str, int], Mapping[str, Any]]:
+        """Incoming data set versions that have no data where they come from."""
+        mark = manifest_only.TAG, manifest_only.VALUE
+        tags = self.rows.get("dataset_tags", ())
+        marked = {(row["name"], row["version"]) for row in tags if (row["key"], row["value"]) == mark}
+        versions = self.rows.get("dataset_versions", ()) if marked else ()
+        return {(r["name"], r["version"]): r for r in versions if (r["name"], r["version"]) in marked}
+
+    def _lacking(self, db: sa.Connection) -> Iterable[Mapping[str, Any]]:
+        """Incoming data set versions that are here without their data, and come with them now."""
+        here = set(manifest_only.tagged(db, {v.name for v in self.met.versions["dataset"]}).values())
+        bare = self._bare() if here else {}
+        for row in self.rows.get("dataset_versions", ()) if here else ():
+            if row["manifest"] in here and (row["name"], row["version"]) not in bare:
+                yield row
+
+    def _complete(self, db: sa.Connection) -> int:
+        """How many versions that were here without their data have them now, or would have."""
+        if self.asked.dry_run:
+            return len(list(self._lacking(db)))
+        return manifest_only.complete(db, self.store.blobs, {v.name for v in self.met.versions["dataset"]})
 
     def _taking(self, db: sa.Connection) -> Taking:
         taking = Taking(self.store, db, rows=self.rows, met=self.met)

@@ -30,12 +30,13 @@ class Needed:
     """What rows need.
 
     ``surely`` maps digests to what needs them. Those ``perhaps`` needed stand in somebody's text or file, and may as
-    well be of something else: they come if they are there.
+    well be of something else: they come if they are there. ``bare`` are manifests that come without what they name.
     """
 
     surely: dict[str, str] = field(default_factory=dict)
     manifests: set[str] = field(default_factory=set)
     perhaps: set[str] = field(default_factory=set)
+    bare: set[str] = field(default_factory=set)
 
     def note(self, table: str, row: Mapping[str, Any]) -> None:
         """Take up what a row names."""
@@ -45,7 +46,7 @@ class Needed:
                 continue
             if kind in {c.DIGEST, c.MANIFEST}:
                 self.surely.setdefault(value, f"{table}.{name}")
-                if kind == c.MANIFEST:
+                if kind == c.MANIFEST and value not in self.bare:
                     self.manifests.add(value)
             elif isinstance(value, str | dict | list):
                 self.perhaps.update(_NAMED.findall(value if isinstance(value, str) else json.dumps(value)))

@@ -17,6 +17,7 @@ from nbmlops.errors import BlobCorrupt, InvalidValue
 from nbmlops.store import schema, series
 from nbmlops.store.merging import columns as c
 from nbmlops.store.merging.columns import TABLES
+from nbmlops.store.merging.shapes import misshapen
 
 MOST_FAULTS = 50
 _ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
@@ -29,7 +30,14 @@ _STATUS = {
     "flows": {"RUNNING", "FINISHED", "FAILED", "KILLED", "BLOCKED"},
     "approvals": {"open", "approved", "rejected"},
     "alerts": {"open", "retraining", "closed"},
+    "certificates": {"reproduced", "drifted", "not reproducible"},
 }
+# Seconds since the epoch; later than the year 9998 no calendar here shows them.
+_TIMES = {
+    "at", "started_at", "ended_at", "heartbeat_at", "deleted_at", "created_at", "decided_at", "closed_at",
+    "since", "until",
+}  # fmt: skip
+_LAST = 253_370_764_800
 
 
 class Faults(list[str]):
@@ -74,7 +82,11 @@ def _checks_of(table: str) -> dict[str, tuple[bool, Check, Check | None]]:
     """For each column whether it may be null, and what looks at type and meaning: looked up once for all rows."""
     columns = schema.metadata.tables[table].c
     return {
-        name: (bool(columns[name].nullable), _type_check(columns[name].type), _CHECKS.get(kind))
+        name: (
+            bool(columns[name].nullable),
+            _type_check(columns[name].type),
+            _time if name in _TIMES else _CHECKS.get(kind),
+        )
         for name, kind in TABLES[table].columns.items()
     }
 
@@ -141,6 +153,10 @@ def _digest(value: str) -> str:
     return "" if not value or _DIGEST.fullmatch(value) else "is no digest of a stored object"
 
 
+def _time(value: float) -> str:
+    return "" if 0 <= value < _LAST else "is no time"
+
+
 def _version(value: int) -> str:
     return "" if value > 0 else "is no number of a version"
 
@@ -175,9 +191,7 @@ def _together(table: str, row: Mapping[str, Any]) -> list[str]:
         return [f"{table}.status: {_shown(row['status'])} is no status"]
     if table == "runs" and (row["status"] == "RUNNING") != (row["ended_at"] is None):
         return [f"runs: {row['id']} is {row['status']} and has {'no' if row['ended_at'] is None else 'an'} end"]
-    if table == "runs" and not isinstance(row["source"], dict):
-        return [f"runs.source: {_shown(row['source'])} is no source"]
-    return _chunk(row) if table == "metric_chunks" else []
+    return _chunk(row) if table == "metric_chunks" else misshapen(table, row)
 
 
 def _chunk(row: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbmlops import clock
-from nbmlops.store import schema
+from nbmlops.store import manifest_only, schema
 from nbmlops.store.engine import Store
 from nbmlops.store.merging import columns as c
 from nbmlops.store.merging import versions
@@ -47,6 +47,7 @@ class Taking:
         self.certificates: dict[str, tuple[str, str]] = {}
         self._maps: dict[str, dict[Any, Any]] = {}
         self._model_numbers = {version.id: version.version for version in met.versions["model"]}
+        self._dataset_ids = {(v.name, v.version): v.id for v in met.versions["dataset"]}
         self.settled = versions.settle(db, met.versions)
         self.numbers = self.settled.numbers
         self._runs = self._compare_runs()
@@ -57,6 +58,11 @@ class Taking:
         }
         self._labels = {t: self._free_aliases(t) for t in ("dataset_aliases", "model_aliases")}
         self.faults = [*self.settled.faults, *self._absent()]
+
+    @property
+    def changed_runs(self) -> list[str]:
+        """Ids of runs that are here and would be brought up to date."""
+        return [run.id for seq, run in self.met.runs.items() if self._runs[seq] == FURTHER]
 
     # -- comparing -------------------------------------------------------------------------------------------------
     def _compare_runs(self) -> dict[int, str]:
@@ -127,12 +133,16 @@ class Taking:
             return self._runs[row["seq"]]
         if name in self._labels:
             return NEW if (row["name"], row["alias"]) in self._labels[name] else THERE
+        if name == "dataset_tags" and row["key"] == manifest_only.TAG:  # it says what came, not what is here
+            return self._ids["dataset_versions"][self._dataset_ids[row["name"], row["version"]]]
         if name == "alias_history":
             return NEW if (row["name"], row["alias"]) in self._labels["model_aliases"] else THERE
         if of == "run_seq":
             return self._runs[row["run_seq"]]
         if of == "run_id":
             return self._run_ids.get(row["run_id"], THERE)
+        if name == "cell_touches" and row["execution_id"] in self._ids["cell_executions"]:
+            return NEW  # a capsule brings of a cell only what its run had to do with; the rest may come later
         if of:
             return self._ids["flows" if of == "flow_id" else "cell_executions"].get(row[of], THERE)
         return self._ids[name].get(row["id"], NEW) if name in self._ids else NEW
@@ -196,7 +206,7 @@ class Taking:
         for batch in _batches(self.coming(name)):
             rows = [self._placed(name, row) for row, _ in batch]
             states = [state for _, state in batch]
-            if not unique or (not plan.of and plan.key != ("id",)):
+            if not unique or name == "cell_touches" or (not plan.of and plan.key != ("id",)):
                 states = [NEW if unlike else THERE for unlike in self._unlike(table, plan.key, rows)]
                 rows = [row for row, state in zip(rows, states) if state == NEW]
                 if rows:

@@ -1,5 +1,7 @@
-"""Run by a notebook of the corpus with %run."""
+"""Run by notebooks of the corpus with %run."""
+
+RATE = 3
 
 
 def helped(x):
-    return x + 10
+    return x + 10 * RATE
