@@ -205,7 +205,7 @@ class Recorder:
         self._write(line)
 
     def _namespace(self) -> dict[str, int]:
-        """Where each value is, but for In[…] and Out[…]. Identities, not the values: these must not be kept alive by us."""
+        """Where each value is, but for those of IPython. Identities: the values must not be kept alive by us."""
         values = self.shell.user_ns.copy()  # a thread may be storing others
         return {name: id(value) for name, value in values.items() if name[:1] != "_"}
 
