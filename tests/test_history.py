@@ -181,7 +181,7 @@ def shell(ipython: Any, nb: Any) -> Iterator[Callable[..., Any]]:
     """Run a cell, which may have an id as JupyterLab gives it."""
     session.workspace()
     emptied(ipython)
-    ipython.run_line_magic("load_ext", "nbmlops")
+    ipython.run_line_magic("reload_ext", "nbmlops")  # other files may have left it loaded
 
     def run(code: str, cell_id: str | None = None) -> Any:
         done = ipython.run_cell(code, store_history=True, cell_id=cell_id)

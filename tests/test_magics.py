@@ -31,7 +31,7 @@ def _ipython() -> Any:
 @pytest.fixture
 def shell(_ipython: Any, nb: Any) -> Iterator[Callable[[str], Any]]:
     """Run a cell; returns its value, raises what it raises."""
-    _ipython.run_line_magic("load_ext", "nbmlops")
+    _ipython.run_line_magic("reload_ext", "nbmlops")  # other files may have left it loaded
 
     def run(code: str) -> Any:
         done = _ipython.run_cell(code, store_history=False)

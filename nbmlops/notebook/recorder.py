@@ -28,6 +28,7 @@ from nbmlops.notebook.outputs import Listener, as_texts
 
 PREFIX = "cells-"
 FAULTS = "cells-faults.log"
+LOOK = 1.0  # seconds after which it is looked again whether the file is still there
 _WAITING = 20_000_000  # characters that wait for a store to be there
 _NAME = re.compile(r"[^\W\d]\w*")
 _TRACEBACK = 20_000
@@ -71,6 +72,7 @@ class Recorder:
         self._listener = Listener(shell)
         self._waiting: deque[str] = deque()
         self._file: tuple[Path, int] | None = None
+        self._looked = time.monotonic()
         self._pid = os.getpid()
         self._source = ""
         self._last = 0  # the highest In[…] that is written down: cells run while unloaded are caught up with
@@ -203,14 +205,14 @@ class Recorder:
         self._write(line)
 
     def _namespace(self) -> dict[str, int]:
-        """Where each value is. Identities, not the values: these must not be kept alive by us."""
+        """Where each value is, but for those of IPython. Identities: the values must not be kept alive by us."""
         values = self.shell.user_ns.copy()  # a thread may be storing others
-        return dict(zip(values, map(id, values.values())))
+        return {name: id(value) for name, value in values.items() if name[:1] != "_"}
 
     def _users(self, names: Iterable[str]) -> list[str]:
         """Without those that are IPython's."""
         hidden = self.shell.user_ns_hidden
-        return sorted(name for name in names if name[:1] != "_" and name not in hidden)
+        return sorted(name for name in names if name not in hidden)
 
     def _result(self, result: Any) -> list[dict[str, Any]]:
         """What the cell's last expression showed."""
@@ -268,7 +270,7 @@ class Recorder:
 
     def _drain(self) -> None:
         folder = self._folder()
-        if self._file is not None and not os.fstat(self._file[1]).st_nlink:  # removed, with its store or without
+        if self._file is not None and self._removed(self._file[1]):
             os.close(self._file[1])
             self._file = None
         if self._file is None or self._file[0] != folder:
@@ -283,6 +285,14 @@ class Recorder:
                 os.ftruncate(self._file[1], os.fstat(self._file[1]).st_size - written)
                 raise OSError(28, "no space left for the cell journal")
             self._waiting.clear()
+
+    def _removed(self, file: int) -> bool:
+        """Whether somebody has removed the file, with its store or without; asked at times, for it takes a while."""
+        now = time.monotonic()
+        if now - self._looked < LOOK:
+            return False
+        self._looked = now
+        return os.fstat(file).st_nlink == 0
 
     def _forget_old(self) -> None:
         """A long session without any store must not fill the memory."""

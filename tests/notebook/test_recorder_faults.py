@@ -121,7 +121,8 @@ def test_two_kernels_record_into_one_store_while_others_fold(ws: Workspace) -> N
     assert folding.files(ws.store.journal_folder) == []
 
 
-def test_a_store_that_is_removed_meanwhile(run: Callable[[str], Any]) -> None:
+def test_a_store_that_is_removed_meanwhile(run: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "LOOK", 0.0)
     store = session.workspace().store
     run("a = 1")
     shutil.rmtree(store.folder)
