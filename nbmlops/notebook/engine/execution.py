@@ -124,6 +124,8 @@ class _Execution:
         saving = asyncio.ensure_future(self.saver.run(self.nb, self.client.settle)) if self.saver else None
         try:
             await self._start()
+            if self.deadline is not None and self.deadline <= time.monotonic():
+                raise self._over(None)  # no cell has begun
             for index, cell in enumerate(self.nb.cells):
                 self.index = index
                 if not await self._cell(index, cell):
@@ -205,6 +207,9 @@ class _Execution:
         """Await the work until a time limit or a stop; then interrupt the kernel and, if that is no use, give it up."""
         now = time.monotonic()
         limits = [limit for limit in (self.deadline, now + cell_timeout if cell_timeout else None) if limit is not None]
+        if self.deadline is not None and self.deadline <= now and self.index is not None:
+            work.close()  # not even sent: an interrupt could reach the kernel before it, and nothing would answer that
+            raise self._over(None)
         task = asyncio.ensure_future(work)
         stopped = asyncio.ensure_future(self.stopped.wait())
         try:
@@ -219,9 +224,13 @@ class _Execution:
         await self._interrupt(task)
         if killed:
             raise Ended("KILLED", "Interrupted", "stopped before it was finished")
-        limit = self.job.timeout if whole else cell_timeout
-        what = "the notebook was not finished" if whole else "the cell was not finished"
-        raise Ended("TIMEOUT", "StageTimeout", f"{what} after {clock.duration(limit)}")
+        raise self._over(None if whole else cell_timeout)
+
+    def _over(self, cell_timeout: float | None) -> Ended:
+        """A limit is reached: that of the cell, or of the whole notebook."""
+        limit = self.job.timeout if cell_timeout is None else cell_timeout
+        what = "the notebook was not finished" if cell_timeout is None else "the cell was not finished"
+        return Ended("TIMEOUT", "StageTimeout", f"{what} after {clock.duration(limit)}")
 
     async def _interrupt(self, task: asyncio.Future[Any]) -> None:
         """Interrupt a cell and give it ``grace``; a kernel that still starts holds nothing and is killed at once."""
