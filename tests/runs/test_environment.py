@@ -489,8 +489,9 @@ def test_an_environment_shows_itself(ws: Any, nb: Any, run_id: str) -> None:
     from nbmlops import display
 
     found = ws.environment(run_id)
-    assert "numpy" in display.text(found)
-    assert "numpy" in display.html(found)
+    assert "numpy" in found.imported  # a card may not show all of them: other tests have imported more
+    assert "packages" in display.text(found)
+    assert "packages" in display.html(found)
     check = ws.check_environment(run_id)
     assert check.ok
     assert "pass" in display.html(check)
