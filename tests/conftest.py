@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,6 +70,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @pytest.fixture(autouse=True)
 def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the project's store, another user's name, or a pipeline's context."""
+    main = sys.modules["__main__"]
+    if not hasattr(
+        main, "__spec__"
+    ):  # a shell of another test has put a module there that no process can be spawned from
+        main.__spec__ = None
     for name in [n for n in os.environ if n.startswith("NBMLOPS_")]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("JUPYTERHUB_USER", raising=False)

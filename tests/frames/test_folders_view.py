@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import pickle
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -205,9 +204,7 @@ def length(view):
     return sum(len(view.bytes(path)) for path in view), len(view.labels)
 
 
-def test_other_processes_read_from_a_pickled_view(blobs, tree, monkeypatch):
-    # An IPython shell of another test puts a module of its own there, which spawned processes cannot be made from.
-    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None, raising=False)
+def test_other_processes_read_from_a_pickled_view(blobs, tree):
     view = view_of(blobs, tree, LABELS)
     assert list(pickle.loads(pickle.dumps(view))) == list(view)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
