@@ -245,6 +245,9 @@ def new_object(m: Machine, cls: Thing, given: Sequence[Value], named: Mapping[st
         for name, value in named.items():
             m.put(Frame(thing.keys), name, value)
         thing.held += [t for value in given for t in value.inside]
+        for name, kind in _made_anew(cls, len(given)):
+            if name not in named:
+                m.put(Frame(thing.keys), name, Value(0, (Thing(kind, thing.version, m.bit),), kind))
     gone = find_method(cls, "__del__")
     if gone is not None and gone.things and gone.things[0].code is not None:  # when it goes is not followed
         with perhaps(m, gone.things[0].code.node):
@@ -257,6 +260,23 @@ def _kept_unseen(thing: Thing, values: Sequence[Value]) -> list[Thing]:
     if all(base.origin == "" for base in thing.made_of):
         return []
     return [t for value in values for t in value.inside]
+
+
+def _made_anew(cls: Thing, given: int) -> list[tuple[str, str]]:
+    """Fields of a data class for which each object gets a container of its own, and its kind.
+
+    ``given`` so many fields come by their places.
+    """
+    node = cls.code.node if cls.code is not None else None
+    body = node.body if isinstance(node, ast.ClassDef) and node.decorator_list else []
+    found = []
+    for field in [part for part in body if isinstance(part, ast.AnnAssign)][given:]:
+        match field:
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.Call(keywords=more)):
+                made = next((k.value for k in more if k.arg == "default_factory"), None)
+                if isinstance(made, ast.Name) and made.id in {"list", "dict", "set"}:
+                    found.append((name, made.id))
+    return found
 
 
 def attribute_of_instance(m: Machine, base: Value, name: str) -> Value | None:

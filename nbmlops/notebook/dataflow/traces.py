@@ -26,7 +26,8 @@ def again(m: Machine, done: Iterable[tuple[Thing | None, str]]) -> list[int]:
     versions = []
     for thing, name in done:
         if thing is not None:
-            versions.append(m.of_thing(thing))
+            if not thing.base:  # a part shares its memory with the whole, which is among them; who bound it matters not
+                versions.append(m.of_thing(thing))
             m.change([thing], "again", name, certain=False)
         elif name.startswith("<") and (version := m.read_hidden(name[1:-1])) is not None:
             versions.append(version)
