@@ -154,7 +154,7 @@ def _of_flow(history: History, both: Both) -> list[CellFinding]:
     if not hopeful.same:
         found = [finding(cause, level="invalid") for cause in causes(history, hopeful)]
     if not found and not hopeful.same:
-        found = [_somewhere(history, hopeful, kind="order", level="invalid")]
+        found = [_again(history, hopeful) or _somewhere(history, hopeful, kind="order", level="invalid")]
     maybe = [cause for cause in causes(history, cautious) if id(cause.user) not in surely]
     told = {(one.kind, one.names) for one in found}
     doubts = [finding(cause, level="unknown") for cause in maybe]
@@ -162,6 +162,16 @@ def _of_flow(history: History, both: Both) -> list[CellFinding]:
     if not found and not doubts:
         doubts = [_somewhere(history, cautious, kind="dynamic", level="unknown")]
     return [*found[:_MOST], *_dynamic(history, cautious.ran, doubts)[:_MOST]]
+
+
+def _again(history: History, found: Comparison) -> CellFinding | None:
+    """What differs differs by cells that ran more than once: what they changed lies in no name, as in a closure."""
+    labels = [cell.label for cell in found.cells if sum(one.cell is cell for one in history.ran) > 1]
+    if not labels:
+        return None
+    what = f"{', '.join(labels)} ran more than once, and would give something else after one run."
+    mend = "Restart the kernel and run all cells."
+    return CellFinding("repeated", "invalid", tuple(labels[:_MOST]), what, mend, tuple(found.names))
 
 
 def _somewhere(history: History, found: Comparison, *, kind: str, level: str) -> CellFinding:
