@@ -220,9 +220,9 @@ class MlopsMagics(Magics):
         print(history.restored(version))
 
     def _extract(self, words: list[str], _rest: str) -> Any:
-        from nbmlops import leaving
+        from nbmlops import extract_line
 
-        return leaving.extract(words, {name: self._space[name] for name in self._own_names})
+        return extract_line.extract(words, {name: self._space[name] for name in self._own_names})
 
     def _dashboard(self, _words: list[str], _rest: str) -> Any:
         from nbmlops import session

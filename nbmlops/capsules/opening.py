@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import re
-import stat
 import struct
 import zipfile
 import zlib
@@ -24,7 +23,8 @@ from typing import Any, NoReturn
 
 from nbmlops.capsules.belonging import strangers
 from nbmlops.capsules.collecting import INCLUDED
-from nbmlops.capsules.layout import FORMAT, INDEX, clash, content_hash, take, wrong_name
+from nbmlops.capsules.forms import DEEPEST, is_shallow, list_size, well_formed, wrong_entry
+from nbmlops.capsules.layout import FORMAT, INDEX, clash, content_hash, take
 from nbmlops.errors import InvalidValue, NotFound
 from nbmlops.store.merging.reading import read as look_at_rows
 from nbmlops.store.references import ZSTD, unpacked
@@ -32,11 +32,7 @@ from nbmlops.store.references import ZSTD, unpacked
 _HINT = "this is no sound capsule; nothing was taken over, ask for it anew"
 _MOST_TOLD = 20
 _PART = 1 << 20
-_DEEPEST = 150
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NAMES = 16 << 20  # bytes of the zip's list of names
-_END = b"PK\x05\x06"
-_TAIL = 22 + (1 << 16) + 20 + 56  # where that list's place stands: at the end, behind it at most a comment
 _JSON = ("run.json", "cells.json", "events.json", "certificate.json", "ro-crate-metadata.json")
 _KEYS = {"format", "run", "inside", "without_data", "files", "blobs", "content"}
 _UNREADABLE = (
@@ -85,7 +81,7 @@ class Capsule:
         self._archive = self._guarded("", self._opened)
         try:
             self._check()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: nobody else could close the file; raised again
             self._archive.close()
             raise
 
@@ -151,7 +147,7 @@ class Capsule:
 
     # -- opening ---------------------------------------------------------------------------------------------------
     def _opened(self) -> zipfile.ZipFile:
-        if (held := _list_size(self.file)) > _NAMES:
+        if (held := list_size(self.file)) > _NAMES:
             self._refuse("", f"its list of files has {held:,} bytes, and may have {_NAMES:,}")
         return zipfile.ZipFile(self.file)
 
@@ -168,7 +164,7 @@ class Capsule:
             self._refuse("", f"it has {len(listed):,} entries, and may have {self.limits.entries:,}")
         taken: dict[str, str] = {}
         for info in listed:
-            if wrong := _wrong_entry(info):
+            if wrong := wrong_entry(info):
                 self._refuse(info.orig_filename, wrong)
             if other := clash(info.filename, taken):
                 self._refuse(info.filename, f"{other!r:.80} has the same name, or is a file where it needs a folder")
@@ -189,7 +185,7 @@ class Capsule:
         if not isinstance(index, dict):
             self._refuse(INDEX, "it is no JSON object")
         self._check_format(index.get("format"))
-        if index.keys() != _KEYS or not _well_formed(index):
+        if index.keys() != _KEYS or not well_formed(index):
             self._refuse(INDEX, "it does not have the form of a list of files")
         if content_hash(index["files"]) != index["content"]:
             self._refuse(INDEX, "its list of files does not have the content hash that it tells")
@@ -321,8 +317,8 @@ class Capsule:
             found = json.loads(text.decode("utf-8"))
         except (ValueError, RecursionError):
             self._refuse(name, "it is no JSON, or nested too deeply")
-        if not _is_shallow(found):
-            self._refuse(name, f"its JSON is nested more than {_DEEPEST} levels deep")
+        if not is_shallow(found):
+            self._refuse(name, f"its JSON is nested more than {DEEPEST} levels deep")
         return found
 
     def _guarded(self, name: str, act: Callable[[], Any]) -> Any:
@@ -337,77 +333,3 @@ class Capsule:
     def _refuse(self, entry: str, wrong: str) -> NoReturn:
         shown = f"{entry!r:.120}: " if entry else ""
         raise InvalidValue(f"{self.file.name}: {shown}{wrong}", _HINT)
-
-
-def _wrong_entry(info: zipfile.ZipInfo) -> str:
-    kind = stat.S_IFMT(info.external_attr >> 16)
-    if wrong := wrong_name(info.orig_filename):
-        return wrong
-    if info.filename != info.orig_filename or info.is_dir() or kind not in {0, stat.S_IFREG}:
-        return "it is no plain file"
-    if info.flag_bits & 0x2061:  # encrypted, patched, strongly encrypted, masked
-        return "it is encrypted"
-    if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-        return "it is compressed in a way that no capsule is"
-    return ""
-
-
-def _well_formed(index: Mapping[str, Any]) -> bool:
-    files, blobs, inside = index["files"], index["blobs"], index["inside"]
-    return (
-        isinstance(files, dict)
-        and all(
-            isinstance(f, dict) and f.keys() == {"sha256", "size"} and _is_count(f["size"]) and _is_hash(f["sha256"])
-            for f in files.values()
-        )
-        and isinstance(blobs, dict)
-        and all(isinstance(n, str) and _DIGEST.fullmatch(d) for d, n in blobs.items())
-        and isinstance(inside, dict)
-        and all(map(_is_count, inside.values()))
-        and isinstance(index["run"], str)
-        and isinstance(index["without_data"], list)
-        and all(isinstance(ref, str) and len(ref) < 400 and ref.isprintable() for ref in index["without_data"])
-    )
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_hash(value: Any) -> bool:
-    return isinstance(value, str) and bool(_DIGEST.fullmatch(f"sha256:{value}"))
-
-
-def _is_shallow(value: Any) -> bool:
-    """Whether JSON is not nested too deeply, found without going deep oneself."""
-    level, depth = [value], 0
-    while level:
-        depth += 1
-        if depth > _DEEPEST:
-            return False
-        level = [
-            child
-            for each in level
-            if isinstance(each, dict | list)
-            for child in (each.values() if isinstance(each, dict) else each)
-            if isinstance(child, dict | list)
-        ]
-    return True
-
-
-def _list_size(file: Path) -> int:
-    """Bytes of a zip's list of files, from where it says so at its end; 0 if that is not there."""
-    with file.open("rb") as stream:
-        length = stream.seek(0, os.SEEK_END)
-        stream.seek(max(0, length - _TAIL))
-        tail = stream.read(_TAIL)
-    # Where zipfile looks: at the very end, else where the mark stands last.
-    at_end = tail[-22:-18] == _END and tail[-2:] == b"\0\0"
-    found = len(tail) - 22 if at_end else tail.rfind(_END, max(0, len(tail) - 22 - (1 << 16)))
-    if found < 0 or len(tail) < found + 22:
-        return 0
-    size = int(struct.unpack_from("<I", tail, found + 12)[0])
-    wide = found - 20 - 56
-    if wide >= 0 and tail[wide : wide + 4] == b"PK\x06\x06":
-        size = max(size if size != 0xFFFFFFFF else 0, int(struct.unpack_from("<Q", tail, wide + 40)[0]))
-    return size

@@ -27,6 +27,7 @@ class Cells:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._kept: tuple[tuple[str, int, int], dict[str, Any]] | None = None
 
     def fold(self) -> None:
         """Move what this and other processes have recorded into the tables."""
@@ -59,32 +60,33 @@ class Cells:
             raise NotFound(f"no session {session_id!r}", "workspace.cells.sessions() lists them")
         return _session(row)
 
-    def executions(self, session_id: str, until: int | None = None) -> list[CellExecution]:
-        """What ran in a session, in that order; until execution number ``until`` if given."""
+    def executions(self, session_id: str, until: int | None = None, *, outputs: bool = True) -> list[CellExecution]:
+        """What ran in a session, in that order, until execution number ``until`` if given; with outputs or without."""
         self.fold()
         query = sa.select(E).where(E.c.session_id == session_id).order_by(E.c.number)
-        return self._read(query if until is None else query.where(E.c.number <= until))
+        return self._read(query if until is None else query.where(E.c.number <= until), outputs)
 
-    def of_run(self, run_id: str) -> list[CellExecution]:
+    def of_run(self, run_id: str, *, outputs: bool = True) -> list[CellExecution]:
         """The cells of a run, in the order in which they ran: those that logged to it, or ran while it was active.
 
-        Of a stage's run these are all cells of its notebook.
+        Of a stage's run these are all cells of its notebook. Outputs are most of what is to be read: who does not
+        look at them leaves them out.
         """
         self.fold()
         ids = sa.select(T.c.execution_id).where(T.c.kind == "run", T.c.subject == run_id)
         stages = sa.select(S.c.id).where(S.c.run_id == run_id)
         wanted = sa.or_(E.c.id.in_(ids), E.c.session_id.in_(stages))
-        found = self._read(sa.select(E).where(wanted).order_by(E.c.started_at, E.c.number))
+        found = self._read(sa.select(E).where(wanted).order_by(E.c.started_at, E.c.number), outputs)
         return found or self._of_stage(run_id)
 
-    def behind(self, run_id: str) -> list[CellExecution]:
+    def behind(self, run_id: str, *, outputs: bool = True) -> list[CellExecution]:
         """Everything that ran in the run's sessions until its last cell: what it can have been made from."""
         last: dict[str, int] = {}
-        for execution in self.of_run(run_id):
+        for execution in self.of_run(run_id, outputs=False):
             last[execution.session_id] = execution.number
         if set(last) <= {""}:
             return self._of_stage(run_id)
-        return [e for session_id, number in last.items() for e in self.executions(session_id, number)]
+        return [e for key, number in last.items() for e in self.executions(key, number, outputs=outputs)]
 
     def made(self, kind: str, subject: str, name: str = "") -> CellExecution | None:
         """The latest cell that logged or made it: ``("metric", run_id, "auc")``, ``("dataset", "dataset:x@3")``."""
@@ -99,7 +101,7 @@ class Cells:
         """Kind and name of all that a run logged, each with the latest cell that did."""
         return {
             (touch.kind, touch.name): execution
-            for execution in self.of_run(run_id)
+            for execution in self.of_run(run_id, outputs=False)
             for touch in execution.touched
             if touch.subject == run_id and touch.kind != "run"
         }
@@ -164,7 +166,7 @@ class Cells:
                 f"no cells are recorded here{f': {here.fault}' if here is not None else ''}",
                 "in a notebook: %load_ext nbmlops; elsewhere name a notebook, or --run REF",
             )
-        ran = [e for e in self.executions(here.session_id) if e.execution_id != here.execution_id]
+        ran = [e for e in self.executions(here.session_id, outputs=False) if e.execution_id != here.execution_id]
         path = Path(place.notebook_now(context.from_environment().notebook) or "")
         found = executed.stripped(path, _LARGEST_NOTEBOOK) if path.name else None
         document, saved_at = (json.loads(found[0]), found[1]) if found else (None, None)
@@ -178,13 +180,26 @@ class Cells:
         with self.store.read() as db:
             source = db.execute(sa.select(R.c.source).where(R.c.id == run_id)).scalar() or {}
         path = source.get("path") if source.get("type") == "notebook" else ""
-        found = executed.stripped(Path(source.get("cwd") or "", path), _LARGEST_NOTEBOOK) if path else None
-        if found is None:
+        kept = self._document_at(Path(source.get("cwd") or "", path)) if path else None
+        if kept is None:
             return
-        content, saved_at = found
-        kept = {"digest": self.store.blobs.put(content), "saved_at": saved_at}
         with self.store.write() as db:
             db.execute(R.update().where(R.c.id == run_id).values(source={**source, "document": kept}))
+
+    def _document_at(self, path: Path) -> dict[str, Any] | None:
+        """The file's content without outputs, as a run keeps it; read once for all runs until it is saved again."""
+        try:
+            facts = path.stat()
+        except OSError:
+            return None
+        state = (str(path), facts.st_mtime_ns, facts.st_size)
+        if self._kept is None or self._kept[0] != state:
+            found = executed.stripped(path, _LARGEST_NOTEBOOK)
+            if found is None:
+                return None
+            content, saved_at = found
+            self._kept = state, {"digest": self.store.blobs.put(content), "saved_at": saved_at}
+        return self._kept[1]
 
     def judge(self, run_id: str, known: Verdict | None = None) -> Verdict | None:
         """Say whether a clean run would give the same, and keep it with the run; None where no cells are known.
@@ -202,7 +217,7 @@ class Cells:
     def _verdict(self, run_id: str) -> Verdict | None:
         from nbmlops.notebook import verdict
 
-        found = self.behind(run_id)
+        found = self.behind(run_id, outputs=False)
         if not found:
             return None
         document, saved_at = self.document(run_id)
@@ -225,7 +240,9 @@ class Cells:
             return []
         return executed.executions(document, run_id) if isinstance(document, dict) else []
 
-    def _read(self, query: Any) -> list[CellExecution]:
+    def _read(self, query: Any, outputs: bool = True) -> list[CellExecution]:
+        if not outputs:
+            query = query.with_only_columns(*(column for column in E.c if column is not E.c.outputs))
         with self.store.read() as db:
             rows = db.execute(query).mappings().all()
             touched = _touched(db, [row["id"] for row in rows])
@@ -264,7 +281,7 @@ def _execution(row: Any, touched: Iterable[CellTouch]) -> CellExecution:
     return CellExecution(
         execution_id=row["id"],
         **{k: row[k] for k in same},
-        outputs=tuple(row["outputs"] or ()),
+        outputs=tuple(row.get("outputs") or ()),
         loaded=tuple(names.get("loaded", ())),
         stored=tuple(names.get("stored", ())),
         deleted=tuple(names.get("deleted", ())),

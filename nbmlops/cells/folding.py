@@ -102,11 +102,19 @@ def _fold_part(store: Store, path: Path) -> bool:
     return True
 
 
+# What each kind of line must have: another version may write other things as well.
+_NEEDED = {
+    "session": {"at", "frontend", "notebook", "user", "host", "pid"},
+    "begin": {"number", "source", "status", "at"},
+    "end": {"status", "seconds", "error", "outputs", "names"},
+}
+
+
 def _lines(data: bytes) -> Iterator[dict[str, Any]]:
     for line in data.splitlines():
         with contextlib.suppress(ValueError):  # a line that a power cut left half is all that is lost
             found = json.loads(line)
-            if isinstance(found, dict):
+            if isinstance(found, dict) and all(need <= found.keys() for kind, need in _NEEDED.items() if kind in found):
                 yield found
 
 

@@ -409,7 +409,7 @@ class Runs(Uses, Certificates):
                 tags=tags.get(row["seq"], {}),
                 artifacts=tuple(self.artifacts(row["id"])) if artifacts else (),
                 datasets=tuple(self.datasets(row["id"])) if artifacts else (),
-                cells=brief(self._cells.of_run(row["id"]), row["id"]) if artifacts else (),
+                cells=brief(self._cells.of_run(row["id"], outputs=False), row["id"]) if artifacts else (),
                 artifact_uri=self.store.blobs.shown_root,
                 certificate=self.certificate(row["id"]) if artifacts else None,
                 **{

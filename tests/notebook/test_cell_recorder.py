@@ -239,7 +239,7 @@ def test_half_a_line_and_rubbish_are_left_out(shell: Any) -> None:
     shell("a = 1")
     (path,) = folding.files(store.journal_folder)
     with path.open("ab") as file:
-        file.write(b'nonsense\n[1]\n{"begin": "half')
+        file.write(b'nonsense\n[1]\n{"begin": "without the rest"}\n{"end": "of nothing"}\n{"begin": "half')
     assert [e.source for e in recorded()] == ["a = 1"]
 
 

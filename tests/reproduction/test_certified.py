@@ -125,6 +125,6 @@ def test_the_magics_ask_for_the_same(nb: Any, ws: Workspace, monkeypatch: pytest
 def test_inside_a_clean_run_nothing_is_certified(ws: Workspace) -> None:
     from nbmlops.records import ModelVersion
 
-    inside = Workspace(ws.store, lambda: Context("tester", reproducing="/tmp/x"))
+    inside = Workspace(ws.store, lambda: Context("tester", reproducing="scratch"))
     version = ModelVersion("m", 1, "skops", "sha256:0", {}, run_id="x")
     assert inside.reproduction.certify(version) is version

@@ -134,6 +134,6 @@ def test_a_run_of_which_no_cells_are_known_says_what_to_do(ws: Workspace, made: 
 def test_inside_a_clean_run_there_is_no_other(ws: Workspace, made: Any) -> None:
     from nbmlops.context import Context
 
-    desk = Reproduction(ws.store, lambda: Context("tester", reproducing="/tmp/x"), ws.runs, ws.models)
+    desk = Reproduction(ws.store, lambda: Context("tester", reproducing="scratch"), ws.runs, ws.models)
     with pytest.raises(UsageFault, match="clean run already"):
         desk.reproduce(made[0])
