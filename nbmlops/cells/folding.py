@@ -42,14 +42,16 @@ def fold_copy(store: Store, outputs: Blobs) -> list[str]:
         store: the copy.
         outputs: takes large outputs in its place.
     """
+    left = "what its sessions recorded of cells and was not folded"
     theirs, store.blobs = store.blobs, outputs
     try:
+        broken = sum(_broken(path) for path in files(store.journal_folder))
         fold(store)
-    except (NbmlopsError, sa.exc.SQLAlchemyError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return [f"what its sessions recorded of cells and was not folded: {error}"]  # of another store: anything
+    except (NbmlopsError, sa.exc.SQLAlchemyError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return [f"{left}: {error}"]  # of another store: anything
     finally:
         store.blobs = theirs
-    return []
+    return [f"{left}: {broken} broken {'line' if broken == 1 else 'lines'}"] if broken else []
 
 
 def files(folder: Path) -> list[Path]:
@@ -116,6 +118,12 @@ def _lines(data: bytes) -> Iterator[dict[str, Any]]:
             found = json.loads(line)
             if isinstance(found, dict) and all(need <= found.keys() for kind, need in _NEEDED.items() if kind in found):
                 yield found
+
+
+def _broken(path: Path) -> int:
+    """How many whole lines of a file are passed over."""
+    with open(path, "rb") as file:
+        return sum(line.endswith(b"\n") and not any(_lines(line)) for line in file)
 
 
 class _Rows:

@@ -330,8 +330,9 @@ def test_a_kernel_killed_for_want_of_memory_is_told_so(tmp_path: Path, monkeypat
     )
 
 
-def test_a_time_limit_while_the_kernel_starts(tmp_path: Path) -> None:
+def test_a_time_limit_while_the_kernel_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It holds nothing yet, so there is no grace: with one of an hour this test would not end."""
+    monkeypatch.setattr(kernel, "_spec", lambda job: KernelSpec(argv=["sleep", "3600"]))  # a fork can be ready in 50 ms
     done = engine.execute(notebook("1"), Job(cwd=str(tmp_path), timeout=0.05, grace=3600))
     assert (done.status, done.cell, states(done)) == ("TIMEOUT", None, ["pending", "pending"])
 

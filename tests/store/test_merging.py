@@ -406,7 +406,11 @@ def test_cells_still_in_their_journal_come_and_the_other_store_stays_as_it_is(op
     assert set(theirs.store.blobs.digests()) == held
     assert journal.exists()
     journal.write_text(json.dumps({"begin": [1], "number": {}}) + "\n")
-    assert "recorded of cells and was not folded" in ours.merge(folder(theirs)).left_out[0]
+    assert ours.merge(folder(theirs)).left_out == (
+        "what its sessions recorded of cells and was not folded: 1 broken line",
+    )
+    journal.write_text(json.dumps(lines[1] | {"begin": [1]}) + "\n")
+    assert "recorded of cells and was not folded: unhashable" in ours.merge(folder(theirs)).left_out[0]
 
 
 def test_who_claims_the_id_of_an_ended_run_does_not_change_it(open_: Any, tmp_path: Path, theirs: Workspace) -> None:
