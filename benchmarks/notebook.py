@@ -6,16 +6,11 @@ peer is papermill, which executes the same notebook again.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import sys
-import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
-from benchmarks.measure import HERE, Rounds, Row, Side, print_table
+from benchmarks.measure import Rounds, Row
+from benchmarks.program import Benchmark
 
 KINDS = {
     "small": "a small cell",
@@ -125,40 +120,18 @@ def moving(compare: Rounds, sizes: Sizes) -> list[Row]:
     ]
 
 
-PARTS: tuple[Callable[[Rounds, Sizes], list[Row]], ...] = (cells, loading, verdicts, reproducing, extracting, moving)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Measure, print the table; 0 if everything ran, whatever it cost."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.notebook", description="What notebooks cost.")
-    parser.add_argument("--quick", action="store_true", help="small sizes: does it run?")
-    parser.add_argument("--peer-python", default=sys.executable, help="the interpreter that papermill is installed in")
-    parser.add_argument("--only", choices=[part.__name__ for part in PARTS], help="one part only")
-    parser.add_argument("--json", type=Path, help="a file that gets the numbers too")
-    options = parser.parse_args(arguments)
-
-    peer = Side("papermill", options.peer_python, HERE / "papermill_jobs.py", needs=("pandas", "sklearn", "matplotlib"))
-    found = peer.installed()
-    sizes = QUICK if options.quick else FULL
-    rows: list[Row] = []
-    with tempfile.TemporaryDirectory(prefix="nbmlops-bench-", ignore_cleanup_errors=True) as folder:
-        ours = Side("nbmlops", sys.executable, HERE / "notebook_jobs.py")
-        compare = Rounds(ours, peer if found else None, sizes.turns, Path(folder))
-        for part in PARTS:
-            if options.only in {None, part.__name__}:
-                print(f"… {part.__name__}", file=sys.stderr, flush=True)
-                rows += part(compare, sizes)
-    label = f"papermill {peer.version()}" if found else ""
-    print_table(rows, label)
-    if not found:
-        print("\nskipped: papermill is not installed here (--peer-python PATH names an interpreter with it)")
-    load = os.getloadavg()[0]
-    print(f"\nmedians of {sizes.turns} turns; load average {load:.1f} on {os.cpu_count()} processors")
-    if options.json:
-        told = {"peer": label, "turns": sizes.turns, "load": load, "rows": [asdict(row) for row in rows]}
-        options.json.write_text(json.dumps(told, indent=1))
-    return 0
+BENCHMARK = Benchmark(
+    "notebook",
+    "What notebooks cost.",
+    "notebook_jobs.py",
+    "papermill",
+    "papermill_jobs.py",
+    FULL,
+    QUICK,
+    (cells, loading, verdicts, reproducing, extracting, moving),
+    needs=("pandas", "sklearn", "matplotlib"),
+)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(BENCHMARK.main())

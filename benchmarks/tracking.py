@@ -1,19 +1,15 @@
-"""Tracking: ``python -m benchmarks.tracking [--quick] [--peer-python PATH]``.
+"""Tracking: ``python -m benchmarks.tracking [--quick] [--peer-python PATH] [--only PART] [--json FILE]``.
 
 The peer is MLflow on a SQLite store. Both run in this machine's same minutes, turn by turn, each in a fresh process.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from benchmarks.measure import HERE, Rounds, Row, Side, print_table
+from benchmarks.measure import Rounds, Row
+from benchmarks.program import Benchmark
 
 
 @dataclass(frozen=True)
@@ -96,34 +92,18 @@ def fits(compare: Rounds, sizes: Sizes) -> list[Row]:
     ]
 
 
-PARTS: tuple[Callable[[Rounds, Sizes], list[Row]], ...] = (loading, logging, whole_runs, tables, curves, fits)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Measure, print the table; 0 if everything ran, whatever it cost."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tracking", description="What tracking costs.")
-    parser.add_argument("--quick", action="store_true", help="small sizes: does it run?")
-    parser.add_argument("--peer-python", default=sys.executable, help="the interpreter that MLflow is installed in")
-    parser.add_argument("--only", choices=[part.__name__ for part in PARTS], help="one part only")
-    options = parser.parse_args(arguments)
-
-    peer = Side("mlflow", options.peer_python, HERE / "mlflow_jobs.py")
-    found = peer.installed()
-    with tempfile.TemporaryDirectory(prefix="nbmlops-bench-", ignore_cleanup_errors=True) as folder:
-        ours = Side("nbmlops", sys.executable, HERE / "nbmlops_jobs.py")
-        sizes = QUICK if options.quick else FULL
-        compare = Rounds(ours, peer if found else None, sizes.turns, Path(folder))
-        rows: list[Row] = []
-        for part in PARTS:
-            if options.only in {None, part.__name__}:
-                print(f"… {part.__name__}", file=sys.stderr, flush=True)
-                rows += part(compare, sizes)
-    print_table(rows, f"MLflow {peer.version()}" if found else "")
-    if not found:
-        print("\nskipped: MLflow is not installed here (--peer-python PATH names an interpreter that has it)")
-    print(f"\nmedians of {sizes.turns} turns; load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
-    return 0
+BENCHMARK = Benchmark(
+    "tracking",
+    "What tracking costs.",
+    "nbmlops_jobs.py",
+    "mlflow",
+    "mlflow_jobs.py",
+    FULL,
+    QUICK,
+    (loading, logging, whole_runs, tables, curves, fits),
+    called="MLflow",
+)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(BENCHMARK.main())
