@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from nbmlops.errors import NbmlopsError
 from nbmlops.store import Store, journal, series
+from nbmlops.store.engine import lock_run
 from nbmlops.store.schema import journals, metric_chunks, metric_latest, param_history, params, runs, tags
 
 _OFFSETS = sa.select(journals.c.name, journals.c.offset).where(journals.c.run_seq == sa.bindparam("run"))
@@ -44,6 +45,7 @@ class Folder:
 
     def fold_into(self, db: sa.Connection) -> None:
         """The same, inside an open transaction."""
+        lock_run(db, self.run_seq)  # two that read the same offset would both apply what comes after it
         offsets = {row.name: row.offset for row in db.execute(_OFFSETS, {"run": self.run_seq})}
         fresh = not offsets  # nothing of this run is in the tables yet, and nothing need be looked up
         self._scattered |= not fresh

@@ -241,6 +241,12 @@ def lock_tables(db: sa.Connection, tables: Iterable[sa.Table]) -> None:
         db.execute(sa.text(f"LOCK TABLE {', '.join(t.name for t in tables)} IN SHARE MODE"))
 
 
+def lock_run(db: sa.Connection, run_seq: int) -> None:
+    """Keeps others from folding this run's journals until this transaction ends (SQLite's writers are alone anyway)."""
+    if db.dialect.name == "postgresql":
+        db.execute(sa.text("SELECT 1 FROM runs WHERE seq = :run FOR UPDATE"), {"run": run_seq})
+
+
 def lock_versions(db: sa.Connection) -> None:
     """Keeps others from numbering versions until this transaction ends (SQLite's writers are alone anyway).
 

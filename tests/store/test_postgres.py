@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ import sqlalchemy as sa
 from nbmlops import secrets
 from nbmlops.context import Context, hostname
 from nbmlops.errors import Tampered
-from nbmlops.store import open_store, schema
+from nbmlops.runs.fold import Folder
+from nbmlops.store import journal, open_store, schema
 from nbmlops.workspace import Workspace
 from tests.pipelines import notebooks
 from tests.reproduction.test_rerun import rows
@@ -213,7 +215,37 @@ def test_a_clean_run_has_a_store_of_its_own(team: Workspace, tmp_path: Path) -> 
     team.datasets.snapshot(pd.DataFrame({"x": [9.0]}), "numbers")
     team.cells.fold()
     before = rows(team.store)
-    assert team.reproduction.reproduce(run.run_id, progress=False).status == "reproduced"
+    certificate = team.reproduction.reproduce(run.run_id, progress=False)
+    assert certificate.status == "reproduced", certificate.differences
     after = rows(team.store)
     assert {name for name in after if after[name] != before[name]} == {"certificates", "ledger"}
     assert team.verify_ledger() == 1
+
+
+def test_two_that_fold_one_journal_at_once_apply_it_once(team: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = team.runs.start("x")
+    written = journal.Journal(team.store.journal_folder, live.run_id)
+    written.point("loss", 1.0, 0, 0.0)
+    with team.store.read() as db:
+        seq = db.execute(sa.select(schema.runs.c.seq).where(schema.runs.c.id == live.run_id)).scalar_one()
+    first, second = (Folder(team.store, live.run_id, seq) for _ in range(2))
+    first.fold()  # what comes first is written whole; later points are added to what is there
+    written.point("loss", 0.5, 1, 0.0)
+    other, read = threading.Thread(target=first.fold), journal.read
+
+    def read_slowly(*args: Any) -> Iterator[journal.Batch]:
+        """The other one begins, and ends if it may, between the offset and the rows that are added to."""
+        monkeypatch.setattr(journal, "read", read)
+        other.start()
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        with team.store.engine.connect() as db:
+            while other.is_alive() and not db.execute(sa.text(waits)).scalar():
+                db.rollback()
+        yield from read(*args)
+
+    monkeypatch.setattr(journal, "read", read_slowly)
+    second.fold()
+    other.join()
+    written.close()
+    live.end()
+    assert team.runs.metric_history(live.run_id, "loss").value.tolist() == [1.0, 0.5]
