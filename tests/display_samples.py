@@ -36,6 +36,7 @@ FINDINGS = (
     r.Finding(EVIL, "warn", "a < b", QUOTES, "look at it"),
 )
 PROMOTION = r.Promotion("churn", 3, "production", "waiting", "better recall", "ada", 2, FINDINGS, "01APPROVAL", 17, T)
+VOTE = r.Vote("approve", EVIL, "key:ab", (QUOTES,), EVIL, T, 3)
 CERTIFICATE = r.Certificate(
     "01CERT",
     "01RUN",
@@ -357,6 +358,38 @@ ALL: dict[str, r.Record] = {
             {"libraries": [{"library": EVIL, "threads": 2}], "variables": {"TZ": EVIL}, "gpus": [{"name": QUOTES}]},
         ),
         r.EnvironmentCheck(EVIL, FINDINGS, 12, T),
+        r.Evidence(
+            "churn",
+            3,
+            "slices",
+            "done",
+            {"metric": EVIL, "worst": [{"where": EVIL, "rows": 3, "gap": 0.2}]},
+            {EVIL: "sha256:ab"},
+            0.5,
+            "ada",
+            T,
+        ),
+        r.EnvironmentPolicy(EVIL, "staging", 2, (EVIL,), True, 86_400.0, (EVIL,), QUOTES, True, 0.1, 0.05),
+        r.Identity(EVIL, "key", QUOTES, (EVIL,)),
+        VOTE,
+        r.Approval(
+            "01APPROVAL",
+            "churn",
+            3,
+            "production",
+            "open",
+            EVIL,
+            QUOTES,
+            T,
+            2,
+            (EVIL,),
+            True,
+            (VOTE,),
+            T,
+            FINDINGS,
+            "01R",
+        ),
+        r.Review("01REVIEW", "churn", 3, "staging", "passed", FINDINGS, "sha256:ab", "sha256:cd", EVIL, T),
         r.CellHistory("variable", EVIL, (CELL_VERSION, CELL_VERSION), 3),
         CELL_VERSION,
         r.CellExecution(

@@ -114,7 +114,7 @@ def test_snapshot_export_verify_store_and_doctor(filled: Any, cli: Any) -> None:
     assert "block" not in cli("dataset", "verify").out
     assert "sha256" not in cli("model", "verify", "cancer").err
     assert cli("store", "info", "--json").json()["counts"]["runs"] == 3
-    assert "0004" in cli("store", "migrate").out
+    assert "0005" in cli("store", "migrate").out
     cli("store", "backup", "b.zip")
     assert "exists already" in cli("store", "backup", "b.zip", code=2).err
     assert "pass" in cli("doctor").out

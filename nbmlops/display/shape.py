@@ -18,12 +18,12 @@ RIGHT = frozenset({"number", "count", "bytes", "duration"})
 TONES = {
     "good": "FINISHED pass ok promoted approved production closed done up fresh reused reproduced proved",
     "warn": "warn waiting staging open retraining pending KILLED stale drifted differs",
-    "bad": "FAILED block BLOCKED alert rejected error TIMEOUT DIED down failed",
+    "bad": "FAILED block BLOCKED alert rejected error TIMEOUT DIED down failed reject blocked",
     "busy": "RUNNING waits",
 }
 _TONE = {word: tone for tone, words in TONES.items() for word in words.split()} | {
-    "strongly valid": "good", "weakly valid": "warn", "unknown": "warn", "invalid": "bad",
-    "not reproducible": "bad", "interrupted": "warn", "lost": "bad",
+    "approve": "good", "passed": "good", "strongly valid": "good", "weakly valid": "warn", "unknown": "warn",
+    "invalid": "bad", "expired": "warn", "withdrawn": "warn", "not reproducible": "bad", "interrupted": "warn", "lost": "bad",
 }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from nbmlops.records.cells import (
 from nbmlops.records.datasets import DatasetDiff, DatasetProfile, DatasetUse, DatasetVersion
 from nbmlops.records.environments import Environment, EnvironmentCheck
 from nbmlops.records.extraction import Extracted, LiftedParameter, ReadTurned
+from nbmlops.records.governance import Approval, EnvironmentPolicy, Evidence, Identity, Review, Vote
 from nbmlops.records.history import CellHistory, CellVersion
 from nbmlops.records.quality import ContractReport, Duplicates, LabelReport, Leakage, Violation
 from nbmlops.records.record import Finding, Record, plain
@@ -31,6 +32,7 @@ from nbmlops.records.stages import StageContract
 from nbmlops.records.upkeep import GcReport, Merged, Renumbered, StoreCheck
 
 __all__ = [
+    "Approval",
     "Artifact",
     "CapsuleReport",
     "CellExecution",
@@ -50,12 +52,15 @@ __all__ = [
     "Duplicates",
     "Environment",
     "EnvironmentCheck",
+    "EnvironmentPolicy",
     "Event",
+    "Evidence",
     "Experiment",
     "Extracted",
     "Finding",
     "Flow",
     "GcReport",
+    "Identity",
     "LabelReport",
     "Leakage",
     "LiftedParameter",
@@ -71,6 +76,7 @@ __all__ = [
     "ReadTurned",
     "Record",
     "Renumbered",
+    "Review",
     "Run",
     "StageContract",
     "StageRun",
@@ -78,6 +84,7 @@ __all__ = [
     "StoreInfo",
     "Verdict",
     "Violation",
+    "Vote",
     "plain",
 ]
 
@@ -367,6 +374,8 @@ class Event(Record):
     previous: str
     hash: str
     store: str | None = None  # the id of the store that it was written in, if another
+    signer: str | None = None  # the id of the key that signed it
+    signature: str | None = None
 
     @property
     def ref(self) -> str:

@@ -39,6 +39,8 @@ def append(db: sa.Connection, *, type: str, subject: str, user: str, data: dict[
             secrets.scrub(plain(data)), sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str
         ),
         "previous": last.hash if last else GENESIS,
+        "signer": None,
+        "signature": None,
     }
     row["hash"] = _hash(row)
     db.execute(ledger.insert(), row)
@@ -144,6 +146,8 @@ def check(rows: Iterable[Mapping[str, Any]], whose: str = "the ledger") -> int:
 
 def _hash(row: dict[str, Any]) -> str:
     facts = {k: row[k] for k in ("seq", "id", "type", "subject", "user", "at", "data")}
+    if row.get("signer"):  # so that a signature cannot be taken away
+        facts["signer"] = row["signer"]
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(f"{row['previous']}\n{text}".encode()).hexdigest()
 

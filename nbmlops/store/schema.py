@@ -19,15 +19,16 @@ from nbmlops.store.schema_cells import (
     merged_ledger,
     merged_stores,
 )
+from nbmlops.store.schema_decisions import announcements, approval_votes, approvals, evidence, ledger, reviews
 
 # What the tables are asked for by: `schema.runs`, whichever file they are written in.
 __all__ = [
-    "alerts", "alias_history", "approvals", "artifacts", "cell_executions", "cell_journals", "cell_sessions",
-    "cell_touches", "certificates", "dataset_aliases", "dataset_tags", "dataset_uses", "dataset_versions", "datasets",
-    "experiments", "feedback", "flows", "journals", "keys", "ledger", "logged_models", "merged_ledger",
-    "merged_stores", "meta", "metadata", "metric_chunks", "metric_latest", "model_aliases", "model_uses",
-    "model_versions", "models", "monitor_reports", "param_history", "params", "prediction_batches", "reused_stages",
-    "run_outputs", "runs", "stage_runs", "tags",
+    "alerts", "alias_history", "announcements", "approval_votes", "approvals", "artifacts", "cell_executions",
+    "cell_journals", "cell_sessions", "cell_touches", "certificates", "dataset_aliases", "dataset_tags",
+    "dataset_uses", "dataset_versions", "datasets", "evidence", "experiments", "feedback", "flows", "journals",
+    "keys", "ledger", "logged_models", "merged_ledger", "merged_stores", "meta", "metadata", "metric_chunks",
+    "metric_latest", "model_aliases", "model_uses", "model_versions", "models", "monitor_reports", "param_history",
+    "params", "prediction_batches", "reused_stages", "reviews", "run_outputs", "runs", "stage_runs", "tags",
 ]  # fmt: skip
 
 meta = table("meta", id_("name"), text("value"), rowid=False)
@@ -188,6 +189,7 @@ model_versions = table(
     text("user"),
     int_("bytes"),
     number("created_at"),
+    number("deleted_at", null=True),
     sa.UniqueConstraint("name", "version"),
 )
 logged_models = table(
@@ -226,22 +228,6 @@ alias_history = table(
     number("at"),
     int_("event_seq", null=True),
     sa.Index("ix_alias_history_name_alias", "name", "alias"),
-)
-approvals = table(
-    "approvals",
-    id_(),
-    text("name"),
-    int_("version"),
-    text("environment"),
-    text("status", index=True),  # "open", "approved", "rejected"
-    text("reason"),
-    text("user"),
-    number("created_at"),
-    json("findings"),
-    text("decided_by", null=True),
-    text("decision", null=True),
-    number("decided_at", null=True),
-    sa.Index("ix_approvals_name_version", "name", "version"),
 )
 
 # --- pipelines --------------------------------------------------------------------------------------------------
@@ -358,18 +344,4 @@ alerts = table(
     json("findings"),
     number("at"),
     number("closed_at", null=True),
-)
-
-# --- decisions --------------------------------------------------------------------------------------------------
-ledger = table(
-    "ledger",
-    seq(),
-    text("id", unique=True),
-    text("type"),  # "model.promoted", "model.approved", …
-    text("subject", index=True),  # "model:NAME@VERSION"
-    text("user"),
-    number("at"),
-    text("data"),  # canonical JSON, exactly the text that was hashed
-    text("previous"),
-    text("hash"),
 )

@@ -76,5 +76,7 @@ merged_ledger = table(
     text("data"),
     text("previous"),
     text("hash"),
+    text("signer", null=True),
+    text("signature", null=True),
     rowid=False,
 )

@@ -46,7 +46,7 @@ class Table:
     state: tuple[str, tuple[object, ...]] | None = None
 
 
-NOT_TAKEN = ("meta", "journals", "cell_journals", "ledger", "merged_stores", "merged_ledger")
+NOT_TAKEN = ("meta", "journals", "cell_journals", "ledger", "merged_stores", "merged_ledger", "announcements")
 
 # In the order in which they are taken.
 TABLES: Mapping[str, Table] = {
@@ -163,7 +163,23 @@ TABLES: Mapping[str, Table] = {
         {
             "id": ID, "name": NAME, "version": MODEL, "flavor": FACT, "package": MANIFEST, "signature": FACT,
             "metrics": FACT, "profile": MANIFEST, "datasets": REFERENCES, "run_id": LINK, "description": PROSE,
-            "user": FACT, "bytes": FACT, "created_at": FACT,
+            "user": FACT, "bytes": FACT, "created_at": FACT, "deleted_at": FACT,
+        },
+    ),
+    "evidence": Table(
+        "evidence",
+        ("version_id", "kind"),
+        {
+            "id": ID, "version_id": LINK, "kind": FACT, "status": FACT, "report": REFERENCES, "files": REFERENCES,
+            "seconds": FACT, "user": FACT, "at": FACT,
+        },
+    ),
+    "reviews": Table(
+        "reviews",
+        ("id",),
+        {
+            "id": ID, "name": NAME, "version": MODEL, "environment": FACT, "status": FACT, "findings": REFERENCES,
+            "notebook": MANIFEST, "page": DIGEST, "user": FACT, "at": FACT,
         },
     ),
     "logged_models": Table(
@@ -197,9 +213,17 @@ TABLES: Mapping[str, Table] = {
         {
             "id": ID, "name": NAME, "version": MODEL, "environment": FACT, "status": FACT, "reason": PROSE,
             "user": FACT, "created_at": FACT, "findings": REFERENCES, "decided_by": FACT, "decision": PROSE,
-            "decided_at": FACT,
+            "decided_at": FACT, "policy": FACT, "expires_at": FACT, "review": LINK,
         },
         state=("status", ("open",)),
+    ),
+    "approval_votes": Table(
+        "votes",
+        ("id",),
+        {
+            "id": ID, "approval_id": LINK, "decision": FACT, "user": FACT, "identity": FACT, "roles": FACT,
+            "reason": PROSE, "at": FACT, "event_seq": OWN,
+        },
     ),
     "flows": Table(
         "flows",

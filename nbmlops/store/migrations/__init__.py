@@ -16,7 +16,7 @@ from nbmlops.errors import StoreTooNew
 from nbmlops.store.engine import _MIGRATION_LOCK, Store, new_meta
 from nbmlops.store.schema import meta, metadata
 
-HEAD = "0004"
+HEAD = "0005"
 _VERSIONS = Path(__file__).parent / "versions"
 
 
