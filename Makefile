@@ -64,7 +64,7 @@ services:
 	$(call need,ls /usr/lib/postgresql/*/bin/initdb,postgresql)
 
 test: $(READY) $(OLDEST)/.ready services
-	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+	@$(BIN)/python -m pytest -n 3
 
 lint: $(READY)
 	@$(BIN)/ruff check .
