@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_SPAN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|min|m|h|d)\s*")
 _lock = threading.Lock()
 _last = 0
 
@@ -84,3 +88,22 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def seconds_in(value: Any) -> float:
+    """``"20m"``, ``"1h30m"``, ``"14d"`` or a number of seconds.
+
+    Raises:
+        ValueError: it is none of these, or not above zero.
+    """
+    total = 0.0
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        total = float(value)
+    elif isinstance(value, str):
+        place = 0
+        while place < len(value) and (match := _SPAN.match(value, place)):
+            total, place = total + float(match[1]) * _UNITS[match[2]], match.end()
+        total = total if place == len(value) else 0
+    if not 0 < total < float("inf"):
+        raise ValueError(f"{value!r} is not a duration such as 20m, 90s or 1h30m")
+    return total

@@ -186,6 +186,12 @@ class Blocked(CheckFailed):
         self.findings = tuple(findings)
 
 
+class NotAllowed(CheckFailed):
+    """Who asks may not do this: a role is missing, or another person is needed."""
+
+    http_status = 403
+
+
 class StageFailed(CheckFailed):
     """A stage ended with an error; its executed notebook was kept before this was raised."""
 

@@ -42,8 +42,7 @@ _SAME: dict[type, Callable[[Any, Any], bool]] = {
     ast.NotIn: lambda a, b: a not in b,
 }
 _FUNCTIONS: dict[str, Callable[..., Any]] = {"abs": abs, "min": min, "max": max}
-# Environments whose absence means "nothing to compare with yet" instead of a fault.
-_STANDING = ("production", "staging")
+STANDING = ("staging", "production")
 
 
 class _Unknown(Exception):
@@ -91,24 +90,25 @@ def unknown_facts(rule: str, known: Iterable[str]) -> list[str]:
     return list(faults)
 
 
-def judge(rules: Sequence[str], facts: Mapping[str, Any]) -> list[Finding]:
+def judge(rules: Sequence[str], facts: Mapping[str, Any], environments: Sequence[str] = STANDING) -> list[Finding]:
     """One finding per rule, in order: ``pass`` or ``block``, with the numbers that were compared.
 
     Args:
         facts: nested mappings, for example ``{"metrics": {"auc": 0.7}, "certificate": "reproduced",
             "production": None}``; None for an environment means that no model stands there.
+        environments: facts whose absence means "nothing to compare with yet" instead of a fault.
 
     Raises:
         InvalidValue: a rule cannot be understood.
     """
-    return [_Judge(rule, facts).finding() for rule in check(rules)]
+    return [_Judge(rule, facts, environments).finding() for rule in check(rules)]
 
 
 class _Judge:
     """Evaluates one rule, and keeps what it looked at."""
 
-    def __init__(self, rule: str, facts: Mapping[str, Any]) -> None:
-        self.rule, self.facts = rule, facts
+    def __init__(self, rule: str, facts: Mapping[str, Any], environments: Sequence[str]) -> None:
+        self.rule, self.facts, self.environments = rule, facts, environments
         self.looked: dict[str, Any] = {}
 
     def finding(self) -> Finding:
@@ -209,7 +209,7 @@ class _Judge:
         names = _path(node)
         found: Any = self.facts
         for place, name in enumerate(names):
-            if place == 1 and found is None and names[0] in _STANDING:
+            if place == 1 and found is None and names[0] in self.environments:
                 return _Absent(names[0])
             if not isinstance(found, Mapping) or name not in found:
                 raise _missing(names, place, found)

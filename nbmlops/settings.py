@@ -141,6 +141,15 @@ def _read_pyproject(path: str, mtime_ns: int) -> dict[str, Any]:
     return table if isinstance(table, dict) else {}
 
 
+def table(root: str | os.PathLike[str]) -> dict[str, Any]:
+    """All of ``[tool.nbmlops]`` in a folder's pyproject.toml, as it is written; empty if there is none.
+
+    Raises:
+        InvalidValue: the file is not valid TOML.
+    """
+    return _pyproject(os.fspath(root))
+
+
 def _pyproject(root: str) -> dict[str, Any]:
     path = os.path.join(root, "pyproject.toml")
     try:

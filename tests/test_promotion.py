@@ -108,13 +108,13 @@ def test_the_whole_way(desk):
     waiting = desk.promotion.promote("m@staging", "production", "please")
     assert (waiting.status, desk.stands("staging"), desk.stands("production")) == ("waiting", 1, None)
     (pending,) = desk.promotion.pending()
-    assert (pending["ref"], pending["environment"], pending["reason"], pending["user"]) == (
+    assert (pending.ref, pending.environment, pending.reason, pending.user) == (
         "model:m@1",
         "production",
         "please",
         "tester",
     )
-    assert pending["approval_id"] == waiting.approval_id
+    assert pending.approval_id == waiting.approval_id
     desk.context = replace(desk.context, user="owner")
     done = desk.promotion.approve("m@1", "production", "agreed")
     assert (done.status, done.user, done.approval_id) == ("approved", "owner", waiting.approval_id)

@@ -112,11 +112,16 @@ def certify(ref: str) -> Any:
 @json_option
 def approvals() -> Any:
     """Approvals that wait for somebody."""
-    told = ("model", "version", "environment", "user", "reason", "at")
     rows = []
     for waiting in workspace().promotion.pending():
-        passed = sum(f["level"] == "pass" for f in waiting["findings"])
-        rows.append({**{k: waiting[k] for k in told}, "checks": f"{passed} of {len(waiting['findings'])} passed"})
+        passed = sum(f.ok for f in waiting.findings)
+        rows.append(
+            {
+                **{k: getattr(waiting, k) for k in ("model", "version", "environment", "user", "reason", "at")},
+                "approved": f"{len(waiting.votes)} of {waiting.required}",
+                "checks": f"{passed} of {len(waiting.findings)} passed",
+            }
+        )
     return listing(rows, "Open approvals")
 
 

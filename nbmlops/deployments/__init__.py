@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from nbmlops import clock
+from nbmlops import clock, policy
 from nbmlops.context import ContextSource
 from nbmlops.deployments import files, outcomes
 from nbmlops.deployments.files import INPUT, OUTPUT, read_table
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from nbmlops.models import Models
 
-ENVIRONMENTS = ("staging", "production")
 _PART = 500  # ids in one question to the database
 _SHOWN = 20  # faults in one message
 
@@ -331,12 +330,12 @@ def in_environment(ref: str, environment: str | None) -> tuple[str, str | None]:
     Raises:
         InvalidValue: there is no such environment, or the reference names another.
     """
-    given = parse(ref, kind="model")
+    given, environments = parse(ref, kind="model"), policy.read().environments
     if environment is None:
-        return str(given), given.alias if given.alias in ENVIRONMENTS else None
-    if environment not in ENVIRONMENTS:
-        raise InvalidValue(f"there is no environment {environment!r}", f"use {' or '.join(ENVIRONMENTS)}")
-    if given.alias in ENVIRONMENTS and given.alias != environment:
+        return str(given), given.alias if given.alias in environments else None
+    if environment not in environments:
+        raise InvalidValue(f"there is no environment {environment!r}", f"use {' or '.join(environments)}")
+    if given.alias in environments and given.alias != environment:
         raise InvalidValue(f"{ref} is not in {environment}", f"write model:{given.name}@{environment}")
     if given.version is None and given.alias is None:
         return f"model:{given.name}@{environment}", environment

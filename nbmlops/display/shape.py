@@ -22,8 +22,9 @@ TONES = {
     "busy": "RUNNING waits",
 }
 _TONE = {word: tone for tone, words in TONES.items() for word in words.split()} | {
-    "approve": "good", "passed": "good", "strongly valid": "good", "weakly valid": "warn", "unknown": "warn",
-    "invalid": "bad", "expired": "warn", "withdrawn": "warn", "not reproducible": "bad", "interrupted": "warn", "lost": "bad",
+    "strongly valid": "good", "weakly valid": "warn", "unknown": "warn", "invalid": "bad",
+    "not reproducible": "bad", "interrupted": "warn", "lost": "bad",
+    "approve": "good", "passed": "good", "expired": "warn", "withdrawn": "warn",
 }  # fmt: skip
 
 

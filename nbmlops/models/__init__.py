@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from nbmlops import clock, refs
+from nbmlops import clock, policy, refs
 from nbmlops.context import ContextSource
 from nbmlops.errors import CheckFailed, InvalidValue, NotFound, UsageFault
 from nbmlops.models import packages
-from nbmlops.records import Certificate, Finding, ModelVersion, plain
+from nbmlops.models.catalogue import Catalogue
+from nbmlops.records import Finding, ModelVersion, plain
 from nbmlops.store import Store, ledger, schema
 from nbmlops.store.engine import lock_ledger
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 Versions = list[ModelVersion]  # names of their own, because Models.list hides the type below it
 Findings = list[Finding]
-ENVIRONMENTS = ("staging", "production")
 _KEPT = 4  # models that predict_frame holds ready
 
 
@@ -56,6 +56,7 @@ class Models:
         self.runs = runs
         self.datasets = datasets
         self.fitted = fitted
+        self.catalogue = Catalogue(store, context, runs, self)
         self._ready: dict[str, Any] = {}
         self._ready_lock = threading.Lock()
 
@@ -153,7 +154,7 @@ class Models:
             if alias:
                 self._move(db, name, alias, row["version"], "label given at registration")
         here.touch("model", f"model:{name}@{row['version']}", "", "write")
-        return self._record(row, (alias,) if alias else ())
+        return self.catalogue.record(row, (alias,) if alias else ())
 
     def _move(self, db: sa.Connection, name: str, alias: str, version: int, reason: str) -> None:
         a, user = schema.model_aliases, self.context().user
@@ -230,55 +231,21 @@ class Models:
         )
 
     # -- reading ---------------------------------------------------------------------------------------------------
-    def get(self, ref: str) -> ModelVersion:
+    def get(self, ref: str, *, deleted: bool = False) -> ModelVersion:
         """One version. A reference without version means the pinned one of this context, else the latest.
+
+        Args:
+            ref: name, and version or alias.
+            deleted: take one that was deleted as well.
 
         Raises:
             NotFound: no such model, version or alias.
         """
-        asked = refs.parse(ref, "model")
-        v, a = schema.model_versions, schema.model_aliases
-        with self.store.read() as db:
-            version = asked.version
-            if asked.alias is not None:
-                version = (
-                    self.context().pins.get(str(asked))
-                    or db.execute(
-                        sa.select(a.c.version).where(a.c.name == asked.name, a.c.alias == asked.alias)
-                    ).scalar()
-                )
-                if version is None:
-                    raise self._no_alias(db, asked.name, asked.alias)
-            elif version is None:
-                version = self.context().pins.get(f"model:{asked.name}")
-            query = sa.select(v).where(v.c.name == asked.name).order_by(v.c.version.desc())
-            row = (
-                db.execute(query.where(v.c.version == version) if version is not None else query.limit(1))
-                .mappings()
-                .first()
-            )
-            if row is None:
-                raise self._no_version(db, asked.name, version)
-            labels = db.execute(sa.select(a.c.alias).where(a.c.name == asked.name, a.c.version == row["version"]))
-            certificate = self.runs.certificate(row["run_id"]) if row["run_id"] else None
-            return self._record(dict(row), tuple(sorted(labels.scalars())), certificate)
+        return self.catalogue.get(ref, deleted=deleted)
 
     def list(self) -> Versions:
         """The latest version of each model, and those that hold an alias, such as the one in production; by name."""
-        v, a = schema.model_versions, schema.model_aliases
-        newest = sa.select(v.c.name, sa.func.max(v.c.version).label("version")).group_by(v.c.name).subquery()
-        query = (
-            sa.select(v)
-            .join(newest, v.c.name == newest.c.name)
-            .where(
-                sa.or_(
-                    v.c.version == newest.c.version,
-                    sa.exists().where(a.c.name == v.c.name, a.c.version == v.c.version),
-                )
-            )
-            .order_by(v.c.name, v.c.version.desc())
-        )
-        return self._all(query)
+        return self.catalogue.list()
 
     def versions(self, name: str) -> Versions:
         """All versions of a model, newest first.
@@ -286,12 +253,7 @@ class Models:
         Raises:
             NotFound: there is no model of that name.
         """
-        v = schema.model_versions
-        found = self._all(sa.select(v).where(v.c.name == name).order_by(v.c.version.desc()))
-        if not found:
-            with self.store.read() as db:
-                raise self._no_version(db, name, None)
-        return found
+        return self.catalogue.versions(name)
 
     def manifest(self, version: ModelVersion) -> dict[str, Any]:
         """The package's own description: format, flavor, files with digests, signature, Python and libraries."""
@@ -373,64 +335,16 @@ class Models:
                 findings.append(Finding("loads", "block", asked, error.message, error.hint))
         return findings
 
-    def _all(self, query: sa.Select[Any]) -> Versions:
-        a = schema.model_aliases
-        with self.store.read() as db:
-            rows = db.execute(query).mappings().all()
-            labels: dict[tuple[str, int], set[str]] = {}
-            for name, alias, version in db.execute(sa.select(a.c.name, a.c.alias, a.c.version).order_by(a.c.alias)):
-                labels.setdefault((name, version), set()).add(alias)
-        certified = self.runs.certificates(row["run_id"] for row in rows if row["run_id"])
-        return [
-            self._record(dict(r), tuple(sorted(labels.get((r["name"], r["version"]), ()))), certified.get(r["run_id"]))
-            for r in rows
-        ]
-
-    def _record(
-        self, row: dict[str, Any], aliases: tuple[str, ...], certificate: Certificate | None = None
-    ) -> ModelVersion:
-        kept = {
-            k: row[k] for k in ("name", "version", "flavor", "package", "signature", "run_id", "description", "user")
-        }
-        metrics = {k: float(value) for k, value in row["metrics"].items()}
-        rest = {k: row[k] for k in ("bytes", "created_at", "profile")}
-        rest |= {"metrics": metrics, "datasets": tuple(row["datasets"])}
-        return ModelVersion(**kept, **rest, aliases=aliases, certificate=certificate, _desk=self)
-
     def _candidate(self, row: dict[str, Any]) -> ModelVersion:
         run = self.runs.find(row["run_id"])
         more = {"version": 0, "description": "", "user": self.context().user}
         facts = {"metrics": plain(run.metrics) if run else {}, "datasets": self.runs.datasets(row["run_id"])}
-        return self._record({**row, **more, **facts}, ())
-
-    def _no_alias(self, db: sa.Connection, name: str, alias: str) -> NotFound:
-        a = schema.model_aliases
-        labels = list(db.execute(sa.select(a.c.alias).where(a.c.name == name)).scalars())
-        if not labels:
-            known = db.execute(sa.select(schema.models.c.name).where(schema.models.c.name == name)).first()
-            if known is None:
-                return self._no_version(db, name, None)
-        hint = (
-            ""
-            if labels or alias not in ENVIRONMENTS
-            else f"nothing stands in {alias}: promote(ref, to={alias!r}, reason=…)"
-        )
-        return NotFound.of(f"alias of model {name!r}", alias, labels, hint)
-
-    def _no_version(self, db: sa.Connection, name: str, version: int | None) -> NotFound:
-        v = schema.model_versions
-        numbers = [
-            str(n) for n in db.execute(sa.select(v.c.version).where(v.c.name == name).order_by(v.c.version)).scalars()
-        ]
-        if numbers:
-            there = f"there {'are' if len(numbers) > 1 else 'is'}: {', '.join(numbers[-10:])}"
-            return NotFound(f"model {name!r} has no version {version}", there)
-        return NotFound.of("model", name, db.execute(sa.select(schema.models.c.name)).scalars())
+        return self.catalogue.record({**row, **more, **facts}, ())
 
 
 def _check_alias(alias: str) -> None:
     refs.check_name(alias, "alias")
-    if alias in ENVIRONMENTS:
+    if alias in policy.read().environments:
         raise UsageFault(
             f"{alias} is an environment, and only a promotion moves a model there",
             f"promote(ref, to={alias!r}, reason=…) runs its tests first",

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from nbmlops import clock
+
 KEYS = ("retries", "timeout", "cell_timeout", "memory", "resources")
-_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|min|m|h|d)\s*")
 _SIZES = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]i?b)", re.IGNORECASE)
 _TAG = re.compile(r"[A-Za-z][\w.\-]*")
@@ -27,25 +27,6 @@ class Limits:
     cell_timeout: float | None = None
     memory: int | None = None
     resources: dict[str, float] = field(default_factory=dict)
-
-
-def seconds(value: Any) -> float:
-    """``"20m"``, ``"1h30m"``, ``"90s"`` or a number of seconds.
-
-    Raises:
-        ValueError: it is none of these, or not above zero.
-    """
-    total = 0.0
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        total = float(value)
-    elif isinstance(value, str):
-        place = 0
-        while place < len(value) and (match := _DURATION.match(value, place)):
-            total, place = total + float(match[1]) * _UNITS[match[2]], match.end()
-        total = total if place == len(value) else 0
-    if not 0 < total < float("inf"):
-        raise ValueError(f"{value!r} is not a duration such as 20m, 90s or 1h30m")
-    return total
 
 
 def size(value: Any) -> int:
@@ -90,7 +71,7 @@ def _retries(value: Any) -> int:
 def _time(value: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise ValueError(f"{value!r} has no unit; write {value}s, {value}m or {value}h")
-    return seconds(value)
+    return clock.seconds_in(value)
 
 
 def _resources(value: Any) -> dict[str, float]:

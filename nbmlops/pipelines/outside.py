@@ -66,7 +66,7 @@ class Outside:
         """The environment and the facts of the rules, before there is a model to judge."""
         if promote is None:
             return
-        environments = self.promotion.environments
+        environments = self.promotion.policies().environments
         if promote.to and promote.to not in environments:
             near, there = suggestion(promote.to, environments), ", ".join(environments)
             faults.add(("promote", "to"), f"promote: there is no environment {promote.to!r}{near}; there are {there}")

@@ -1,45 +1,36 @@
 """The promotion desk: which version stands in which environment, who decided it, and on what evidence.
 
-Only this desk moves ``@staging`` and ``@production``. Each move is one transaction: the alias, its history and the
-ledger's event. What was refused is kept in the ledger as well.
+Only this desk moves environments. Each move is one transaction: the alias, its history and the ledger's event. What was
+refused is kept in the ledger as well. Whatever took long is looked at again inside that transaction, under the lock of
+the ledger, so that no other process can have changed what the decision rests on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from nbmlops import clock, rules
+from nbmlops import clock, identities, policy, rules
 from nbmlops.context import ContextSource
 from nbmlops.errors import Blocked, InvalidValue, NotFound, UsageFault
 from nbmlops.models import Models, packages
-from nbmlops.promotion import trials
-from nbmlops.records import Event, Finding, ModelVersion, plain
+from nbmlops.models.catalogue import DELETED
+from nbmlops.policy import Policies
+from nbmlops.promotion import approvals, standing, trials
+from nbmlops.records import Approval, EnvironmentPolicy, Event, Finding, Identity, ModelVersion, plain
 from nbmlops.records import Promotion as Outcome
 from nbmlops.runs import Runs
 from nbmlops.store import Store, ledger, schema
 from nbmlops.store.engine import lock_ledger
 
 FACTS = ("metrics", "params", "tags", "certificate", "flavor", "version")
-ROLLED_BACK = "model.rolled-back"
-
-
-@dataclass(frozen=True)
-class Environment:
-    """Where a model can stand: which environment it must stand in before, and whether a person must approve."""
-
-    after: str | None = None
-    approval: bool = False
-
-
-ENVIRONMENTS = {"staging": Environment(), "production": Environment(after="staging", approval=True)}
 
 
 class Promotion:
-    """Every verb that changes what an environment runs."""
+    """Every verb that changes what an environment runs. ``policies`` gives the rules, each time they are asked for."""
 
     def __init__(
         self,
@@ -48,13 +39,13 @@ class Promotion:
         models: Models,
         runs: Runs,
         *,
-        environments: dict[str, Environment] | None = None,
+        policies: Callable[[], Policies] = policy.read,
     ) -> None:
         self.store = store
         self.context = context
         self.models = models
         self.runs = runs
-        self.environments = ENVIRONMENTS if environments is None else environments
+        self.policies = policies
 
     # -- verbs -----------------------------------------------------------------------------------------------------
     def promote(self, ref: str, to: str, reason: str, rules: Sequence[str] = ()) -> Outcome:
@@ -64,41 +55,44 @@ class Promotion:
             Blocked: a rule or a trial refused; holds every finding, and nothing has changed.
             UsageFault: the version stands there already, or its approval is open already.
         """
-        environment, reason = self._environment(to), _reason(reason)
-        asked = _rules(rules)
+        environment, reason, asked = self._policy(to, ref), _reason(reason), _rules(rules)
         version = self.models.get(ref)
-        self._check_new(version, to)
-        findings = [*self._standing_before(version, environment)]
-        findings += _judged(asked, self.facts(version))
+        with self.store.read() as db:
+            self._check_new(db, version, to)
+            findings = self._standing_before(db, version, environment)
+        findings += _judged([*environment.rules, *asked], self.facts(version), tuple(self.policies().environments))
         findings += trials.run(self.models, version)
         if any(f.level == "block" for f in findings):
             raise self._blocked(version, to, reason, findings)
-        if environment.approval:
-            return self._open_approval(version, to, reason, findings)
         with self.store.write() as db:
             lock_ledger(db)
-            return self._moved(db, version, to, "promoted", reason, findings)
+            self._check_new(db, version, to)  # again, now that nobody else can write
+            if not (late := self._late(db, version, environment)):
+                if environment.approvers:
+                    return self._asked(db, version, environment, reason, findings)
+                return self._moved(db, version, to, "promoted", reason, findings)
+        raise self._blocked(version, to, reason, [*findings, *late])
 
     def approve(self, ref: str, to: str, reason: str) -> Outcome:
-        """Complete an open approval: the environment moves now, in the name of the current user.
+        """Approve a promotion that waits; with the last approval that is needed the environment moves.
 
         Raises:
-            NotFound: no approval is open for this version and environment.
+            NotFound: no approval is open for this version and environment, or its time is over.
+            NotAllowed: the environment wants another person, or one with a role.
             Blocked: the version no longer stands where it has to, or its bytes have changed.
         """
-        environment, reason = self._environment(to), _reason(reason)
+        environment, reason = self._policy(to, ref), _reason(reason)
         version = self.models.get(ref)
-        self._opened(version, to)
-        findings = [*self._standing_before(version, environment), *packages.intact(self.store, version)]
-        if any(f.level == "block" for f in findings):
-            raise self._blocked(version, to, reason, findings)
-        with self.store.write() as db:
-            lock_ledger(db)
-            row = self._opened(version, to)
-            told = [*_findings(row["findings"]), *self._same_person(row)]
-            outcome = self._moved(db, version, to, "approved", reason, told, row)
-            self._decide(db, row, "approved", reason)
-            return outcome
+        identity = self._in_time(version, to)
+        findings = packages.intact(self.store, version)
+        if all(f.ok for f in findings):
+            with self.store.write() as db:
+                lock_ledger(db)
+                waiting = approvals.get(db, version, to)
+                approvals.check_vote(waiting, identity, version.user)
+                if not (findings := self._late(db, version, environment)):
+                    return self._approved(db, version, waiting, identity, reason)
+        raise self._blocked(version, to, reason, findings)
 
     def reject(self, ref: str, to: str, reason: str) -> Outcome:
         """End an open approval; the environment stays as it is.
@@ -106,15 +100,18 @@ class Promotion:
         Raises:
             NotFound: no approval is open for this version and environment.
         """
-        self._environment(to)
+        self._policy(to, ref)
         reason, version = _reason(reason), self.models.get(ref)
+        identity = self._in_time(version, to)
         with self.store.write() as db:
             lock_ledger(db)
-            row = self._opened(version, to)
-            self._decide(db, row, "rejected", reason)
-            facts = {"environment": to, "reason": reason, "approval": row["id"], "requested_by": row["user"]}
+            waiting = approvals.get(db, version, to)
+            facts = {"environment": to, "reason": reason, **approvals.facts(waiting), **approvals.known_by(identity)}
             event = self._event(db, "model.rejected", version.ref, facts)
-        return self._outcome(version, to, "rejected", reason, event, _findings(row["findings"]), approval_id=row["id"])
+            outcome = self._outcome(version, to, "rejected", reason, event, waiting.findings, approval=waiting)
+            approvals.voted(db, waiting, approvals.vote("reject", identity, outcome))
+            approvals.closed(db, waiting.approval_id, "rejected", user=event.user, reason=reason)
+            return outcome
 
     def rollback(self, name: str, environment: str, reason: str) -> Outcome:
         """Return an environment, at once, to the version that stood there before the current one.
@@ -123,11 +120,11 @@ class Promotion:
             UsageFault: nothing stood there before.
             Blocked: the bytes of that version are not what was written.
         """
-        self._environment(environment)
+        self._policy(environment, name)
         reason = _reason(reason)
         with self.store.write() as db:
             lock_ledger(db)
-            stood = self._stood(db, name, environment)
+            stood = standing.stood(db, name, environment)
             if len(stood) < 2:
                 found = f"only version {stood[0]} has stood there" if stood else "no version has stood there"
                 raise UsageFault(
@@ -139,43 +136,54 @@ class Promotion:
                 return self._moved(db, version, environment, "rolled back", reason, findings)
         raise self._blocked(version, environment, reason, findings)
 
+    def delete(self, ref: str, reason: str) -> Event:
+        """Take a version out of use: it cannot be loaded or promoted any more; its history and predictions stay.
+
+        Its labels go, and approvals that wait are withdrawn. The bytes stay until ``store gc``.
+
+        Raises:
+            UsageFault: it stands in an environment.
+        """
+        reason, version = _reason(reason), self.models.get(ref)
+        v = schema.model_versions
+        with self.store.write() as db:
+            lock_ledger(db)
+            held = standing.labels(db, version.name, version.version)
+            if stands := [e for e in self.policies().environments if e in held]:
+                raise UsageFault(
+                    f"{version.ref} stands in {' and '.join(stands)}", "promote another version, or roll back, first"
+                )
+            event = self._event(db, DELETED, version.ref, {"reason": reason, "labels": held})
+            for label in held:
+                standing.move(self.store, db, version.name, label, None, reason=reason, event=event)
+            for waiting in approvals.listed(db, name=version.name, open_only=True):
+                if waiting.version == version.version:
+                    approvals.closed(db, waiting.approval_id, "withdrawn", user=event.user, reason="deleted")
+            gone = sa.and_(v.c.name == version.name, v.c.version == version.version, v.c.deleted_at.is_(None))
+            if not db.execute(v.update().where(gone).values(deleted_at=event.at)).rowcount:
+                raise NotFound(f"{version.ref} was deleted meanwhile", "there is nothing left to do")
+        return event
+
     # -- reading ---------------------------------------------------------------------------------------------------
-    def pending(self) -> list[dict[str, Any]]:
-        """Open approvals, oldest first: ``approval_id model version environment reason user at findings``."""
-        a = schema.approvals
+    def pending(self) -> list[Approval]:
+        """Open approvals, oldest first; those whose time is over are left out."""
         with self.store.read() as db:
-            rows = db.execute(sa.select(a).where(a.c.status == "open").order_by(a.c.id)).mappings().all()
-        return [
-            {
-                "approval_id": r["id"],
-                "ref": f"model:{r['name']}@{r['version']}",
-                "model": r["name"],
-                "version": r["version"],
-                "environment": r["environment"],
-                "reason": r["reason"],
-                "user": r["user"],
-                "at": r["created_at"],
-                "findings": r["findings"],
-            }
-            for r in rows
-        ]
+            return [a for a in approvals.listed(db, open_only=True) if not approvals.expired(a)]
+
+    def approvals(self, name: str) -> list[Approval]:
+        """All approvals of a model's versions, newest first, with their votes."""
+        with self.store.read() as db:
+            return approvals.listed(db, name=name)[::-1]
 
     def history(self, name: str, environment: str) -> list[dict[str, Any]]:
         """What stood in an environment, newest first: ``version previous reason user at event``."""
-        self._environment(environment)
-        self.models.get(f"model:{name}")
-        h = schema.alias_history
-        query = sa.select(h).where(h.c.name == name, h.c.alias == environment).order_by(h.c.seq.desc())
-        with self.store.read() as db:
-            rows = db.execute(query).mappings().all()
-        return [
-            {**{k: r[k] for k in ("version", "previous", "reason", "user", "at")}, "event": r["event_seq"]}
-            for r in rows
-        ]
+        self._policy(environment, name)
+        self.models.versions(name)
+        return standing.history(self.store, name, environment)
 
     def fact_names(self) -> tuple[str, ...]:
         """The first names that rules may use: the keys of :meth:`facts`."""
-        return (*FACTS, *self.environments)
+        return (*FACTS, *self.policies().environments)
 
     def facts(self, version: ModelVersion) -> dict[str, Any]:
         """What rules may speak of; an environment where no model stands is None."""
@@ -189,100 +197,112 @@ class Promotion:
             "certificate": certificate.status if certificate else "none",
             "flavor": version.flavor,
             "version": version.version,
-            **{name: self._standing_facts(version.name, name) for name in self.environments},
+            **{name: self._standing_facts(version.name, name) for name in self.policies().environments},
         }
 
     # -- inside ----------------------------------------------------------------------------------------------------
-    def _environment(self, name: str) -> Environment:
-        if name not in self.environments:
-            raise NotFound.of("environment", str(name), self.environments)
-        return self.environments[name]
-
-    def _standing(self, name: str, environment: str) -> int | None:
-        a = schema.model_aliases
-        with self.store.read() as db:
-            return db.execute(sa.select(a.c.version).where(a.c.name == name, a.c.alias == environment)).scalar()
+    def _policy(self, environment: str, ref: str) -> EnvironmentPolicy:
+        name = ref.removeprefix("models:/").removeprefix("model:").partition("@")[0]
+        return self.policies().of(environment, name)
 
     def _standing_facts(self, name: str, environment: str) -> dict[str, Any] | None:
-        number = self._standing(name, environment)
+        with self.store.read() as db:
+            number = standing.standing(db, name, environment)
         if number is None:
             return None
         held = self.models.get(f"model:{name}@{number}")
         return {"version": held.version, "metrics": held.metrics, "flavor": held.flavor}
 
-    def _standing_before(self, version: ModelVersion, environment: Environment) -> list[Finding]:
+    def _standing_before(self, db: sa.Connection, version: ModelVersion, policy: EnvironmentPolicy) -> list[Finding]:
         """The finding about the environment that comes before; none where there is none."""
-        before = environment.after
+        before = policy.after
         if before is None:
             return []
-        number = self._standing(version.name, before)
+        number = standing.standing(db, version.name, before)
         asked = f"{version.ref} stands in {before}"
         if number == version.version:
             return [Finding("order", "pass", asked, "it does")]
         seen = f"version {number} stands there" if number else "nothing stands there"
         return [Finding("order", "block", asked, seen, f"promote({version.ref!r}, to={before!r}, reason=…) first")]
 
-    def _check_new(self, version: ModelVersion, to: str) -> None:
-        if self._standing(version.name, to) == version.version:
+    def _late(self, db: sa.Connection, version: ModelVersion, policy: EnvironmentPolicy) -> list[Finding]:
+        """What has come to stand against the move since it was judged."""
+        found = [f for f in self._standing_before(db, version, policy) if not f.ok]
+        if standing.deleted(db, version.name, version.version):
+            found.append(Finding("deleted", "block", f"{version.ref} is there", "it was deleted meanwhile"))
+        return found
+
+    def _check_new(self, db: sa.Connection, version: ModelVersion, to: str) -> None:
+        if standing.standing(db, version.name, to) == version.version:
             raise UsageFault(
                 f"{version.ref} stands in {to} already", "there is nothing to promote; history() tells since when"
             )
-        if self._find_open(version, to):
+        waiting = approvals.find(db, version, to)
+        if waiting is not None and not approvals.expired(waiting):
             raise UsageFault(f"{version.ref} waits for its approval for {to} already", "approve or reject it")
 
-    def _find_open(self, version: ModelVersion, to: str) -> dict[str, Any] | None:
-        a = schema.approvals
-        query = sa.select(a).where(
-            a.c.name == version.name, a.c.version == version.version, a.c.environment == to, a.c.status == "open"
-        )
+    def _in_time(self, version: ModelVersion, to: str) -> Identity:
+        """Who acts on an approval that is open and whose time is not over; one that is too old is closed.
+
+        Raises:
+            NotFound: there is no such approval.
+        """
         with self.store.read() as db:
-            row = db.execute(query).mappings().first()
-        return dict(row) if row else None
+            waiting = approvals.get(db, version, to)
+        if approvals.expired(waiting):
+            self._expire(version, waiting)
+            raise NotFound(
+                f"the approval of {version.ref} for {to} expired on {clock.iso(waiting.expires_at)}",
+                f"promote({version.ref!r}, to={to!r}, reason=…) asks again",
+            )
+        return identities.acting(self.store, self.context(), strict=bool(waiting.roles))
 
-    def _same_person(self, row: dict[str, Any]) -> list[Finding]:
-        """A warning where one person asks and approves: it does not block, as a team may consist of one."""
-        user = self.context().user
-        if row["user"] != user:
-            return []
-        asked = "another person approves than the one who asked"
-        seen = f"the person who approves is the one who asked: {user}"
-        return [Finding("approver", "warn", asked, seen, "have somebody else approve")]
-
-    def _opened(self, version: ModelVersion, to: str) -> dict[str, Any]:
-        if row := self._find_open(version, to):
-            return row
-        waiting = [f"{p['ref']} for {p['environment']}" for p in self.pending()]
-        raise NotFound(
-            f"no approval of {version.ref} for {to} is open",
-            f"these wait: {', '.join(waiting)}"
-            if waiting
-            else f"promote({version.ref!r}, to={to!r}, reason=…) opens one",
-        )
-
-    def _open_approval(self, version: ModelVersion, to: str, reason: str, findings: list[Finding]) -> Outcome:
-        row = {
-            "id": clock.new_id(),
-            "name": version.name,
-            "version": version.version,
-            "environment": to,
-            "status": "open",
-            "reason": reason,
-            "user": self.context().user,
-            "created_at": clock.now(),
-            "findings": plain(findings),
-        }
+    def _expire(self, version: ModelVersion, waiting: Approval) -> None:
         with self.store.write() as db:
             lock_ledger(db)
-            self._check_new(version, to)  # again, now that nobody else can write
-            db.execute(schema.approvals.insert(), row)
-            facts = {"environment": to, "reason": reason, "approval": row["id"], "findings": row["findings"]}
-            event = self._event(db, "model.promotion-requested", version.ref, facts)
-        previous = self._standing(version.name, to)
-        return self._outcome(version, to, "waiting", reason, event, findings, previous, row["id"])
+            if self._is_open(db, version, waiting):
+                facts = {"environment": waiting.environment, **approvals.facts(waiting)}
+                event = self._event(db, "model.approval-expired", version.ref, facts)
+                approvals.closed(db, waiting.approval_id, "expired", user=event.user, reason="its time was over")
 
-    def _decide(self, db: sa.Connection, row: dict[str, Any], status: str, reason: str) -> None:
-        decided = {"status": status, "decision": reason, "decided_by": self.context().user, "decided_at": clock.now()}
-        db.execute(schema.approvals.update().where(schema.approvals.c.id == row["id"]).values(**decided))
+    def _is_open(self, db: sa.Connection, version: ModelVersion, waiting: Approval) -> bool:
+        found = approvals.find(db, version, waiting.environment)
+        return found is not None and found.approval_id == waiting.approval_id
+
+    def _asked(
+        self, db: sa.Connection, version: ModelVersion, policy: EnvironmentPolicy, reason: str, findings: list[Finding]
+    ) -> Outcome:
+        """Open an approval, in the caller's transaction; one whose time is over is closed first."""
+        user = self.context().user
+        if (old := approvals.find(db, version, policy.name)) is not None:
+            approvals.closed(db, old.approval_id, "expired", user=user, reason="asked for again")
+        waiting = approvals.opened(db, version, policy, reason=reason, user=user, findings=findings)
+        facts = {"environment": policy.name, "reason": reason, **approvals.facts(waiting), "findings": plain(findings)}
+        event = self._event(db, "model.promotion-requested", version.ref, facts)
+        return self._outcome(version, policy.name, "waiting", reason, event, findings, approval=waiting)
+
+    def _approved(
+        self, db: sa.Connection, version: ModelVersion, waiting: Approval, identity: Identity, reason: str
+    ) -> Outcome:
+        """Keep the vote, and, if it was the last that is needed, move."""
+        given = [v.user for v in waiting.votes if v.decision == "approve"]
+        told = [*waiting.findings, *approvals.same_person(waiting, identity)]
+        to = waiting.environment
+        if len(given) + 1 < waiting.required:
+            facts = {"environment": to, "reason": reason, **approvals.facts(waiting), **approvals.known_by(identity)}
+            event = self._event(db, "model.approval-given", version.ref, facts)
+            outcome = self._outcome(version, to, "waiting", reason, event, told, approval=waiting)
+        else:
+            more = {
+                **approvals.facts(waiting),
+                **approvals.known_by(identity),
+                "requested_because": waiting.reason,
+                "approved_by": given,
+            }
+            outcome = self._moved(db, version, to, "approved", reason, told, more, waiting)
+            approvals.closed(db, waiting.approval_id, "approved", user=identity.user, reason=reason)
+        approvals.voted(db, waiting, approvals.vote("approve", identity, outcome))
+        return dataclasses.replace(outcome, approved_by=(*given, identity.user))
 
     def _moved(
         self,
@@ -291,52 +311,16 @@ class Promotion:
         to: str,
         status: str,
         reason: str,
-        findings: list[Finding],
-        approval: dict[str, Any] | None = None,
+        findings: Sequence[Finding],
+        more: dict[str, Any] | None = None,
+        approval: Approval | None = None,
     ) -> Outcome:
         """Move the alias, write its history and the event, all in the caller's transaction."""
-        previous = self._standing(version.name, to)
-        facts: dict[str, Any] = {"environment": to, "previous": previous, "reason": reason, "findings": plain(findings)}
-        if approval:
-            facts |= {
-                "approval": approval["id"],
-                "requested_by": approval["user"],
-                "requested_because": approval["reason"],
-            }
+        previous = standing.standing(db, version.name, to)
+        facts = {"environment": to, "previous": previous, "reason": reason, "findings": plain(findings), **(more or {})}
         event = self._event(db, f"model.{status.replace(' ', '-')}", version.ref, facts)
-        row = {"name": version.name, "alias": to, "version": version.version}
-        self.store.upsert(db, schema.model_aliases, [row], ["name", "alias"])
-        more = {"previous": previous, "reason": reason, "user": event.user, "at": event.at, "event_seq": event.seq}
-        db.execute(schema.alias_history.insert(), {**row, **more})
-        return self._outcome(
-            version, to, status, reason, event, findings, previous, approval["id"] if approval else None
-        )
-
-    def _stood(self, db: sa.Connection, name: str, environment: str) -> list[int]:
-        """The versions a rollback can go through, the current one last: each rollback takes one away.
-
-        Moves in another store, which came with the model, have no event in our ledger, but one of that time in theirs.
-        """
-        h, e, m = schema.alias_history, schema.ledger, schema.merged_ledger
-        theirs = sa.select(m.c.type).where(
-            h.c.event_seq.is_(None),
-            m.c.at == h.c.at,
-            m.c.type == ROLLED_BACK,
-            m.c.subject.startswith(f"model:{name}@", autoescape=True),
-        )
-        query = (
-            sa.select(h.c.version, sa.func.coalesce(e.c.type, theirs.limit(1).scalar_subquery()))
-            .select_from(h.outerjoin(e, h.c.event_seq == e.c.seq))
-            .where(h.c.name == name, h.c.alias == environment)
-            .order_by(h.c.seq)
-        )
-        stood: list[int] = []
-        for number, kind in db.execute(query):
-            if kind == ROLLED_BACK:
-                del stood[-1:]
-            else:
-                stood.append(number)
-        return stood
+        standing.move(self.store, db, version.name, to, version.version, reason=reason, event=event)
+        return self._outcome(version, to, status, reason, event, findings, previous, approval)
 
     def _blocked(self, version: ModelVersion, to: str, reason: str, findings: list[Finding]) -> Blocked:
         """The refusal, recorded in a transaction of its own before it is raised."""
@@ -365,9 +349,9 @@ class Promotion:
         status: str,
         reason: str,
         event: Event,
-        findings: list[Finding],
+        findings: Sequence[Finding],
         previous: int | None = None,
-        approval_id: str | None = None,
+        approval: Approval | None = None,
     ) -> Outcome:
         return Outcome(
             model=version.name,
@@ -378,9 +362,12 @@ class Promotion:
             user=event.user,
             previous=previous,
             findings=tuple(findings),
-            approval_id=approval_id,
+            approval_id=approval.approval_id if approval else None,
             event=event.seq,
             at=event.at,
+            approved_by=tuple(v.user for v in approval.votes if v.decision == "approve") if approval else (),
+            required=approval.required if approval else 0,
+            review=approval.review if approval else None,
         )
 
 
@@ -394,9 +381,5 @@ def _rules(given: Sequence[str]) -> list[str]:
     return rules.check([given] if isinstance(given, str) else given)
 
 
-def _judged(asked: list[str], facts: dict[str, Any]) -> list[Finding]:
-    return rules.judge(asked, facts)
-
-
-def _findings(rows: list[dict[str, Any]]) -> list[Finding]:
-    return [Finding(**row) for row in rows]
+def _judged(asked: list[str], facts: dict[str, Any], environments: tuple[str, ...]) -> list[Finding]:
+    return rules.judge(asked, facts, environments)

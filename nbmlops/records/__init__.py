@@ -214,7 +214,8 @@ class ModelVersion(Record):
 class Promotion(Record):
     """The outcome of promote, approve, reject or rollback.
 
-    ``status``: promoted, waiting, approved, rejected or rolled back.
+    ``status``: promoted, waiting, approved, rejected or rolled back. ``approved_by`` has who has approved so far,
+    of as many as are ``required``; ``review`` is the id of the environment's review.
     """
 
     model: str
@@ -228,6 +229,9 @@ class Promotion(Record):
     approval_id: str | None = None
     event: int | None = None
     at: float = 0.0
+    approved_by: tuple[str, ...] = ()
+    required: int = 0
+    review: str | None = None
 
     @property
     def ref(self) -> str:

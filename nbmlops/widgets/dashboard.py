@@ -17,7 +17,6 @@ from nbmlops.widgets import esm, views
 from nbmlops.widgets.view import View
 
 MOST_RUNS = 2000
-ENVIRONMENTS = ("staging", "production")
 
 # What a saved copy keeps.
 KEPT_RUNS = 200
@@ -44,7 +43,7 @@ def _dataset(ws: Any, args: Args) -> dict[str, Any]:
 
 def _model(ws: Any, args: Args) -> dict[str, Any]:
     found = ws.models.get(args["ref"])
-    history = {e: ws.promotion.history(found.name, e) for e in ENVIRONMENTS}
+    history = {e: ws.promotion.history(found.name, e) for e in ws.promotion.policies().environments}
     return {
         "card": views.card_payload(found),
         "name": found.name,

@@ -118,16 +118,18 @@ def profile_payload(profile: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def pending_payload(approvals: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Open approvals: what waits, for which environment, who asked and why."""
+def pending_payload(approvals: Sequence[Any]) -> list[dict[str, Any]]:
+    """Open approvals: what waits, for which environment, who asked and why, and who has approved so far."""
     return [
         {
-            "name": a.get("name") or a.get("model"),
-            "version": a.get("version"),
-            "environment": a.get("environment") or a.get("to"),
-            "reason": a.get("reason") or "",
-            "user": a.get("user") or "",
-            "at": a.get("created_at") or a.get("at"),
+            "name": a.model,
+            "version": a.version,
+            "environment": a.environment,
+            "reason": a.reason,
+            "user": a.user,
+            "at": a.at,
+            "approved_by": [vote.user for vote in a.votes],
+            "required": a.required,
         }
         for a in approvals
     ]

@@ -9,9 +9,10 @@ from typing import Any
 import nbformat
 import pytest
 
+from nbmlops import clock
 from nbmlops.errors import InvalidValue, NotFound
 from nbmlops.notebook.types import Text
-from nbmlops.pipelines import candidates, limits, plan, spec
+from nbmlops.pipelines import candidates, plan, spec
 from nbmlops.workspace import Workspace
 
 
@@ -172,7 +173,7 @@ def test_keys_given_twice(tmp_path: Path) -> None:
     [("20m", 1200), ("90s", 90), ("1h30m", 5400), ("1.5 h", 5400), (30, 30), ("2min", 120), ("1d", 86400)],
 )
 def test_durations(text: Any, expected: float) -> None:
-    assert limits.seconds(text) == expected
+    assert clock.seconds_in(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_durations(text: Any, expected: float) -> None:
 )
 def test_wrong_durations(text: Any) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
-        limits.seconds(text)
+        clock.seconds_in(text)
 
 
 def test_substitution_keeps_types_and_goes_deep() -> None:

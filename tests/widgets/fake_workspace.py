@@ -10,6 +10,7 @@ from typing import Any
 import display_samples as s
 import pandas as pd
 
+from nbmlops import policy
 from nbmlops import records as r
 from nbmlops.errors import Blocked, NotFound
 
@@ -127,18 +128,7 @@ class Models:
 class Promotions:
     def __init__(self, models: Models) -> None:
         self.models = models
-        self.waiting: list[dict[str, Any]] = [
-            {
-                "id": "01A",
-                "name": "churn",
-                "version": 3,
-                "environment": "production",
-                "reason": "better " + s.EVIL,
-                "user": "bob",
-                "created_at": s.T,
-                "findings": [],
-            },
-        ]
+        self.waiting = [r.Approval("01A", "churn", 3, "production", "open", "better " + s.EVIL, "bob", s.T)]
         self.calls: list[tuple[str, ...]] = []
 
     def _done(self, version: int, to: str, status: str, reason: str) -> r.Promotion:
@@ -168,8 +158,11 @@ class Promotions:
         self.calls.append(("rollback", name, environment, reason))
         return self._done(1, environment, "rolled back", reason)
 
-    def pending(self) -> list[dict[str, Any]]:
+    def pending(self) -> list[r.Approval]:
         return self.waiting
+
+    def policies(self) -> policy.Policies:
+        return policy.Policies()
 
     def history(self, name: str, environment: str) -> list[dict[str, Any]]:
         return [{"version": 2, "previous": 1, "reason": "first good one", "user": "ada", "at": s.T}]

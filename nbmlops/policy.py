@@ -1,0 +1,217 @@
+"""The rules of environments, as a project writes them: ``nbmlops.toml``, or ``[tool.nbmlops]`` in pyproject.toml.
+
+[environments.staging]
+service = true                    # tested as a service in a process of its own
+
+[environments.production]         # comes after the one above it
+approvers = 2
+roles = ["qa", "owner"]
+four_eyes = true
+expires = "14d"
+canary = 0.05
+
+[models."flight-delay".staging]   # further rules for one model
+rules = ["metrics.roc_auc >= 0.65"]
+gate = "gates/bias.ipynb"
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from nbmlops import clock, refs, rules, settings
+from nbmlops.errors import InvalidValue, NotFound
+from nbmlops.records import EnvironmentPolicy
+
+FILE = "nbmlops.toml"
+LARGEST = 1 << 20  # bytes of the file
+DEFAULT = {
+    "staging": EnvironmentPolicy("staging", service=True),
+    "production": EnvironmentPolicy("production", after="staging", approvers=1),
+}
+_OF_MODEL = ("rules", "gate")
+
+
+@dataclass(frozen=True)
+class Policies:
+    """Every environment in its order, and what single models must fulfil besides. ``path`` is where it is written."""
+
+    environments: Mapping[str, EnvironmentPolicy] = field(default_factory=lambda: dict(DEFAULT))
+    models: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    path: str = ""
+
+    def of(self, environment: str, model: str = "") -> EnvironmentPolicy:
+        """The rules of one environment; those for one model are added to it, and its gate takes the other's place.
+
+        Raises:
+            NotFound: there is no such environment.
+        """
+        if environment not in self.environments:
+            raise NotFound.of("environment", str(environment), self.environments)
+        found = self.environments[environment]
+        own = self.models.get(model, {}).get(environment, {})
+        return replace(found, rules=(*found.rules, *own.get("rules", ())), gate=own.get("gate", found.gate))
+
+
+def read(root: str | os.PathLike[str] | None = None) -> Policies:
+    """What the project says; without a word of it: staging, then production with one approval.
+
+    Args:
+        root: the project's folder; by default the one of the settings.
+
+    Raises:
+        InvalidValue: the file cannot be read as such; every fault is listed.
+    """
+    folder = Path(root or settings.project_root())
+    path = folder / FILE
+    if path.is_file():
+        return _Reader(str(path)).policies(_toml(path))
+    table = settings.table(folder)
+    given = {key: table[key] for key in ("environments", "models") if key in table}
+    return _Reader(str(folder / "pyproject.toml")).policies(given) if given else Policies()
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > LARGEST:
+            raise InvalidValue(f"{path} has more than {LARGEST:,} bytes", "it holds rules of environments only")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidValue(f"{path} is not valid TOML: {error}", "mend the file, or move it away") from error
+
+
+class _Reader:
+    """Reads the tables, and gathers what is wrong with them."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.faults: list[str] = []
+
+    def policies(self, given: Mapping[str, Any]) -> Policies:
+        self._known(given, ("environments", "models"), "")
+        environments = self._environments(given.get("environments"))
+        models = self._models(given.get("models", {}), environments)
+        if self.faults:
+            raise InvalidValue.of(self.path, self.faults, "docs/promotion.md shows what may be written there")
+        return Policies(environments, models, self.path)
+
+    def _environments(self, given: Any) -> dict[str, EnvironmentPolicy]:
+        if given is None:
+            return dict(DEFAULT)
+        if not isinstance(given, dict) or not given:
+            self.faults.append("environments: a table for each of them is needed, such as [environments.staging]")
+            return dict(DEFAULT)
+        names, found = list(given), {}
+        for place, (name, table) in enumerate(given.items()):
+            before, last = names[place - 1] if place else None, place == len(names) - 1
+            start = EnvironmentPolicy(name, after=before, approvers=int(last), service=place == 0)
+            found[name] = self._environment(start, table)
+        for name, policy in found.items():
+            if policy.after is not None and (policy.after not in names[: names.index(name)]):
+                self.faults.append(
+                    f"environments.{name}.after: {policy.after!r} is no environment that is named above it"
+                )
+        return found
+
+    def _environment(self, start: EnvironmentPolicy, table: Any) -> EnvironmentPolicy:
+        where = f"environments.{start.name}"
+        try:
+            refs.check_name(start.name, "environment")
+            if start.name == "latest" or start.name.removeprefix("v").isdecimal():
+                raise InvalidValue(f"{start.name!r} means a version", "choose another word")
+        except InvalidValue as error:
+            self.faults.append(f"{where}: {error.message}")
+        if not isinstance(table, dict):
+            self.faults.append(f"{where}: a table is needed, not {table!r}")
+            return start
+        self._known(table, _TAKEN, f"{where}.")
+        found = {key: value for key in table if key in _TAKEN and (value := self._taken(where, key, table)) is not None}
+        policy = replace(start, **found)
+        if policy.roles and not policy.approvers:
+            self.faults.append(f"{where}: roles are named, and nobody has to approve; set approvers")
+        return policy
+
+    def _models(self, given: Any, environments: Mapping[str, EnvironmentPolicy]) -> dict[str, Any]:
+        if not isinstance(given, dict):
+            self.faults.append('models: a table for each of them is needed, such as [models."churn".staging]')
+            return {}
+        found: dict[str, dict[str, dict[str, Any]]] = {}
+        for model, tables in given.items():
+            where = f"models.{model}"
+            if not isinstance(tables, dict):
+                self.faults.append(f"{where}: a table for each environment is needed")
+                continue
+            self._known(tables, environments, f"{where}.")
+            for environment, table in tables.items():
+                here = f"{where}.{environment}"
+                if not isinstance(table, dict):
+                    self.faults.append(f"{here}: a table is needed, not {table!r}")
+                    continue
+                self._known(table, _OF_MODEL, f"{here}.")
+                found.setdefault(model, {})[environment] = {
+                    key: value for key in table if key in _OF_MODEL and (value := self._taken(here, key, table))
+                }
+        return found
+
+    def _taken(self, where: str, key: str, table: Mapping[str, Any]) -> Any:
+        try:
+            return _TAKEN[key](table[key])
+        except InvalidValue as error:
+            self.faults.append(f"{where}.{key}: {'; '.join(error.faults) or error.message}")
+        except ValueError as error:
+            self.faults.append(f"{where}.{key}: {error}")
+        return None
+
+    def _known(self, table: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+        names = list(known)
+        for key in table:
+            if key not in names:
+                close = difflib.get_close_matches(str(key), names, n=1)
+                hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
+                self.faults.append(f"{where}{key} is not known ({hint})")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"text is needed, not {value!r}")
+    return value.strip()
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(v, str) and v.strip() for v in value):
+        raise ValueError(f"a list of texts is needed, not {value!r}")
+    return tuple(v.strip() for v in value)
+
+
+def _switch(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"true or false is needed, not {value!r}")
+    return value
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 100:
+        raise ValueError(f"a whole number from 0 to 100 is needed, not {value!r}")
+    return value
+
+
+def _share(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"a share from 0 to 1 is needed, not {value!r}")
+    return float(value)
+
+
+def _rules(value: Any) -> tuple[str, ...]:
+    return tuple(rules.check(_texts(value)))
+
+
+_TAKEN: Mapping[str, Callable[[Any], Any]] = {
+    "after": _text, "approvers": _count, "roles": _texts, "four_eyes": _switch, "expires": clock.seconds_in,
+    "rules": _rules, "gate": _text, "service": _switch, "shadow": _share, "canary": _share,
+}  # fmt: skip
