@@ -10,6 +10,13 @@ from nbmlops.context import Context
 from nbmlops.records import Identity
 from nbmlops.store import Store
 
+ADMIN = "admin"
+
+
+def administrators(store: Store) -> list[str]:
+    """Who has the role ``admin``; as long as nobody has, everybody may grant roles and change rules."""
+    return []
+
 
 def acting(store: Store, context: Context, *, strict: bool = False) -> Identity:
     """Who acts: the JupyterHub user, else the setting ``user``, else the operating system's user.

@@ -1,4 +1,4 @@
-"""The rules of environments, as a project writes them: ``nbmlops.toml``, or ``[tool.nbmlops]`` in pyproject.toml.
+"""The rules of environments: a project writes them into ``nbmlops.toml``, or ``[tool.nbmlops]`` in pyproject.toml.
 
 [environments.staging]
 service = true                    # tested as a service in a process of its own
@@ -18,6 +18,7 @@ gate = "gates/bias.ipynb"
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -25,11 +26,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nbmlops import clock, refs, rules, settings
-from nbmlops.errors import InvalidValue, NotFound
-from nbmlops.records import EnvironmentPolicy
+import sqlalchemy as sa
+
+from nbmlops import clock, identities, refs, rules, settings
+from nbmlops.errors import InvalidValue, NotAllowed, NotFound
+from nbmlops.identities import ADMIN
+from nbmlops.records import EnvironmentPolicy, Identity, plain
+from nbmlops.store import Store, ledger, schema
 
 FILE = "nbmlops.toml"
+EVENT, SUBJECT = "policy.set", "policy"
 LARGEST = 1 << 20  # bytes of the file
 DEFAULT = {
     "staging": EnvironmentPolicy("staging", service=True),
@@ -45,6 +51,13 @@ class Policies:
     environments: Mapping[str, EnvironmentPolicy] = field(default_factory=lambda: dict(DEFAULT))
     models: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     path: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the ledger keeps it."""
+        return {
+            "environments": [policy.to_dict() for policy in self.environments.values()],
+            "models": {name: {env: dict(own) for env, own in of.items()} for name, of in self.models.items()},
+        }
 
     def of(self, environment: str, model: str = "") -> EnvironmentPolicy:
         """The rules of one environment; those for one model are added to it, and its gate takes the other's place.
@@ -75,6 +88,51 @@ def read(root: str | os.PathLike[str] | None = None) -> Policies:
     table = settings.table(folder)
     given = {key: table[key] for key in ("environments", "models") if key in table}
     return _Reader(str(folder / "pyproject.toml")).policies(given) if given else Policies()
+
+
+def current(store: Store) -> Policies:
+    """The project's rules where it writes any, else those that the store was last used with, else the default."""
+    here = read()
+    return here if here.path else kept(store) or here
+
+
+def kept(store: Store) -> Policies | None:
+    """The rules that a store was last used with; None for one that never was."""
+    e = schema.ledger
+    query = sa.select(e.c.data).where(e.c.subject == SUBJECT, e.c.type == EVENT).order_by(e.c.seq.desc()).limit(1)
+    with store.read() as db:
+        text = db.execute(query).scalar()
+    if text is None:
+        return None
+    data = json.loads(text)
+    found = [
+        EnvironmentPolicy(**{**p, "roles": tuple(p["roles"]), "rules": tuple(p["rules"])}) for p in data["environments"]
+    ]
+    return Policies({policy.name: policy for policy in found}, data["models"])
+
+
+def adopt(store: Store, db: sa.Connection, policies: Policies, identity: Identity) -> None:
+    """Keep the rules as an event, if they are others than those that the store was last used with.
+
+    Args:
+        store: an open store.
+        db: a transaction under the ledger's lock.
+        policies: the rules to be used now.
+        identity: who uses them.
+
+    Raises:
+        NotAllowed: there are administrators, and this is none of them.
+    """
+    before = kept(store)
+    now = plain(policies.to_dict())
+    if now == plain((before or Policies()).to_dict()):
+        return
+    if identities.administrators(store) and ADMIN not in identity.roles:
+        raise NotAllowed(
+            f"{policies.path} has other rules than this store, and {identity.user} is no administrator",
+            f"have somebody with the role {ADMIN} use them first, or go back to the old ones",
+        )
+    ledger.append(db, type=EVENT, subject=SUBJECT, user=identity.user, data=now)
 
 
 def _toml(path: Path) -> dict[str, Any]:

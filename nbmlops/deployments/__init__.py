@@ -71,7 +71,7 @@ class Deployments:
             NotFound: the model, the data set or the file does not exist.
         """
         target = None if out is None else files.target(out, data)
-        ref, environment = in_environment(ref, environment)
+        ref, environment = in_environment(self.store, ref, environment)
         model = self.models.get(ref)
         frame = self._frame(data, model)
         if not len(frame):
@@ -324,13 +324,13 @@ class Deployments:
             return [dict(row) for row in db.execute(query).mappings()]
 
 
-def in_environment(ref: str, environment: str | None) -> tuple[str, str | None]:
+def in_environment(store: Store, ref: str, environment: str | None) -> tuple[str, str | None]:
     """The reference with the version that stands in the environment, and that environment (None outside of both).
 
     Raises:
         InvalidValue: there is no such environment, or the reference names another.
     """
-    given, environments = parse(ref, kind="model"), policy.read().environments
+    given, environments = parse(ref, kind="model"), policy.current(store).environments
     if environment is None:
         return str(given), given.alias if given.alias in environments else None
     if environment not in environments:

@@ -82,7 +82,7 @@ class Models:
         """
         refs.check_name(name, "model")
         if alias is not None:
-            _check_alias(alias)
+            self._check_alias(alias)
         if isinstance(model_or_ref, str):
             source = self._logged(model_or_ref, name)
         elif self.context().candidate:
@@ -119,7 +119,7 @@ class Models:
 
     def set_alias(self, name: str, alias: str, version: int) -> ModelVersion:
         """Let a free label point to a version; ``staging`` and ``production`` are moved by promotion only."""
-        _check_alias(alias)
+        self._check_alias(alias)
         held = self.get(f"model:{name}@{version}")
         with self.store.write() as db:
             lock_ledger(db)
@@ -341,15 +341,14 @@ class Models:
         facts = {"metrics": plain(run.metrics) if run else {}, "datasets": self.runs.datasets(row["run_id"])}
         return self.catalogue.record({**row, **more, **facts}, ())
 
-
-def _check_alias(alias: str) -> None:
-    refs.check_name(alias, "alias")
-    if alias in policy.read().environments:
-        raise UsageFault(
-            f"{alias} is an environment, and only a promotion moves a model there",
-            f"promote(ref, to={alias!r}, reason=…) runs its tests first",
-        )
-    if alias == "latest" or alias.removeprefix("v").isdecimal() or "/" in alias:
-        raise InvalidValue(
-            f"{alias!r} cannot be an alias", "'latest' and numbers mean versions; choose a word such as 'champion'"
-        )
+    def _check_alias(self, alias: str) -> None:
+        refs.check_name(alias, "alias")
+        if alias in policy.current(self.store).environments:
+            raise UsageFault(
+                f"{alias} is an environment, and only a promotion moves a model there",
+                f"promote(ref, to={alias!r}, reason=…) runs its tests first",
+            )
+        if alias == "latest" or alias.removeprefix("v").isdecimal() or "/" in alias:
+            raise InvalidValue(
+                f"{alias!r} cannot be an alias", "'latest' and numbers mean versions; choose a word such as 'champion'"
+            )

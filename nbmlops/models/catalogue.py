@@ -121,7 +121,7 @@ class Catalogue:
                 return self._no_version(db, name, None)
         hint = (
             ""
-            if labels or alias not in policy.read().environments
+            if labels or alias not in policy.current(self.store).environments
             else f"nothing stands in {alias}: promote(ref, to={alias!r}, reason=…)"
         )
         return NotFound.of(f"alias of model {name!r}", alias, labels, hint)

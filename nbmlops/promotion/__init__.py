@@ -8,7 +8,8 @@ the ledger, so that no other process can have changed what the decision rests on
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,7 +31,7 @@ FACTS = ("metrics", "params", "tags", "certificate", "flavor", "version")
 
 
 class Promotion:
-    """Every verb that changes what an environment runs. ``policies`` gives the rules, each time they are asked for."""
+    """Every verb that changes what an environment runs, by the project's rules or those that are given."""
 
     def __init__(
         self,
@@ -39,13 +40,13 @@ class Promotion:
         models: Models,
         runs: Runs,
         *,
-        policies: Callable[[], Policies] = policy.read,
+        policies: Policies | None = None,
     ) -> None:
         self.store = store
         self.context = context
         self.models = models
         self.runs = runs
-        self.policies = policies
+        self._given = policies
 
     # -- verbs -----------------------------------------------------------------------------------------------------
     def promote(self, ref: str, to: str, reason: str, rules: Sequence[str] = ()) -> Outcome:
@@ -64,8 +65,7 @@ class Promotion:
         findings += trials.run(self.models, version)
         if any(f.level == "block" for f in findings):
             raise self._blocked(version, to, reason, findings)
-        with self.store.write() as db:
-            lock_ledger(db)
+        with self._deciding() as db:
             self._check_new(db, version, to)  # again, now that nobody else can write
             if not (late := self._late(db, version, environment)):
                 if environment.approvers:
@@ -86,8 +86,7 @@ class Promotion:
         identity = self._in_time(version, to)
         findings = packages.intact(self.store, version)
         if all(f.ok for f in findings):
-            with self.store.write() as db:
-                lock_ledger(db)
+            with self._deciding() as db:
                 waiting = approvals.get(db, version, to)
                 approvals.check_vote(waiting, identity, version.user)
                 if not (findings := self._late(db, version, environment)):
@@ -165,6 +164,10 @@ class Promotion:
         return event
 
     # -- reading ---------------------------------------------------------------------------------------------------
+    def policies(self) -> Policies:
+        """The rules that hold now."""
+        return self._given or policy.current(self.store)
+
     def pending(self) -> list[Approval]:
         """Open approvals, oldest first; those whose time is over are left out."""
         with self.store.read() as db:
@@ -201,6 +204,14 @@ class Promotion:
         }
 
     # -- inside ----------------------------------------------------------------------------------------------------
+    @contextmanager
+    def _deciding(self) -> Iterator[sa.Connection]:
+        """A transaction under the ledger's lock, which begins with keeping the rules that it is to go by."""
+        with self.store.write() as db:
+            lock_ledger(db)
+            policy.adopt(self.store, db, self.policies(), identities.acting(self.store, self.context()))
+            yield db
+
     def _policy(self, environment: str, ref: str) -> EnvironmentPolicy:
         name = ref.removeprefix("models:/").removeprefix("model:").partition("@")[0]
         return self.policies().of(environment, name)

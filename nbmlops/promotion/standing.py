@@ -79,7 +79,8 @@ def stood(db: sa.Connection, name: str, environment: str) -> list[int]:
     found: list[int] = []
     for number, kind in db.execute(query).all():
         if kind == ROLLED_BACK:
-            del found[-1:]
-        else:
+            while found and found[-1] != number:  # one by one, or more where versions between were deleted
+                found.pop()
+        if not found or kind != ROLLED_BACK:
             found.append(number)
     return [number for number in found[:-1] if not deleted(db, name, number)] + found[-1:]

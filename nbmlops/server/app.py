@@ -62,7 +62,7 @@ def create_app(
         NotFound: there is no such model.
         Untrusted: its package holds types that nobody trusts.
     """
-    ref, environment = in_environment(ref, environment)
+    ref, environment = in_environment(desks.deployments.store, ref, environment)
     recorder = Recorder(desks.deployments, capacity)
     serving = Serving(desks.models, ref, environment, recorder, trusted)
     metrics = Metrics(serving)
