@@ -9,7 +9,7 @@ import click
 from nbmlops.cli.options import complete_model, json_option, listing, workspace
 
 _model = click.argument("ref", shell_complete=complete_model)
-_to = click.option("--to", required=True, metavar="ENV", help="The environment: staging or production.")
+_to = click.option("--to", required=True, metavar="ENV", help="The environment, such as staging or production.")
 _reason = click.option("--reason", required=True, help="Why; kept in the ledger.")
 
 
@@ -91,12 +91,28 @@ def reject(ref: str, to: str, reason: str) -> Any:
 
 @model.command()
 @click.argument("name", shell_complete=complete_model)
-@click.option("--env", "environment", required=True, metavar="ENV", help="The environment: staging or production.")
+@click.option("--env", "environment", required=True, metavar="ENV", help="The environment, such as staging or production.")
 @_reason
 @json_option
 def rollback(name: str, environment: str, reason: str) -> Any:
     """Bring back the version that stood in an environment before."""
     return workspace().promotion.rollback(name.removeprefix("model:"), environment, reason)
+
+
+@model.command()
+@_model
+@_reason
+@json_option
+def delete(ref: str, reason: str) -> Any:
+    """Take a version out of use; its history stays. Refused while it stands in an environment."""
+    return workspace().promotion.delete(ref, reason)
+
+
+@model.command()
+@json_option
+def environments() -> Any:
+    """The environments in their order, and what a version must fulfil to stand there (docs/promotion.md)."""
+    return listing(list(workspace().promotion.policies().environments.values()), "Environments")
 
 
 @model.command()
