@@ -15,6 +15,15 @@ def started() -> Any:
     return start_ipython()
 
 
+def bare() -> Any:
+    """A shell that keeps no history on the disk, for cells that are recorded."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell()
+    shell.history_manager.enabled = False
+    return shell
+
+
 def emptied(shell: Any, *, new_session: bool = True) -> Any:
     """The shell without the names and history of the test before.
 

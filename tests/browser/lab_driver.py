@@ -135,18 +135,21 @@ class Lab:
         nbformat.write(made, self.root / name)
 
 
-_RUN = """async ([index, source]) => {
+# JavaScript that waits for the open notebook and its kernel.
+READY = """
     const app = window.jupyterapp;
     await app.restored;
     const panel = app.shell.currentWidget;
     await panel.context.ready;
     await panel.sessionContext.ready;
     await panel.sessionContext.session.kernel.info;
+"""
+_RUN = f"""async ([index, source]) => {{{READY}
     if (source !== null) panel.content.model.sharedModel.cells[index].setSource(source);
     panel.content.activeCellIndex = index;
     panel.content.deselectAll();
     await app.commands.execute("notebook:run-cell");
-}"""
+}}"""
 _DELETE = """async (index) => {
     const panel = window.jupyterapp.shell.currentWidget;
     panel.content.activeCellIndex = index;

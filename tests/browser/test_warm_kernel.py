@@ -12,15 +12,9 @@ from nbmlops.kernels import spec
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-_RUN = """async () => {
-    const app = window.jupyterapp;
-    await app.restored;
-    const panel = app.shell.currentWidget;
-    await panel.context.ready;
-    await panel.sessionContext.ready;
-    await panel.sessionContext.session.kernel.info;
+_RUN = f"""async () => {{{lab_driver.READY}
     app.commands.execute("notebook:run-all-cells");
-}"""
+}}"""
 _KERNEL = "async (verb) => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel[verb]()"
 
 

@@ -17,22 +17,13 @@ from nbmlops import extension, session
 from nbmlops.capsules.collecting import INCLUDED
 from nbmlops.errors import NotFound, UsageFault
 from nbmlops.records import Record
-from nbmlops.store import Store, schema
+from nbmlops.store import schema
 from nbmlops.store.merging.columns import TABLES
 from nbmlops.store.verify import verify
 from nbmlops.workspace import Workspace
 from tests.capsules.conftest import FRAME, worked, workspace
 from tests.pipelines.notebooks import write
-
-
-def content(store: Store) -> dict[str, list[Any]]:
-    """All rows of all tables but the ledger."""
-    with store.read() as db:
-        return {
-            table.name: sorted(map(repr, db.execute(sa.select(table)).all()))
-            for table in schema.metadata.sorted_tables
-            if table.name != "ledger"
-        }
+from tests.store_rows import content
 
 
 def told(record: Record) -> str:

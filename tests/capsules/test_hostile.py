@@ -22,7 +22,7 @@ from nbmlops.capsules.layout import content_hash
 from nbmlops.errors import InvalidValue, NotFound
 from nbmlops.workspace import Workspace
 from tests.capsules.conftest import workspace
-from tests.capsules.test_capsules import content
+from tests.store_rows import content
 
 Files = dict[str, bytes]
 

@@ -13,7 +13,7 @@ from typing import Any
 import nbformat
 import pytest
 from nbformat import v4
-from shells import emptied
+from shells import bare, emptied
 
 from nbmlops import extension, session
 from nbmlops.cells import folding
@@ -24,11 +24,7 @@ from nbmlops.records import CellExecution
 
 @pytest.fixture(scope="session")
 def _shell() -> Any:
-    from IPython.core.interactiveshell import InteractiveShell
-
-    shell = InteractiveShell()
-    shell.history_manager.enabled = False
-    return shell
+    return bare()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shells import emptied
+from shells import bare, emptied
 
 from nbmlops import extension, session
 from nbmlops.cells import folding
@@ -36,11 +36,7 @@ def run(source):
 
 @pytest.fixture(scope="module")
 def _shell() -> Any:
-    from IPython.core.interactiveshell import InteractiveShell
-
-    shell = InteractiveShell()
-    shell.history_manager.enabled = False
-    return shell
+    return bare()
 
 
 @pytest.fixture

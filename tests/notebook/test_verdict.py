@@ -240,6 +240,21 @@ def test_words_name_the_cells():
     assert found.mend == "Move [2] above [3], or restart the kernel and run all cells."
 
 
+@pytest.mark.parametrize(
+    ("cell", "kind", "mend"),
+    [
+        ("%mlops promote churn@3 --to staging --reason x", "act", "leave it to a notebook"),
+        ("import nbmlops\nnbmlops.promote('m@1', 'staging', 'r')", "act", "leave it to a notebook"),
+        ("import nbmlops as mlops\nmlops.search_runs()", "store", "such as run:ID"),
+        ("%mlops runs", "store", "such as run:ID"),
+    ],
+)
+def test_what_acts_or_asks_the_store_has_its_own_advice(cell, kind, mend):
+    found = verdict.check_document(document(cell))
+    (finding,) = [f for f in found.findings if f.kind == kind]
+    assert mend in finding.mend
+
+
 def test_a_deleted_cell_is_told_where_its_user_ran_twice():
     ran = history(document("x = 1", "x += 1", "x"), [0, 1, 1, 2])
     found = verdict.check(ran, {"cells": document("x = 1", "x += 1", "x")["cells"][1:]}).findings

@@ -18,7 +18,8 @@ from nbmlops.notebook.job import Job
 from nbmlops.pipelines import works
 from nbmlops.store import ledger, schema
 from nbmlops.workspace import Workspace
-from tests.reproduction.test_rerun import notebook, rows
+from tests.reproduction.test_rerun import notebook
+from tests.store_rows import rows
 
 CELLS = (
     "%load_ext nbmlops",

@@ -11,21 +11,14 @@ from typing import Any
 import nbformat
 import pandas as pd
 import pytest
-import sqlalchemy as sa
 
 from nbmlops.errors import NotFound
-from nbmlops.store import Store, schema
 from nbmlops.workspace import Workspace
+from tests.store_rows import rows
 
 
 def notebook(*cells: str) -> dict[str, Any]:
     return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-
-
-def rows(store: Store) -> dict[str, int]:
-    with store.read() as db:
-        count = sa.func.count()
-        return {t.name: db.execute(sa.select(count).select_from(t)).scalar_one() for t in schema.metadata.sorted_tables}
 
 
 EVERYTHING = """

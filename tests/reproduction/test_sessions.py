@@ -12,8 +12,8 @@ from nbmlops.errors import InvalidValue, NotFound, UsageFault
 from nbmlops.records import CellExecution, CellSession, CellTouch
 from nbmlops.reproduction import Reproduction
 from nbmlops.workspace import Workspace
-from tests.reproduction.test_rerun import rows
 from tests.reproduction.test_steps import document
+from tests.store_rows import rows
 
 
 class Journal:

@@ -13,7 +13,7 @@ from nbmlops.errors import StageFailed, UsageFault
 from nbmlops.store import ledger
 from nbmlops.workspace import Workspace
 from tests.pipelines.notebooks import write
-from tests.reproduction.test_rerun import rows
+from tests.store_rows import rows
 
 TRAIN = (
     "trees: int = 3",

@@ -22,6 +22,7 @@ from nbmlops.store import Store, ledger, migrations, open_store, schema
 from nbmlops.store.merging.columns import NOT_TAKEN, TABLES
 from nbmlops.store.verify import verify
 from nbmlops.workspace import Workspace
+from tests.store_rows import content
 
 OLD = Path(__file__).parents[1] / "data" / "store-0003"
 FRAME = pd.DataFrame({"x": [1.0, 2.0, 3.0], "c": ["a", "b", "a"]})
@@ -93,16 +94,6 @@ def register(ws: Workspace, run_id: str, factor: float) -> None:
     within = Workspace(ws.store, lambda: Context(user="tester", host="here", run_id=run_id))
     model = LinearRegression().fit(FRAME[["x"]], FRAME["x"] * factor)
     within.models.register(model, "price", input_example=FRAME[["x"]], alias="best")
-
-
-def content(store: Store, *, without: tuple[str, ...] = ("ledger",)) -> dict[str, list[Any]]:
-    """All rows of all tables."""
-    with store.read() as db:
-        return {
-            table.name: sorted(map(repr, db.execute(sa.select(table)).all()))
-            for table in schema.metadata.sorted_tables
-            if table.name not in without
-        }
 
 
 def everything(ws: Workspace) -> dict[str, Any]:

@@ -26,17 +26,9 @@ from nbmlops.store.blobs.folder import Folder
 from nbmlops.store.merging import merge_rows, merge_store
 from nbmlops.store.merging.columns import TABLES
 from nbmlops.store.merging.source import StoreRows
+from tests.store_rows import content
 
 OLD = Path(__file__).parents[1] / "data" / "store-0003"
-
-
-def content(store: Store) -> dict[str, list[str]]:
-    with store.read() as db:
-        return {
-            table.name: sorted(map(repr, db.execute(sa.select(table)).all()))
-            for table in schema.metadata.sorted_tables
-            if table.name != "ledger"
-        }
 
 
 def names(store: Store) -> list[str]:

@@ -24,7 +24,7 @@ from nbmlops.runs.fold import Folder
 from nbmlops.store import journal, open_store, schema
 from nbmlops.workspace import Workspace
 from tests.pipelines import notebooks
-from tests.reproduction.test_rerun import rows
+from tests.store_rows import rows
 
 pytestmark = pytest.mark.postgres
 

@@ -12,15 +12,15 @@ from nbmlops.notebook.dataflow.things import Value
 
 _KINDS = {
     "asks the clock": "clock", "uses the network": "network", "runs a command": "shell", "asks a database": "database",
-    "depends on what is in the store": "database", "installs packages": "environment",
+    "depends on what is in the store": "store", "installs packages": "environment",
     "depends on what IPython has stored": "dynamic",
 }  # fmt: skip
 RUN = "run"
 
 
 def note_impure(m: Machine, why: str, what: str) -> None:
-    """A reason of ``known.impurity`` as a note."""
-    m.note(_KINDS.get(why, "database"), f"{why}: {what}")
+    """A reason of ``known.impurity`` as a note; what is not among the kinds is a deed: it decides, records, runs."""
+    m.note(_KINDS.get(why, "act"), f"{why}: {what}")
 
 
 def draw(m: Machine, state: str, what: str, *versions: int | str) -> int:
@@ -106,6 +106,8 @@ def read_file(m: Machine, path: str | None, what: str) -> int:
 def active_run(m: Machine, verb: str, given: Given) -> None:
     """What verbs of nbmlops do to the active run, and which need it."""
     m.outcomes += [version for version in given.versions if isinstance(version, int)]
+    if why := known.IMPURE_VERBS.get(verb):
+        note_impure(m, why, f"{verb}()")
     if verb in knowledge.RUN_BEGINS:
         m.set_hidden(RUN, m.versions.of("run", verb), anew=verb == "start_run")
     elif knowledge.RUN_USES.fullmatch(verb) and (bound := m.hidden.get(RUN)) is not None:

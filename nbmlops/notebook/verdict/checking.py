@@ -220,6 +220,8 @@ _MENDS = {
     "file": "Keep the file as a snapshot (nbmlops.snapshot) and load that.",
     "path": "Use a path relative to the notebook, or a snapshot.",
     "database": "Keep the answer as a snapshot (nbmlops.snapshot) and load that.",
+    "store": "Name what is meant, such as run:ID or dataset:NAME@3.",
+    "act": "It does so each time it runs: leave it to a notebook that is run for that.",
     "environment": "Make it a parameter.",
     "shell": "Do it in Python, or keep what it made as a snapshot.",
 }
