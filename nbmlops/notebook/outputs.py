@@ -64,9 +64,9 @@ class Listener:
         error_shown = _having(self._shell, "showing_traceback")
         now = self._time  # whoever has wrapped this write in a cell, and left it so, calls it later on too
 
-        def heard(text: Any, *arguments: Any, **more: Any) -> Any:
-            # A line that is printed comes through here at least twice: no call more than needed.
-            result = write(text, *arguments, **more)
+        def heard(text: Any) -> Any:
+            # A line that is printed comes through here at least twice: no call more than needed, nothing to unpack.
+            result = write(text)
             if result_shown.is_active or error_shown.showing_traceback or self._time is not now:
                 return result
             if not isinstance(text, str):
