@@ -41,6 +41,7 @@ DEFAULT = {
     "staging": EnvironmentPolicy("staging", service=True),
     "production": EnvironmentPolicy("production", after="staging", approvers=1),
 }
+_TABLES = ("environments", "models")
 _OF_MODEL = ("rules", "gate")
 
 
@@ -86,7 +87,7 @@ def read(root: str | os.PathLike[str] | None = None) -> Policies:
     if path.is_file():
         return _Reader(str(path)).policies(_toml(path))
     table = settings.table(folder)
-    given = {key: table[key] for key in ("environments", "models") if key in table}
+    given: dict[str, Any] = {key: table[key] for key in _TABLES if key in table}
     return _Reader(str(folder / "pyproject.toml")).policies(given) if given else Policies()
 
 
@@ -152,7 +153,7 @@ class _Reader:
         self.faults: list[str] = []
 
     def policies(self, given: Mapping[str, Any]) -> Policies:
-        self._known(given, ("environments", "models"), "")
+        self._known(given, _TABLES, "")
         environments = self._environments(given.get("environments"))
         models = self._models(given.get("models", {}), environments)
         if self.faults:

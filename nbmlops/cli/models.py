@@ -91,7 +91,9 @@ def reject(ref: str, to: str, reason: str) -> Any:
 
 @model.command()
 @click.argument("name", shell_complete=complete_model)
-@click.option("--env", "environment", required=True, metavar="ENV", help="The environment, such as staging or production.")
+@click.option(
+    "--env", "environment", required=True, metavar="ENV", help="The environment, such as staging or production."
+)
 @_reason
 @json_option
 def rollback(name: str, environment: str, reason: str) -> Any:

@@ -144,9 +144,8 @@ def known_by(identity: Identity) -> dict[str, Any]:
 
 def vote(decision: str, identity: Identity, outcome: Promotion) -> Vote:
     """Somebody's word, as the outcome tells of it."""
-    told = known_by(identity)
-    more = {"reason": outcome.reason, "at": outcome.at, "event": outcome.event}
-    return Vote(decision, identity.user, told["identity"], identity.roles, **more)
+    known = known_by(identity)["identity"]
+    return Vote(decision, identity.user, known, identity.roles, outcome.reason, outcome.at, outcome.event)
 
 
 def same_person(waiting: Approval, identity: Identity) -> list[Finding]:

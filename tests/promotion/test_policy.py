@@ -106,7 +106,7 @@ def test_every_fault_is_told_at_once():
         "environments.a/../b: 'a/../b' cannot be the name of an environment",
         "environments.a/../b.rules: 'import os'",
         "environments.a/../b.shadow: a share from 0 to 1 is needed, not 2",
-        "environments.a/../b.after: 'production' is no environment named above it",
+        "environments.a/../b.after: 'production' is no environment that is named above it",
         "environments.live.four_eyes: true or false is needed, not 1",
         "environments.live: roles are named, and nobody has to approve; set approvers",
         "models.m.prod is not known",
@@ -151,7 +151,7 @@ def test_two_persons_approve_and_neither_author_nor_who_asked_is_one(team):
             team(user, "approve", ref, "production")
     first = team("bob", "approve", ref, "production")
     assert (first.status, first.approved_by, first.required, team.stands()) == ("waiting", ("bob",), 2, None)
-    with pytest.raises(NotAllowed, match="bob has approved .* already"):
+    with pytest.raises(NotAllowed, match=r"bob has approved .* already"):
         team("bob", "approve", ref, "production")
     (waiting,) = team.ws.promotion.pending()
     assert [(v.user, v.decision, v.identity, v.event) for v in waiting.votes] == [("bob", "approve", "os", first.event)]
@@ -201,7 +201,7 @@ def test_a_deleted_version_is_nowhere_and_not_forgotten(team):
     event = team("ada", "delete", ref)
     assert (event.type, event.data["reason"]) == ("model.deleted", "because")
     assert team.ws.promotion.approvals("m")[0].status == "withdrawn"
-    with pytest.raises(NotFound, match="was deleted on .* by ada, because: because"):
+    with pytest.raises(NotFound, match=r"was deleted on .* by ada, because: because"):
         team.ws.models.load(ref)
     for verb in ("promote", "approve", "reject"):
         with pytest.raises(NotFound, match="was deleted"):
@@ -223,4 +223,3 @@ def test_a_rollback_passes_over_what_was_deleted(team):
     assert team("ada", "rollback", "m", "staging").version == 1
     with pytest.raises(UsageFault, match="only version 1 has stood there"):
         team("ada", "rollback", "m", "staging")
-
