@@ -14,6 +14,7 @@ from nbmlops.records import (
     Artifact,
     ContractReport,
     DatasetVersion,
+    Event,
     Lineage,
     ModelVersion,
     MonitorReport,
@@ -399,6 +400,15 @@ def reject(ref: str, to: str, reason: str) -> Promotion:
 def rollback(name: str, environment: str, reason: str) -> Promotion:
     """Bring back the model version that stood in the environment before."""
     return workspace().promotion.rollback(name, environment, reason)
+
+
+def delete_model(ref: str, reason: str) -> Event:
+    """Take a version out of use: it can be neither loaded nor promoted; what it did stays readable.
+
+    Raises:
+        UsageFault: it stands in an environment.
+    """
+    return workspace().promotion.delete(ref, reason)
 
 
 # --- inference and monitoring -------------------------------------------------------------------------------------

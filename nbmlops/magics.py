@@ -45,6 +45,8 @@ NOUNS = {
     "approve": "model",
     "reject": "model",
     "rollback": "model",
+    "approvals": "model",
+    "environments": "model",
     "compare": "run",
     "reproduce": "run",
     "diff": "dataset",

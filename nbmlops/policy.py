@@ -18,7 +18,6 @@ gate = "gates/bias.ipynb"
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -29,13 +28,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbmlops import clock, identities, refs, rules, settings
-from nbmlops.errors import InvalidValue, NotAllowed, NotFound
+from nbmlops.errors import InvalidValue, NotAllowed, NotFound, UsageFault
 from nbmlops.identities import ADMIN
 from nbmlops.records import EnvironmentPolicy, Identity, plain
-from nbmlops.store import Store, ledger, schema
+from nbmlops.store import Store, environments, ledger, schema
 
 FILE = "nbmlops.toml"
-EVENT, SUBJECT = "policy.set", "policy"
 LARGEST = 1 << 20  # bytes of the file
 DEFAULT = {
     "staging": EnvironmentPolicy("staging", service=True),
@@ -99,13 +97,10 @@ def current(store: Store) -> Policies:
 
 def kept(store: Store) -> Policies | None:
     """The rules that a store was last used with; None for one that never was."""
-    e = schema.ledger
-    query = sa.select(e.c.data).where(e.c.subject == SUBJECT, e.c.type == EVENT).order_by(e.c.seq.desc()).limit(1)
     with store.read() as db:
-        text = db.execute(query).scalar()
-    if text is None:
+        data = environments.kept(db)
+    if data is None:
         return None
-    data = json.loads(text)
     found = [
         EnvironmentPolicy(**{**p, "roles": tuple(p["roles"]), "rules": tuple(p["rules"])}) for p in data["environments"]
     ]
@@ -123,17 +118,31 @@ def adopt(store: Store, db: sa.Connection, policies: Policies, identity: Identit
 
     Raises:
         NotAllowed: there are administrators, and this is none of them.
+        UsageFault: the name of a new environment is a label that somebody has given to a version.
     """
-    before = kept(store)
+    before = kept(store) or Policies()
     now = plain(policies.to_dict())
-    if now == plain((before or Policies()).to_dict()):
+    if now == plain(before.to_dict()):
         return
     if identities.administrators(store) and ADMIN not in identity.roles:
         raise NotAllowed(
             f"{policies.path} has other rules than this store, and {identity.user} is no administrator",
             f"have somebody with the role {ADMIN} use them first, or go back to the old ones",
         )
-    ledger.append(db, type=EVENT, subject=SUBJECT, user=identity.user, data=now)
+    _refuse_labels(db, set(policies.environments) - set(before.environments))
+    ledger.append(db, type=environments.EVENT, subject=environments.SUBJECT, user=identity.user, data=now)
+
+
+def _refuse_labels(db: sa.Connection, new: set[str]) -> None:
+    """An environment holds only what was promoted into it, never what a free label happened to point to."""
+    a = schema.model_aliases
+    rows = db.execute(sa.select(a).where(a.c.alias.in_(new)).order_by(a.c.alias, a.c.name)).all() if new else []
+    if rows:
+        held = ", ".join(f"{row.alias} of model:{row.name}@{row.version}" for row in rows[:5])
+        raise UsageFault(
+            f"{rows[0].alias} cannot become an environment: it is a label already ({held})",
+            "give the environment another name",
+        )
 
 
 def _toml(path: Path) -> dict[str, Any]:

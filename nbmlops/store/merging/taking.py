@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nbmlops import clock
-from nbmlops.store import manifest_only, schema
+from nbmlops.store import environments, manifest_only, schema
 from nbmlops.store.engine import Store
 from nbmlops.store.merging import columns as c
 from nbmlops.store.merging import versions
@@ -18,7 +18,6 @@ from nbmlops.store.merging.columns import TABLES
 from nbmlops.store.merging.reading import Read, of_many
 
 NEW, FURTHER, THERE = "new", "further", "there"
-ENVIRONMENTS = ("staging", "production")  # what stands there is never moved by a merge
 _AT_ONCE = 500
 _METRICS = ("metric_latest", "metric_chunks")
 _NAMED = ("experiments", "datasets", "models")
@@ -109,7 +108,8 @@ class Taking:
         if name == "model_aliases":
             h = schema.alias_history
             free -= {tuple(row) for row in of_many(self.db, sa.select(h.c.name, h.c.alias), h.c.name, names)}
-            free = {(n, a) for n, a in free if a not in ENVIRONMENTS or ("model", n) not in self.settled.names}
+            decided = environments.names(self.db)  # what stands there is never moved by a merge
+            free = {(n, a) for n, a in free if a not in decided or ("model", n) not in self.settled.names}
         return free
 
     def _absent(self) -> list[str]:
