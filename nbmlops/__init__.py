@@ -18,15 +18,9 @@ _SESSION = (
     "use",
 )
 _FLUENT = (
-    "approve",
     "autolog",
-    "check_dataset",
-    "delete_model",
-    "get_dataset",
     "get_metric_history",
     "get_run",
-    "load_dataset",
-    "load_model",
     "log_artifact",
     "log_artifacts",
     "log_dict",
@@ -34,11 +28,27 @@ _FLUENT = (
     "log_image",
     "log_metric",
     "log_metrics",
-    "log_model",
     "log_param",
     "log_params",
     "log_table",
     "log_text",
+    "search_runs",
+    "set_tag",
+    "set_tags",
+)
+_DATA = (
+    "check_dataset",
+    "get_dataset",
+    "load_dataset",
+    "snapshot",
+    "split_dataset",
+)
+_MODELS = (
+    "approve",
+    "delete_model",
+    "evidence",
+    "load_model",
+    "log_model",
     "monitor",
     "predict",
     "promote",
@@ -46,17 +56,14 @@ _FLUENT = (
     "register_model",
     "reject",
     "rollback",
-    "search_runs",
-    "set_tag",
-    "set_tags",
-    "snapshot",
-    "split_dataset",
     "why",
 )
 _FLOWS = ("output", "plan_pipeline", "run_pipeline", "skip")
 _HOMES = {
     **dict.fromkeys(_SESSION, "nbmlops.session"),
     **dict.fromkeys(_FLUENT, "nbmlops.fluent"),
+    **dict.fromkeys(_DATA, "nbmlops.fluent.data"),
+    **dict.fromkeys(_MODELS, "nbmlops.fluent.models"),
     **dict.fromkeys(_FLOWS, "nbmlops.flows"),
     "NbmlopsError": "nbmlops.errors",
     "Secret": "nbmlops.secrets",
@@ -80,15 +87,9 @@ if TYPE_CHECKING:
     from nbmlops.errors import NbmlopsError
     from nbmlops.flows import output, plan_pipeline, run_pipeline, skip
     from nbmlops.fluent import (
-        approve,
         autolog,
-        check_dataset,
-        delete_model,
-        get_dataset,
         get_metric_history,
         get_run,
-        load_dataset,
-        load_model,
         log_artifact,
         log_artifacts,
         log_dict,
@@ -96,11 +97,27 @@ if TYPE_CHECKING:
         log_image,
         log_metric,
         log_metrics,
-        log_model,
         log_param,
         log_params,
         log_table,
         log_text,
+        search_runs,
+        set_tag,
+        set_tags,
+    )
+    from nbmlops.fluent.data import (
+        check_dataset,
+        get_dataset,
+        load_dataset,
+        snapshot,
+        split_dataset,
+    )
+    from nbmlops.fluent.models import (
+        approve,
+        delete_model,
+        evidence,
+        load_model,
+        log_model,
         monitor,
         predict,
         promote,
@@ -108,11 +125,6 @@ if TYPE_CHECKING:
         register_model,
         reject,
         rollback,
-        search_runs,
-        set_tag,
-        set_tags,
-        snapshot,
-        split_dataset,
         why,
     )
     from nbmlops.secrets import Secret

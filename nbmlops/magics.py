@@ -21,7 +21,7 @@ _HELP = """nbmlops in a notebook
   %mlops metric rmse=rmse auc=auc --step 3
   %mlops log fig --as plots/roc.png        a figure, frame, dictionary, text or file
   %mlops snapshot df --name sales          keep a version of a data set
-  %mlops register model --name churn       register a model
+  %mlops register model --name churn --test X_test,y_test --groups sex     register a model
   %mlops extract auc -o stage.ipynb        the minimal cells behind a variable, run, model or figure, as a stage
   %mlops runs | datasets | models | flows  tables to sort and filter
   %mlops history [NAME | CELL] [-n N]      earlier versions of a cell or variable, and what they gave
@@ -46,6 +46,7 @@ NOUNS = {
     "reject": "model",
     "rollback": "model",
     "approvals": "model",
+    "evidence": "model",
     "environments": "model",
     "compare": "run",
     "reproduce": "run",
@@ -172,7 +173,7 @@ class MlopsMagics(Magics):
         return capture.log_object(self._object_or_path(names[0]), names[0], target)
 
     def _snapshot(self, words: list[str], _rest: str) -> Any:
-        from nbmlops import fluent
+        from nbmlops.fluent.data import snapshot
 
         known = ("--name", "-n", "--message", "-m", "--contract", "--labels", "--tag")
         options, names = words_of.options(words, dict.fromkeys(known, True))
@@ -183,23 +184,34 @@ class MlopsMagics(Magics):
         more = {o: words_of.first(options, f"--{o}") for o in ("contract", "labels")}
         if more["labels"] in self._space:
             more["labels"] = self._space[more["labels"]]
-        return fluent.snapshot(
+        return snapshot(
             self._object_or_path(names[0]), name, message, **more, tags=words_of.pairs(options.get("--tag", []))
         )
 
     def _register(self, words: list[str], _rest: str) -> Any:
-        from nbmlops import fluent
+        from nbmlops.fluent.models import register_model
 
-        options, names = words_of.options(
-            words, {"--name": True, "-n": True, "--alias": True, "--description": True, "--certify": False}
-        )
+        asked = ("--name", "-n", "--alias", "--description", "--test", "--target", "--groups")
+        options, names = words_of.options(words, {**dict.fromkeys(asked, True), "--certify": False})
         given = words_of.first(options, "--name", "-n")
         if len(names) != 1 or not given:
             raise UsageFault("%mlops register takes one variable and --name", "%mlops register model --name churn")
         alias = words_of.first(options, "--alias")
         description = words_of.first(options, "--description")
         thing = names[0] if ":" in names[0] else self._variable(names[0])
-        return fluent.register_model(thing, given, alias, description, certify="--certify" in options)
+        return register_model(
+            thing, given, alias, description, certify="--certify" in options, **self._test_data(options)
+        )
+
+    def _test_data(self, options: dict[str, list[str]]) -> dict[str, Any]:
+        """``--test X_test,y_test`` or one frame, or a data set; ``--target`` names a column, ``--groups`` some."""
+        words = (words_of.first(options, "--test") or "").split(",")
+        if words == [""]:
+            return {}
+        parts = [word if word.startswith("dataset:") else self._variable(word.strip()) for word in words]
+        groups = [g.strip() for g in (words_of.first(options, "--groups") or "").split(",") if g.strip()]
+        data = parts[0] if len(parts) == 1 else tuple(parts)
+        return {"test_data": data, "target": words_of.first(options, "--target"), "groups": groups}
 
     def _history(self, words: list[str], _rest: str) -> Any:
         from nbmlops import session

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nbmlops.cells import Cells
     from nbmlops.datasets import Datasets
     from nbmlops.deployments import Deployments
+    from nbmlops.evidence import Evidences
     from nbmlops.extraction import Extraction
     from nbmlops.lineage import Lineages
     from nbmlops.models import Fitted, Models
@@ -70,6 +71,12 @@ class Workspace:
         from nbmlops.models import Models, unknown_fit
 
         return Models(self.store, self.context, self.runs, self.datasets, fitted=self._fitted or unknown_fit)
+
+    @cached_property
+    def evidence(self) -> Evidences:
+        from nbmlops.evidence import Evidences
+
+        return Evidences(self.store, self.context, self.models, self.runs)
 
     @cached_property
     def promotion(self) -> Promotion:

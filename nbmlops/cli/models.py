@@ -127,6 +127,21 @@ def certify(ref: str) -> Any:
 
 
 @model.command()
+@_model
+@click.option("--kind", "kinds", multiple=True, metavar="KIND", help="This kind only; may be repeated.")
+@click.option("--gather", is_flag=True, help="Measure what was not measured yet.")
+@click.option("--again", is_flag=True, help="Measure once more what was measured, or has failed, before.")
+@json_option
+def evidence(ref: str, kinds: tuple[str, ...], gather: bool, again: bool) -> Any:
+    """What shows how a version was made and what it is worth (docs/evidence.md)."""
+    desk = workspace().evidence
+    if gather or again:
+        desk.gather(ref, kinds or None, again=again)
+    found = [e for e in desk.of(ref) if not kinds or e.kind in kinds]
+    return found[0] if len(kinds) == 1 and found else listing(found, f"Evidence of {ref}")
+
+
+@model.command()
 @json_option
 def approvals() -> Any:
     """Approvals that wait for somebody."""

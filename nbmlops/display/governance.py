@@ -24,14 +24,35 @@ def evidence(x: Any) -> Card:
     facts = told(
         ("model", x.ref, "code"), ("took", x.seconds, "duration"), ("by", x.user, "text"), ("at", x.at, "time")
     )
-    tables = [(name, value) for name, value in x.report.items() if _is_table(value)]
-    rest = {name: value for name, value in x.report.items() if not _is_table(value)}
-    sections: Sections = pairs("", rest)
-    for name, rows in tables:
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        cells = [[_shown(row.get(key)) for key in columns] for row in rows]
-        sections = (*sections, *grid(name, [Column(key, key) for key in columns], cells))
-    return Card("evidence", x.kind, x.status, facts, (*sections, *pairs("files", x.files, "code")))
+    sections = (*_report("", x.report), *pairs("files", x.files, "code"))
+    return Card("evidence", x.kind, x.status, facts, sections)
+
+
+def _report(title: str, report: Mapping[str, Any]) -> Sections:
+    """Plain values as pairs, tables as tables, and what has the same few figures under several names as a table too."""
+    plain = {k: v for k, v in report.items() if not _is_table(v) and not isinstance(v, Mapping)}
+    alike = {k: v for k, v in report.items() if isinstance(v, Mapping) and _is_flat(v)}
+    sections: Sections = pairs(title, plain)
+    rows = [{"": k, **v} for k, v in alike.items()]
+    sections = (*sections, *_table(title if not plain else "", rows))
+    for name, value in report.items():
+        under = f"{title} · {name}" if title else str(name)
+        if _is_table(value):
+            sections = (*sections, *_table(under, value))
+        elif isinstance(value, Mapping) and name not in alike:
+            sections = (*sections, *_report(under, value))
+    return sections
+
+
+def _table(title: str, rows: Any) -> Sections:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [[_shown(row.get(key)) for key in columns] for row in rows]
+    kinds = ["text" if any(isinstance(row[i], str) for row in cells) else "number" for i in range(len(columns))]
+    return grid(title, [Column(c, c.replace("_", " "), k) for c, k in zip(columns, kinds, strict=True)], cells)
+
+
+def _is_flat(value: Mapping[str, Any]) -> bool:
+    return bool(value) and all(v is None or isinstance(v, bool | int | float | str) for v in value.values())
 
 
 def policy(x: Any) -> Card:

@@ -12,8 +12,8 @@ from nbmlops.records.record import Finding, Record
 class Evidence(Record):
     """One kind of evidence of a model version: what was measured, and the files (by name, as digests) that show it.
 
-    ``status``: done; failed, and ``report["error"]`` says why; waiting (to be computed on request). ``seconds`` is what
-    it cost.
+    ``status``: done; skipped, where there is nothing to measure, and ``report["reason"]`` says why; failed, with
+    ``report["error"]``; waiting, while it is measured elsewhere. ``seconds`` is what it cost.
     """
 
     model: str

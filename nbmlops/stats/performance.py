@@ -28,8 +28,7 @@ def performance(outputs: pd.DataFrame, actual: pd.Series, task: str) -> dict[str
     outputs, actual = outputs[known], actual[known]
     if task == "regression":
         return regression(actual, outputs["prediction"])
-    columns = [c for c in outputs.columns if str(c).startswith(_PREFIX)]
-    return classification(actual, outputs["prediction"], outputs[columns])
+    return classification(actual, outputs["prediction"], probabilities(outputs))
 
 
 def task_of(outputs: pd.DataFrame, profile: dict[str, Any] | None = None) -> str:
@@ -53,25 +52,39 @@ def classification(actual: Any, predicted: Any, probabilities: pd.DataFrame | No
     """
     from sklearn.metrics import accuracy_score, f1_score
 
-    truth = np.array([label(v) for v in actual], dtype=object)
-    guess = np.array([label(v) for v in predicted], dtype=object)
-    classes = _classes(probabilities, truth, guess)
-    binary = len(classes) == 2 and set(truth) | set(guess) <= set(classes)
+    truth, guess = labels(actual), labels(predicted)
+    named = classes(probabilities, truth, guess)
+    binary = is_binary(named, truth, guess)
     figures = {
         "rows": float(len(truth)),
         "accuracy": float(accuracy_score(truth.astype(str), guess.astype(str))),
         "f1": float(
-            f1_score(truth == classes[1], guess == classes[1], zero_division=0)
+            f1_score(truth == named[1], guess == named[1], zero_division=0)
             if binary
             else f1_score(truth.astype(str), guess.astype(str), average="macro", zero_division=0)
         ),
     }
     if probabilities is not None and len(probabilities.columns):
-        figures |= _probabilistic(truth, probabilities.to_numpy(dtype=float), classes)
+        figures |= _probabilistic(truth, probabilities.to_numpy(dtype=float), named)
     return figures
 
 
-def _classes(probabilities: pd.DataFrame | None, truth: np.ndarray, guess: np.ndarray) -> list[str]:
+def labels(values: Any) -> np.ndarray:
+    """Classes as texts that are equal where the classes are, whatever types they come in."""
+    return np.array([label(v) for v in values], dtype=object)
+
+
+def probabilities(outputs: pd.DataFrame) -> pd.DataFrame:
+    """The columns ``probability_<class>``; none for a model without them."""
+    return outputs[[c for c in outputs.columns if str(c).startswith(_PREFIX)]]
+
+
+def is_binary(classes: list[str], truth: np.ndarray, guess: np.ndarray) -> bool:
+    """Whether there are two classes, and nothing else was seen."""
+    return len(classes) == 2 and set(truth) | set(guess) <= set(classes)
+
+
+def classes(probabilities: pd.DataFrame | None, truth: np.ndarray, guess: np.ndarray) -> list[str]:
     """The classes as labels, in the order of the probability columns, else in natural order."""
     if probabilities is not None and len(probabilities.columns):
         return [label(_number(str(c).removeprefix(_PREFIX))) for c in probabilities.columns]

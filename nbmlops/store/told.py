@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +16,14 @@ from nbmlops.store.engine import Store, store_id
 from nbmlops.store.ledger import MERGED
 
 OURS = ""
+EVIDENCE = "model.evidence-kept"
+_OF_EVIDENCE = ("version_id", "kind", "status", "report", "files")
+
+
+def evidence_digest(row: Mapping[str, Any]) -> str:
+    """What events tell of a row of evidence: the hash of whose it is, and of what it says."""
+    told = {name: row[name] for name in _OF_EVIDENCE}
+    return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 @dataclass
@@ -42,6 +52,7 @@ class Told:
     def __init__(self, db: sa.Connection, own_id: str) -> None:
         self.events: dict[int, tuple[str, str]] = {}
         self.certified: set[tuple[str, str, str]] = set()  # ids, runs and statuses of certificates
+        self.evidence: dict[str, str] = {}  # what was last told of each row
         self._own_id = own_id
         self._chains: dict[str, Chain] = defaultdict(Chain)
         for row in db.execute(sa.select(s.ledger).order_by(s.ledger.c.seq)):
@@ -53,6 +64,8 @@ class Told:
     def _note(self, store: str, row: Any) -> None:
         data = json.loads(row.data)
         self._chains[store].note(row.type, row.subject, data)
+        if store == OURS and row.type in {EVIDENCE, MERGED} and isinstance(data, dict):
+            self.evidence.update(_items(data.get("evidence")))
         if row.type == "run.certified" and isinstance(data, dict):
             self.certified.add((str(data.get("certificate")), row.subject, str(data.get("status"))))
         elif row.type == MERGED and isinstance(data, dict) and data.get("store") is None:  # an archive has no ledger
@@ -95,6 +108,11 @@ def disagreements(store: Store) -> list[str]:
         told = Told(db, store_id(store))
         versions = [(row.id, f"model:{row.name}@{row.version}") for row in db.execute(sa.select(s.model_versions))]
         aliases = {(row.name, row.alias): row.version for row in db.execute(sa.select(s.model_aliases))}
+        evidence = [
+            (row["id"], evidence_digest(dict(row)))
+            for row in db.execute(sa.select(s.evidence)).mappings()
+            if row["status"] != "waiting"
+        ]
         certificates = list(
             db.execute(sa.select(s.certificates.c.id, s.certificates.c.run_id, s.certificates.c.status))
         )
@@ -104,6 +122,9 @@ def disagreements(store: Store) -> list[str]:
         f"no event tells of the certificate of run:{run_id} ({status})"
         for id_, run_id, status in certificates
         if (id_, f"run:{run_id}", status) not in told.certified
+    ]
+    wrong += [
+        f"no event tells of the evidence {id_} as it is" for id_, now in evidence if told.evidence.get(id_) != now
     ]
     last = {(move["name"], move["alias"]): move for move in moves}
     for (name, alias), version in aliases.items():

@@ -164,6 +164,7 @@ class Act:
             "updated": _counted(taking.updated),
             "model_versions": taking.taken_versions,
             "certificates": taking.certificates,
+            "evidence": taking.evidence,
             "renumbered": [[r.there, r.here] for r in taking.settled.told if r.version_id in taking.settled.new],
             "aliases": taking.aliases,
             "ledgers": placed.heads,

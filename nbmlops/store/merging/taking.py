@@ -16,6 +16,7 @@ from nbmlops.store.merging import columns as c
 from nbmlops.store.merging import versions
 from nbmlops.store.merging.columns import TABLES
 from nbmlops.store.merging.reading import Read, of_many
+from nbmlops.store.told import evidence_digest
 
 NEW, FURTHER, THERE = "new", "further", "there"
 _AT_ONCE = 500
@@ -44,6 +45,7 @@ class Taking:
         self.aliases: dict[str, int] = {}  # of models, that came
         self.taken_versions: dict[str, tuple[str, str]] = {}
         self.certificates: dict[str, tuple[str, str]] = {}
+        self.evidence: dict[str, str] = {}
         self._maps: dict[str, dict[Any, Any]] = {}
         self._model_numbers = {version.id: version.version for version in met.versions["model"]}
         self._dataset_ids = {(v.name, v.version): v.id for v in met.versions["dataset"]}
@@ -241,6 +243,8 @@ class Taking:
             self.taken_versions[row["id"]] = (f"model:{row['name']}@{there}", f"model:{row['name']}@{row['version']}")
         if name == "certificates":
             self.certificates[row["id"]] = (f"run:{row['run_id']}", row["status"])
+        if name == "evidence":
+            self.evidence[row["id"]] = evidence_digest(made)
         if name == "model_aliases":
             self.aliases[f"model:{row['name']}@{row['alias']}"] = row["version"]
         return made
