@@ -58,7 +58,7 @@ _MODELS = (
     "rollback",
     "why",
 )
-_FLOWS = ("output", "plan_pipeline", "run_pipeline", "skip")
+_FLOWS = ("finding", "output", "plan_pipeline", "run_pipeline", "skip")
 _HOMES = {
     **dict.fromkeys(_SESSION, "nbmlops.session"),
     **dict.fromkeys(_FLUENT, "nbmlops.fluent"),
@@ -85,7 +85,7 @@ __all__ = [*sorted(_HOMES), "__version__"]
 
 if TYPE_CHECKING:
     from nbmlops.errors import NbmlopsError
-    from nbmlops.flows import output, plan_pipeline, run_pipeline, skip
+    from nbmlops.flows import finding, output, plan_pipeline, run_pipeline, skip
     from nbmlops.fluent import (
         autolog,
         get_metric_history,

@@ -6,8 +6,8 @@ import os
 from typing import Any, NoReturn
 
 from nbmlops import session
-from nbmlops.errors import StageSkipped
-from nbmlops.records import Flow, Plan
+from nbmlops.errors import InvalidValue, StageSkipped
+from nbmlops.records import Finding, Flow, Plan
 from nbmlops.session import live, workspace
 
 
@@ -58,6 +58,31 @@ def output(name: str, value: Any) -> Any:
     """
     workspace().runs.hand_on(session.current_context().run_id or live().run_id, name, value)
     return value
+
+
+def finding(check: str, level: str, asked: str, seen: str, hint: str = "") -> Finding:
+    """Say, in a notebook that is a gate, what it saw of the model version that it was given.
+
+    Such a notebook has the parameters ``model`` and ``environment``; ``nbmlops.toml`` names it as the ``gate`` of an
+    environment. If it ends with an error, the version is blocked.
+
+    Args:
+        check: what was looked at, in a word or two.
+        level: ``pass``, ``warn`` or ``block``.
+        asked: what was asked for.
+        seen: what was found.
+        hint: how to mend it.
+
+    Raises:
+        InvalidValue: there is no such level.
+    """
+    if level not in {"pass", "warn", "block"}:
+        raise InvalidValue(f"a finding is pass, warn or block, not {level!r}", "block keeps the version out")
+    found = Finding(str(check), level, str(asked), str(seen), str(hint))
+    run_id = session.current_context().run_id or live().run_id
+    earlier = workspace().runs.handed_on([run_id])[run_id].get("findings", [])
+    output("findings", [*earlier, found.to_dict()])
+    return found
 
 
 def skip(reason: str) -> NoReturn:

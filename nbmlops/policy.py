@@ -13,6 +13,10 @@ canary = 0.05
 [models."flight-delay".staging]   # further rules for one model
 rules = ["metrics.roc_auc >= 0.65"]
 gate = "gates/bias.ipynb"
+compare = "roc_auc"               # not worse than the one in production, on the same rows
+margin = 0.005
+golden = "golden.csv"
+expectations = [{ invariant = "carrier", to = ["AA", "B6"] }, { increases = "prediction", when = "distance", by = 100 }]
 """
 
 from __future__ import annotations
@@ -31,16 +35,18 @@ from nbmlops import clock, identities, refs, rules, settings
 from nbmlops.errors import InvalidValue, NotAllowed, NotFound, UsageFault
 from nbmlops.identities import ADMIN
 from nbmlops.records import EnvironmentPolicy, Identity, plain
+from nbmlops.stats import scores
 from nbmlops.store import Store, environments, ledger, schema
 
 FILE = "nbmlops.toml"
 LARGEST = 1 << 20  # bytes of the file
 DEFAULT = {
-    "staging": EnvironmentPolicy("staging", service=True),
+    "staging": EnvironmentPolicy("staging", service=True, robustness=True),
     "production": EnvironmentPolicy("production", after="staging", approvers=1),
 }
 _TABLES = ("environments", "models")
-_OF_MODEL = ("rules", "gate")
+_OF_MODEL = ("rules", "gate", "compare", "margin", "undecided", "expectations", "golden")
+_ADDED = ("rules", "expectations")  # a model's own come on top; anything else takes the place of the environment's
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,8 @@ class Policies:
             raise NotFound.of("environment", str(environment), self.environments)
         found = self.environments[environment]
         own = self.models.get(model, {}).get(environment, {})
-        return replace(found, rules=(*found.rules, *own.get("rules", ())), gate=own.get("gate", found.gate))
+        more: dict[str, Any] = {k: (*getattr(found, k), *v) if k in _ADDED else v for k, v in own.items()}
+        return replace(found, **more)
 
 
 def read(root: str | os.PathLike[str] | None = None) -> Policies:
@@ -101,10 +108,14 @@ def kept(store: Store) -> Policies | None:
         data = environments.kept(db)
     if data is None:
         return None
-    found = [
-        EnvironmentPolicy(**{**p, "roles": tuple(p["roles"]), "rules": tuple(p["rules"])}) for p in data["environments"]
-    ]
+    found = [_policy(told) for told in data["environments"]]
     return Policies({policy.name: policy for policy in found}, data["models"])
+
+
+def _policy(told: dict[str, Any]) -> EnvironmentPolicy:
+    """One environment as :meth:`Policies.to_dict` has told of it."""
+    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in told.items()}
+    return EnvironmentPolicy(**given)
 
 
 def adopt(store: Store, db: sa.Connection, policies: Policies, identity: Identity) -> None:
@@ -178,7 +189,9 @@ class _Reader:
         names, found = list(given), {}
         for place, (name, table) in enumerate(given.items()):
             before, last = names[place - 1] if place else None, place == len(names) - 1
-            start = EnvironmentPolicy(name, after=before, approvers=int(last), service=place == 0)
+            start = EnvironmentPolicy(
+                name, after=before, approvers=int(last), service=place == 0, robustness=place == 0
+            )
             found[name] = self._environment(start, table)
         for name, policy in found.items():
             if policy.after is not None and (policy.after not in names[: names.index(name)]):
@@ -279,7 +292,53 @@ def _rules(value: Any) -> tuple[str, ...]:
     return tuple(rules.check(_texts(value)))
 
 
+def _score(value: Any) -> str:
+    names = (*scores.HIGHER, *scores.LOWER, "off")
+    if value not in names:
+        raise ValueError(f"one of {', '.join(names)} is needed, not {value!r}")
+    return str(value)
+
+
+def _margin(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise ValueError(f"a number that is not negative is needed, not {value!r}")
+    return float(value)
+
+
+def _level(value: Any) -> str:
+    if value not in {"pass", "warn", "block"}:
+        raise ValueError(f"pass, warn or block is needed, not {value!r}")
+    return str(value)
+
+
+def _expectations(value: Any) -> tuple[dict[str, Any], ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"a list of tables is needed, not {value!r}")
+    return tuple(_expectation(one) for one in value)
+
+
+def _expectation(one: Any) -> dict[str, Any]:
+    """``{invariant, to, share?}`` or ``{increases|decreases, when, by, share?}``."""
+    keys = set(one) - {"share"} if isinstance(one, dict) else set()
+    if keys == {"invariant", "to"}:
+        if not isinstance(one["to"], list) or not one["to"]:
+            raise ValueError(f"to: a list of values is needed, not {one['to']!r}")
+        texts: tuple[str, ...] = ("invariant",)
+    elif keys in ({"increases", "when", "by"}, {"decreases", "when", "by"}):
+        if isinstance(one["by"], bool) or not isinstance(one["by"], int | float):
+            raise ValueError(f"by: a number is needed, not {one['by']!r}")
+        texts = ("increases" if "increases" in one else "decreases", "when")
+    else:
+        raise ValueError(f"{{invariant, to}} or {{increases or decreases, when, by}} is needed, not {one!r}")
+    for key in texts:
+        _text(one[key])
+    if "share" in one:
+        _share(one["share"])
+    return dict(one)
+
+
 _TAKEN: Mapping[str, Callable[[Any], Any]] = {
     "after": _text, "approvers": _count, "roles": _texts, "four_eyes": _switch, "expires": clock.seconds_in,
-    "rules": _rules, "gate": _text, "service": _switch, "shadow": _share, "canary": _share,
+    "rules": _rules, "gate": _text, "service": _switch, "shadow": _share, "canary": _share, "robustness": _switch,
+    "compare": _score, "margin": _margin, "undecided": _level, "expectations": _expectations, "golden": _text,
 }  # fmt: skip

@@ -4,10 +4,12 @@
     metrics.roc_auc >= production.metrics.roc_auc - 0.005
     certificate == "reproduced"
     metrics["f1-macro"] >= 0.5 and not (metrics.loss > 2)
+    evidence.performance.roc_auc.low >= 0.6
+    compare("roc_auc", margin=0.005) != "worse"
 
 Allowed are facts (names, ``.``, ``["…"]``), numbers, texts, lists of them, ``+ - * /``, comparisons, ``in``, ``and``,
-``or``, ``not``, and the functions ``abs``, ``min`` and ``max``. A fact that does not exist, or is no number where one
-is compared, blocks. A comparison with production passes while there is nothing in production to compare with.
+``or``, ``not``, and the functions ``abs``, ``min``, ``max``, ``compare``. A fact that does not exist, or is no number
+where one is compared, blocks. A comparison with production passes while nothing stands there to compare with.
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ _SAME: dict[type, Callable[[Any, Any], bool]] = {
     ast.NotIn: lambda a, b: a not in b,
 }
 _FUNCTIONS: dict[str, Callable[..., Any]] = {"abs": abs, "min": min, "max": max}
+COMPARE = "compare"
+Compare = Callable[[str, float], "tuple[str, str] | None"]  # a verdict and its words, of a metric and a margin
 STANDING = ("staging", "production")
 
 
@@ -51,6 +55,12 @@ class _Unknown(Exception):
     def __init__(self, seen: str, hint: str) -> None:
         super().__init__(seen)
         self.seen, self.hint = seen, hint
+
+
+class _Words(str):
+    """What is shown as it is, in full."""
+
+    __slots__ = ()
 
 
 class _Absent:
@@ -83,32 +93,50 @@ def unknown_facts(rule: str, known: Iterable[str]) -> list[str]:
     names = list(known)
     faults: dict[str, None] = {}
     for node in ast.walk(ast.parse(rule.strip(), mode="eval")):
-        if isinstance(node, ast.Name) and node.id not in (*names, *_FUNCTIONS):
+        if isinstance(node, ast.Name) and node.id not in (*names, *_FUNCTIONS, COMPARE):
             close = difflib.get_close_matches(node.id, names, n=1)
             near = f" (did you mean {close[0]!r}?)" if close else ""
             faults[f"there is no fact {node.id!r}{near}; there are {', '.join(names)}"] = None
     return list(faults)
 
 
-def judge(rules: Sequence[str], facts: Mapping[str, Any], environments: Sequence[str] = STANDING) -> list[Finding]:
+def facts_below(rules: Sequence[str], root: str) -> list[str]:
+    """The second names of the facts below one: of ``evidence.latency.p99_ms`` below ``evidence``, ``latency``."""
+    found: dict[str, None] = {}
+    for rule in rules:
+        for node in ast.walk(ast.parse(rule.strip(), mode="eval")):
+            if isinstance(node, ast.expr) and len(names := _fact_names(node)) > 1 and names[0] == root:
+                found[names[1]] = None
+    return list(found)
+
+
+def judge(
+    rules: Sequence[str],
+    facts: Mapping[str, Any],
+    environments: Sequence[str] = STANDING,
+    compare: Compare | None = None,
+) -> list[Finding]:
     """One finding per rule, in order: ``pass`` or ``block``, with the numbers that were compared.
 
     Args:
         facts: nested mappings, for example ``{"metrics": {"auc": 0.7}, "certificate": "reproduced",
             "production": None}``; None for an environment means that no model stands there.
         environments: facts whose absence means "nothing to compare with yet" instead of a fault.
+        compare: holds the version against the one in production in a metric, with a margin; None while none stands.
 
     Raises:
         InvalidValue: a rule cannot be understood.
     """
-    return [_Judge(rule, facts, environments).finding() for rule in check(rules)]
+    return [_Judge(rule, facts, environments, compare).finding() for rule in check(rules)]
 
 
 class _Judge:
     """Evaluates one rule, and keeps what it looked at."""
 
-    def __init__(self, rule: str, facts: Mapping[str, Any], environments: Sequence[str]) -> None:
-        self.rule, self.facts, self.environments = rule, facts, environments
+    def __init__(
+        self, rule: str, facts: Mapping[str, Any], environments: Sequence[str], compare: Compare | None
+    ) -> None:
+        self.rule, self.facts, self.environments, self.compare = rule, facts, environments, compare
         self.looked: dict[str, Any] = {}
 
     def finding(self) -> Finding:
@@ -194,7 +222,23 @@ class _Judge:
                 return False
         return True
 
+    def _compared(self, node: ast.Call) -> Any:
+        """The verdict of a paired comparison with the model in production."""
+        metric, margin = _comparison(node) or ("", 0.0)
+        if self.compare is None:
+            raise _Unknown("there is nothing to compare with here", "leave compare(…) out")
+        try:
+            found = self.compare(metric, margin)
+        except InvalidValue as error:
+            raise _Unknown(error.message, error.hint) from error
+        if found is None:
+            return _Absent("production")
+        self.looked[ast.unparse(node)] = _Words(found[1])
+        return found[0]
+
     def _call(self, node: ast.Call) -> Any:
+        if _comparison(node) is not None:
+            return self._compared(node)
         values = [self.value(item) for item in node.args]
         flat = [v for value in values for v in (value if isinstance(value, list) else [value])]
         if absent := _absent(*flat):
@@ -246,6 +290,8 @@ def _number(value: Any) -> float:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, _Words):
+        return str(value)
     return f"{value:.6g}" if isinstance(value, float) else repr(value)[:80]
 
 
@@ -257,6 +303,27 @@ def _path(node: ast.expr) -> list[str]:
     if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
         return [*_path(node.value), node.slice.value]
     raise InvalidValue(f"{ast.unparse(node)!r} is no fact", 'write metrics.NAME or metrics["NAME"]')
+
+
+def _fact_names(node: ast.expr) -> list[str]:
+    try:
+        return _path(node)
+    except InvalidValue:
+        return []
+
+
+def _comparison(node: ast.Call) -> tuple[str, float] | None:
+    """Metric and margin of ``compare("roc_auc", margin=0.005)``; None for any other call."""
+    match node:
+        case ast.Call(func=ast.Name(id="compare"), args=[ast.Constant(value=str() as metric)], keywords=[]):
+            return metric, 0.0
+        case ast.Call(
+            func=ast.Name(id="compare"),
+            args=[ast.Constant(value=str() as metric)],
+            keywords=[ast.keyword(arg="margin", value=ast.Constant(value=int() | float() as margin))],
+        ):
+            return metric, float(margin)
+    return None
 
 
 def _grammar_fault(rule: object) -> str:
@@ -296,13 +363,8 @@ def _operands(node: ast.expr) -> list[ast.expr] | None:
             return [left, *rest]
         case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _FUNCTIONS:
             return args
+        case ast.Call() if _comparison(node) is not None:
+            return []
         case ast.Attribute() | ast.Subscript():
-            return _fact_operands(node)
+            return [] if _fact_names(node) else None
     return None
-
-
-def _fact_operands(node: ast.expr) -> list[ast.expr] | None:
-    try:
-        return [] if _path(node) else None
-    except InvalidValue:
-        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,13 @@ class Workspace:
     def promotion(self) -> Promotion:
         from nbmlops.promotion import Promotion
 
-        return Promotion(self.store, self.context, self.models, self.runs)
+        return Promotion(
+            self.store, self.context, self.models, self.runs, evidence=self.evidence, run_gate=self._run_gate
+        )
+
+    def _run_gate(self, path: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Execute a notebook that judges a version; what it handed on."""
+        return self.pipelines.run_stage(settings.project_root() / path, params, force=True).results
 
     @cached_property
     def deployments(self) -> Deployments:

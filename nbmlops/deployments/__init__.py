@@ -17,8 +17,9 @@ import sqlalchemy as sa
 from nbmlops import clock, policy
 from nbmlops.context import ContextSource
 from nbmlops.deployments import files, outcomes
-from nbmlops.deployments.files import INPUT, OUTPUT, read_table
+from nbmlops.deployments.files import INPUT, OUTPUT
 from nbmlops.errors import InvalidValue, NotFound
+from nbmlops.frames.tables import read_table
 from nbmlops.records import ModelVersion, Predictions
 from nbmlops.refs import parse
 from nbmlops.store import Store, schema

@@ -31,6 +31,7 @@ class Desks:
     def over(cls, store: Store, context: ContextSource) -> Desks:
         """Desks of their own over a store, for a process without a workspace."""
         from nbmlops.datasets import Datasets
+        from nbmlops.evidence import Evidences
         from nbmlops.models import Models
         from nbmlops.promotion import Promotion
         from nbmlops.runs import Runs
@@ -38,7 +39,8 @@ class Desks:
         runs = Runs(store, context)
         datasets = Datasets(store, context, runs)
         models = Models(store, context, runs, datasets)
-        return cls(store, runs, datasets, models, Promotion(store, context, models, runs))
+        evidence = Evidences(store, context, models, runs)
+        return cls(store, runs, datasets, models, Promotion(store, context, models, runs, evidence=evidence))
 
     def exists(self, ref: Ref) -> bool:
         """Whether there is such a data set or model, or version of it."""

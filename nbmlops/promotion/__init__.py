@@ -14,20 +14,22 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nbmlops import clock, identities, policy, rules
+from nbmlops import clock, identities, policy, rules, settings
 from nbmlops.context import ContextSource
 from nbmlops.errors import Blocked, InvalidValue, NotFound, UsageFault
+from nbmlops.evidence import Evidences
 from nbmlops.models import Models, packages
 from nbmlops.models.catalogue import DELETED
 from nbmlops.policy import Policies
 from nbmlops.promotion import approvals, standing, trials
+from nbmlops.promotion.gates import Asked, Gates, RunGate
 from nbmlops.records import Approval, EnvironmentPolicy, Event, Finding, Identity, ModelVersion, plain
 from nbmlops.records import Promotion as Outcome
 from nbmlops.runs import Runs
 from nbmlops.store import Store, ledger, schema
 from nbmlops.store.engine import lock_ledger
 
-FACTS = ("metrics", "params", "tags", "certificate", "flavor", "version")
+FACTS = ("metrics", "params", "tags", "certificate", "flavor", "version", "evidence")
 
 
 class Promotion:
@@ -40,13 +42,17 @@ class Promotion:
         models: Models,
         runs: Runs,
         *,
+        evidence: Evidences,
         policies: Policies | None = None,
+        run_gate: RunGate | None = None,
     ) -> None:
         self.store = store
         self.context = context
         self.models = models
         self.runs = runs
+        self.evidence = evidence
         self._given = policies
+        self._run_gate = run_gate
 
     # -- verbs -----------------------------------------------------------------------------------------------------
     def promote(self, ref: str, to: str, reason: str, rules: Sequence[str] = ()) -> Outcome:
@@ -61,8 +67,7 @@ class Promotion:
         with self.store.read() as db:
             self._check_new(db, version, to)
             findings = self._standing_before(db, version, environment)
-        findings += _judged([*environment.rules, *asked], self.facts(version), tuple(self.policies().environments))
-        findings += trials.run(self.models, version)
+        findings += self._judged(version, environment, asked)
         if any(f.level == "block" for f in findings):
             raise self._blocked(version, to, reason, findings)
         with self._deciding() as db:
@@ -204,6 +209,22 @@ class Promotion:
         }
 
     # -- inside ----------------------------------------------------------------------------------------------------
+    def _judged(self, version: ModelVersion, environment: EnvironmentPolicy, asked: list[str]) -> list[Finding]:
+        """Rules and the trials of the package; what needs its answers only if it gives any."""
+        gates = Gates(self.models, self.evidence, self._gate(version, environment))
+        names = tuple(self.policies().environments)
+        found = gates.rules([*environment.rules, *asked], self.facts(version), names)
+        tried = trials.run(self.models, version)
+        return found + tried + (gates.on_rows() if all(f.level != "block" for f in tried) else [])
+
+    def _gate(self, version: ModelVersion, environment: EnvironmentPolicy) -> Asked:
+        """What is held against what: the model that stands furthest along the chain counts as the one in production."""
+        with self.store.read() as db:
+            chain = [standing.standing(db, version.name, name) for name in self.policies().environments]
+        number = next((n for n in chain[::-1] if n is not None and n != version.version), None)
+        held = None if number is None else self.models.get(f"model:{version.name}@{number}")
+        return Asked(version, environment, held, settings.project_root(), self._run_gate)
+
     @contextmanager
     def _deciding(self) -> Iterator[sa.Connection]:
         """A transaction under the ledger's lock, which begins with keeping the rules that it is to go by."""
@@ -390,7 +411,3 @@ def _reason(reason: object) -> str:
 
 def _rules(given: Sequence[str]) -> list[str]:
     return rules.check([given] if isinstance(given, str) else given)
-
-
-def _judged(asked: list[str], facts: dict[str, Any], environments: tuple[str, ...]) -> list[Finding]:
-    return rules.judge(asked, facts, environments)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nbmlops.errors import InvalidValue, NbmlopsError
 from nbmlops.models import Models
+from nbmlops.promotion.answers import equal
 from nbmlops.records import Finding, ModelVersion
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ SAMPLE_ROWS = 200
 SINGLE_ROWS = 5
 TIMED_CALLS = 15
 SLOW_SECONDS = 0.2
-TOLERANCE = 1e-9  # relative; other builds of a numeric library may differ in the last bits
 
 
 def run(models: Models, version: ModelVersion) -> list[Finding]:
@@ -156,13 +156,4 @@ def _latency(models: Models, version: ModelVersion, rows: pd.DataFrame) -> Findi
 
 def _differing(found: pd.DataFrame, expected: pd.DataFrame) -> int:
     """The number of rows in which any output differs."""
-    import numpy as np
-
-    wrong = np.zeros(len(expected), dtype=bool)
-    for place, name in enumerate(found.columns):
-        a, b = found[name].to_numpy(), expected.iloc[:, place].to_numpy()
-        if a.dtype.kind == "f" or b.dtype.kind == "f":
-            wrong |= ~np.isclose(a.astype(float), b.astype(float), rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
-        else:
-            wrong |= a.astype(object) != b.astype(object)
-    return int(wrong.sum())
+    return int((~equal(found, expected)).sum())

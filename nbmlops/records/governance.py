@@ -37,8 +37,13 @@ class EnvironmentPolicy(Record):
 
     ``approvers`` is how many persons must approve (0: none), each with one of ``roles`` if there are any; with
     ``four_eyes`` neither who registered the version nor who asked may be one of them. An approval that is not complete
-    after ``expires`` seconds ends. ``gate`` is a notebook that judges too. ``shadow`` and ``canary`` are the shares of
-    requests that a version waiting for its approval also answers unseen, or answers.
+    after ``expires`` seconds ends. ``shadow`` and ``canary`` are the shares of requests that a version waiting for its
+    approval also answers unseen, or answers.
+
+    ``gate`` is a notebook that judges too, ``golden`` names rows with the answers that are expected, ``expectations``
+    has what must not matter and what must point one way, ``robustness`` tries strange rows. ``compare`` is the score in
+    which the version must not be worse than the one in production on the same rows ("off": no comparison), ``margin``
+    what still counts as equal, ``undecided`` the level where that cannot be told.
     """
 
     name: str
@@ -52,6 +57,12 @@ class EnvironmentPolicy(Record):
     service: bool = False
     shadow: float = 0.0
     canary: float = 0.0
+    robustness: bool = False
+    compare: str | None = None
+    margin: float = 0.0
+    undecided: str = "warn"
+    expectations: tuple[dict[str, Any], ...] = ()
+    golden: str | None = None
 
 
 @dataclass(frozen=True)

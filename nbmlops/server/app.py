@@ -17,8 +17,8 @@ from starlette.exceptions import HTTPException
 
 from nbmlops import clock
 from nbmlops.deployments import Deployments, in_environment
-from nbmlops.deployments.files import read_table
 from nbmlops.errors import InvalidValue, NbmlopsError, NotFound
+from nbmlops.frames.tables import read_table
 from nbmlops.models import Models
 from nbmlops.server import inputs
 from nbmlops.server.gate import Gate, Metrics, error_body, fault

@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from nbmlops import display
 from nbmlops.context import Context
 from nbmlops.errors import Blocked, InvalidValue, NotFound, UsageFault
+from nbmlops.evidence import Evidences
 from nbmlops.models import Models
 from nbmlops.promotion import Promotion, trials
 from nbmlops.records import Finding, Flow, plain
@@ -32,7 +33,8 @@ class Desk:
         self.store = store
         self.runs = Runs(store, lambda: self.context)
         self.models = Models(store, lambda: self.context, self.runs, None)
-        self.promotion = Promotion(store, lambda: self.context, self.models, self.runs)
+        self.evidence = Evidences(store, lambda: self.context, self.models, self.runs)
+        self.promotion = Promotion(store, lambda: self.context, self.models, self.runs, evidence=self.evidence)
 
     def register(self, model=None, name="m", **metrics):
         live = self.runs.start("trials")
