@@ -51,6 +51,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("lease", float, 30.0, "seconds without a heartbeat after which a run counts as KILLED"),
     Setting("resources", str, "", "what this machine offers to stages that ask for it, e.g. gpu=1,license=2"),
     Setting("openlineage", str, "", "file or server URL for OpenLineage events; default: OPENLINEAGE_URL, or none"),
+    Setting("staging_service", bool, True, "test a model as a service of its own where an environment asks for it"),
     Setting("fold", float, 0.5, "seconds between two folds of the metric journal into the store"),
 )
 _BY_NAME = {s.name: s for s in SETTINGS}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nbmlops import clock, settings
 from nbmlops.context import Context, ContextSource, hostname, who
 from nbmlops.errors import NotFound
-from nbmlops.records import Environment, EnvironmentCheck, Event, Merged, StoreInfo
+from nbmlops.records import Environment, EnvironmentCheck, Event, Merged, StageRun, StoreInfo
 from nbmlops.store import Store, open_store, schema
 from nbmlops.store import ledger as chain
 
@@ -84,12 +84,12 @@ class Workspace:
         from nbmlops.promotion import Promotion
 
         return Promotion(
-            self.store, self.context, self.models, self.runs, evidence=self.evidence, run_gate=self._run_gate
+            self.store, self.context, self.models, self.runs, evidence=self.evidence, notebooks=self._execute
         )
 
-    def _run_gate(self, path: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Execute a notebook that judges a version; what it handed on."""
-        return self.pipelines.run_stage(settings.project_root() / path, params, force=True).results
+    def _execute(self, notebook: str, params: Mapping[str, Any]) -> StageRun:
+        """Execute a notebook that judges a version, or shows what was found."""
+        return self.pipelines.run_stage(notebook, params, force=True, progress=False)
 
     @cached_property
     def deployments(self) -> Deployments:

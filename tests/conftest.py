@@ -19,6 +19,7 @@ from nbmlops.store import Store, open_store
 from nbmlops.workspace import Workspace
 
 os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.setdefault("NBMLOPS_STAGING_SERVICE", "false")  # it takes seconds; its own tests set it
 # One folder for the sockets of warm kernels, also where several processes share the tests: they then share zygotes too.
 _FIRST = "NBMLOPS_TESTS_RUNTIME" not in os.environ
 if _FIRST:

@@ -11,9 +11,9 @@ from sklearn.preprocessing import OneHotEncoder
 
 from nbmlops import clock
 from nbmlops.deployments import Deployments, in_environment
-from nbmlops.deployments.files import read_table
 from nbmlops.deployments.outcomes import checked
 from nbmlops.errors import InvalidValue, NotFound, StoreFault, UsageFault
+from nbmlops.frames.tables import read_table
 
 
 @pytest.fixture

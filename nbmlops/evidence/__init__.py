@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -217,6 +217,10 @@ class Evidences:
             if told:
                 facts = {"evidence": {row["id"]: evidence_digest(row) for row in kept}}
                 ledger.append(db, type=EVIDENCE, subject=version.ref, user=user, data=facts)
+
+    def note(self, version: ModelVersion, kind: str, report: Mapping[str, Any]) -> None:
+        """Keep what was measured elsewhere; it takes the place of an earlier one of the same kind."""
+        self._keep(version, [_row(kind, "done", dict(report))])
 
     def of(self, ref: str) -> list[Evidence]:
         """All evidence of a version, the rows it is judged by first."""

@@ -14,22 +14,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nbmlops import clock, identities, policy, rules, settings
+from nbmlops import clock, identities, policy, rules
 from nbmlops.context import ContextSource
 from nbmlops.errors import Blocked, InvalidValue, NotFound, UsageFault
 from nbmlops.evidence import Evidences
 from nbmlops.models import Models, packages
 from nbmlops.models.catalogue import DELETED
 from nbmlops.policy import Policies
-from nbmlops.promotion import approvals, standing, trials
-from nbmlops.promotion.gates import Asked, Gates, RunGate
+from nbmlops.promotion import approvals, standing
+from nbmlops.promotion.judging import FACTS, Judging
+from nbmlops.promotion.reviews import Notebooks, Reviews
 from nbmlops.records import Approval, EnvironmentPolicy, Event, Finding, Identity, ModelVersion, plain
 from nbmlops.records import Promotion as Outcome
 from nbmlops.runs import Runs
 from nbmlops.store import Store, ledger, schema
 from nbmlops.store.engine import lock_ledger
-
-FACTS = ("metrics", "params", "tags", "certificate", "flavor", "version", "evidence")
 
 
 class Promotion:
@@ -44,15 +43,14 @@ class Promotion:
         *,
         evidence: Evidences,
         policies: Policies | None = None,
-        run_gate: RunGate | None = None,
+        notebooks: Notebooks | None = None,
     ) -> None:
         self.store = store
         self.context = context
         self.models = models
-        self.runs = runs
-        self.evidence = evidence
+        self.reviews = Reviews(store, context, notebooks)
+        self._judging = Judging(models, runs, evidence, self.reviews, self.policies)
         self._given = policies
-        self._run_gate = run_gate
 
     # -- verbs -----------------------------------------------------------------------------------------------------
     def promote(self, ref: str, to: str, reason: str, rules: Sequence[str] = ()) -> Outcome:
@@ -67,7 +65,7 @@ class Promotion:
         with self.store.read() as db:
             self._check_new(db, version, to)
             findings = self._standing_before(db, version, environment)
-        findings += self._judged(version, environment, asked)
+        findings += self._judging.findings(version, environment, asked)
         if any(f.level == "block" for f in findings):
             raise self._blocked(version, to, reason, findings)
         with self._deciding() as db:
@@ -195,36 +193,9 @@ class Promotion:
 
     def facts(self, version: ModelVersion) -> dict[str, Any]:
         """What rules may speak of; an environment where no model stands is None."""
-        run = self.runs.find(version.run_id) if version.run_id else None
-        certificate = self.runs.certified_here(version.run_id) if version.run_id else None
-        return {
-            "metrics": version.metrics,
-            "params": run.params if run else {},
-            "tags": run.tags if run else {},
-            # Given here, as the ledger tells: a tag anybody can set, and a file may bring whatever it likes.
-            "certificate": certificate.status if certificate else "none",
-            "flavor": version.flavor,
-            "version": version.version,
-            **{name: self._standing_facts(version.name, name) for name in self.policies().environments},
-        }
+        return self._judging.facts(version)
 
     # -- inside ----------------------------------------------------------------------------------------------------
-    def _judged(self, version: ModelVersion, environment: EnvironmentPolicy, asked: list[str]) -> list[Finding]:
-        """Rules and the trials of the package; what needs its answers only if it gives any."""
-        gates = Gates(self.models, self.evidence, self._gate(version, environment))
-        names = tuple(self.policies().environments)
-        found = gates.rules([*environment.rules, *asked], self.facts(version), names)
-        tried = trials.run(self.models, version)
-        return found + tried + (gates.on_rows() if all(f.level != "block" for f in tried) else [])
-
-    def _gate(self, version: ModelVersion, environment: EnvironmentPolicy) -> Asked:
-        """What is held against what: the model that stands furthest along the chain counts as the one in production."""
-        with self.store.read() as db:
-            chain = [standing.standing(db, version.name, name) for name in self.policies().environments]
-        number = next((n for n in chain[::-1] if n is not None and n != version.version), None)
-        held = None if number is None else self.models.get(f"model:{version.name}@{number}")
-        return Asked(version, environment, held, settings.project_root(), self._run_gate)
-
     @contextmanager
     def _deciding(self) -> Iterator[sa.Connection]:
         """A transaction under the ledger's lock, which begins with keeping the rules that it is to go by."""
@@ -236,14 +207,6 @@ class Promotion:
     def _policy(self, environment: str, ref: str) -> EnvironmentPolicy:
         name = ref.removeprefix("models:/").removeprefix("model:").partition("@")[0]
         return self.policies().of(environment, name)
-
-    def _standing_facts(self, name: str, environment: str) -> dict[str, Any] | None:
-        with self.store.read() as db:
-            number = standing.standing(db, name, environment)
-        if number is None:
-            return None
-        held = self.models.get(f"model:{name}@{number}")
-        return {"version": held.version, "metrics": held.metrics, "flavor": held.flavor}
 
     def _standing_before(self, db: sa.Connection, version: ModelVersion, policy: EnvironmentPolicy) -> list[Finding]:
         """The finding about the environment that comes before; none where there is none."""

@@ -16,6 +16,7 @@ from nbmlops.errors import InvalidValue, NbmlopsError, StageFailed
 from nbmlops.evidence import KINDS, Evidences
 from nbmlops.models import Models
 from nbmlops.promotion import expectations, robustness
+from nbmlops.promotion.reviews import Notebooks
 from nbmlops.records import EnvironmentPolicy, Finding, ModelVersion
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
     from nbmlops.evidence import Evaluation
     from nbmlops.stats.comparison import Comparison
-
-RunGate = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
-"""Executes a notebook with parameters and gives what it handed on; StageFailed if it ended with an error."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Asked:
     policy: EnvironmentPolicy
     standing: ModelVersion | None
     root: Path
-    run: RunGate | None = None
+    notebooks: Notebooks | None = None
 
 
 class Gates:
@@ -49,13 +47,18 @@ class Gates:
         self._compared: dict[tuple[str | None, float], Comparison] = {}
 
     # -- rules -----------------------------------------------------------------------------------------------------
-    def rules(self, asked: list[str], facts: Mapping[str, Any], environments: tuple[str, ...]) -> list[Finding]:
+    def rules(
+        self, asked: list[str], facts: Callable[[], Mapping[str, Any]], environments: tuple[str, ...]
+    ) -> list[Finding]:
         """One finding per rule. Evidence that a rule speaks of is measured, if it was not yet."""
+        if not asked:
+            return []
         ref = self.asked.version.ref
         if needed := [kind for kind in grammar.facts_below(asked, "evidence") if kind in KINDS]:
             self.evidence.gather(ref, needed)
-        evidence = _unmeasured(self.evidence.facts(ref), {e.kind: e.report for e in self.evidence.of(ref)})
-        return grammar.judge(asked, {**facts, "evidence": evidence}, environments, self._verdict)
+        known = facts()
+        why = _unmeasured(known["evidence"], {e.kind: e.report for e in self.evidence.of(ref)})
+        return grammar.judge(asked, {**known, "evidence": {**known["evidence"], **why}}, environments, self._verdict)
 
     def _verdict(self, metric: str, margin: float) -> tuple[str, str] | None:
         if self.asked.standing is None:
@@ -67,7 +70,7 @@ class Gates:
     def on_rows(self) -> list[Finding]:
         """What needs the packaged model to answer: comparison, strange rows, expectations, golden rows, a notebook."""
         policy = self.asked.policy
-        rows = self._rows()
+        rows = self.rows()
         found = self._against_production()
         if policy.robustness and rows is not None:
             found += robustness.findings(self.asked.version, rows, self._predict)
@@ -122,24 +125,23 @@ class Gates:
     def _notebook(self, path: str) -> list[Finding]:
         """The findings of a notebook that is executed with the parameters ``model`` and ``environment``."""
         asked = f"{path} finds nothing against it"
-        if self.asked.run is None:
+        if self.asked.notebooks is None:
             return [Finding("gate", "block", asked, "no notebook can be executed here", "promote it from a workspace")]
         given = {"model": self.asked.version.ref, "environment": self.asked.policy.name}
         try:
-            handed_on = self.asked.run(path, given)
+            told = self.asked.notebooks(str(self.asked.root / path), given).results.get("findings")
         except StageFailed as error:
             return [Finding("gate", "block", asked, error.message, error.hint)]
         except NbmlopsError as error:
             seen = f"{error.message} {'; '.join(expectations.error_faults(error))}".strip()
             return [Finding("gate", "block", asked, seen, error.hint)]
-        told = handed_on.get("findings")
         if not told:
             hint = "say what it saw: nbmlops.finding(check, level, asked, seen)"
             return [Finding("gate", "warn", asked, "it ended well, and reported nothing", hint)]
         return [Finding(**one) for one in told]
 
     # -- inside ----------------------------------------------------------------------------------------------------
-    def _rows(self) -> pd.DataFrame | None:
+    def rows(self) -> pd.DataFrame | None:
         """Rows to try: those it is judged by, else a sample of training, else the example."""
         kept = self.evidence.evaluation(self.asked.version.ref)
         if kept is not None:
@@ -170,7 +172,7 @@ _LEVELS = {
 }
 
 
-def _unmeasured(facts: dict[str, Any], reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The facts, and for a kind that could not be measured a text that says why, which no rule can pass over."""
+def _unmeasured(facts: Mapping[str, Any], reports: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Why a kind could not be measured, as a fact: a text, which no rule can pass over."""
     why = {kind: r.get("reason") or r.get("error") for kind, r in reports.items() if kind not in facts}
-    return {**facts, **{kind: text for kind, text in why.items() if text}}
+    return {kind: text for kind, text in why.items() if text}

@@ -47,6 +47,8 @@ def _finding(before: pd.DataFrame, strange: Strange, predict: Predict) -> Findin
         return Finding(strange.check, "block" if strange.same else "pass", asked, seen)
     except Exception as error:  # the model's own code: whatever it raises is the finding
         seen, hint = f"{type(error).__name__}: {error}", "let the model handle such rows, or narrow its input example"
+        if strange.unseen:
+            return Finding(strange.check, "pass", asked, f"refused by the model: {seen.splitlines()[0]}")
         return Finding(strange.check, "block" if strange.same else "warn", asked, seen, hint)
     if strange.same:
         return _unchanged(strange, before, after)

@@ -26,12 +26,13 @@ _REMOTE_SCRIPT = re.compile(r"<script\b[^>]*\bsrc\s*=\s*[\"']?\s*(?:https?:)?//[
 _REMOTE_LINK = re.compile(r"<link\b[^>]*\bhref\s*=\s*[\"']?\s*(?:https?:)?//[^>]*>", re.I | re.S)
 
 
-def notebook_html(notebook: bytes | str, title: str = "") -> str:
+def notebook_html(notebook: bytes | str, title: str = "", *, code: bool = True) -> str:
     """An executed notebook as one HTML page without any reference to the network.
 
     Args:
         notebook: the bytes or text of an ``.ipynb`` file, of any nbformat version.
         title: of the page; by default what the notebook's metadata say, else ``notebook``.
+        code: show the code too, not only what it gave.
 
     Raises:
         InvalidValue: these bytes are no notebook.
@@ -40,7 +41,7 @@ def notebook_html(notebook: bytes | str, title: str = "") -> str:
     head = title or str(node.metadata.get("title") or "notebook")
     # Without the state of widgets nbconvert takes the static HTML saved beside each of them.
     node.metadata.pop("widgets", None)
-    body = _REMOTE_LINK.sub("", _REMOTE_SCRIPT.sub("", _cells(node)))
+    body = _REMOTE_LINK.sub("", _REMOTE_SCRIPT.sub("", _cells(node, code)))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
@@ -64,10 +65,12 @@ def _read(notebook: bytes | str) -> Any:
         ) from error
 
 
-def _cells(node: Any) -> str:
+def _cells(node: Any, code: bool) -> str:
     from nbconvert.exporters import HTMLExporter
 
-    exporter = HTMLExporter(template_name="basic", exclude_anchor_links=True)
+    exporter = HTMLExporter(
+        template_name="basic", exclude_anchor_links=True, exclude_input=not code, exclude_output_prompt=not code
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an output of an unknown type, or an image without a description
         body, _ = exporter.from_notebook_node(node)

@@ -18,12 +18,17 @@ UNSEEN = "a value nobody has seen"
 
 @dataclass(frozen=True)
 class Strange:
-    """Rows after something was done to them. ``same``: the answers must be those to the rows as they were."""
+    """Rows after something was done to them.
+
+    ``same``: the answers must be those to the rows as they were. ``unseen``: training had nothing like it, so that an
+    error is as good as a refusal.
+    """
 
     check: str
     what: str
     rows: pd.DataFrame
     same: bool = False
+    unseen: bool = False
 
 
 def turned(rows: pd.DataFrame, inputs: list[dict[str, Any]], *, seed: int = 0) -> Iterator[Strange]:
@@ -37,7 +42,13 @@ def turned(rows: pd.DataFrame, inputs: list[dict[str, Any]], *, seed: int = 0) -
     names = [c["name"] for c in inputs]
     yield Strange("columns in another order", "the columns reversed", rows[names[::-1]], same=True)
     yield Strange("rows in another order", "the rows reversed", rows.iloc[::-1], same=True)
-    yield Strange("missing values", "every column that may be empty, emptied", _emptied(rows, inputs))
+    sometimes = [c["name"] for c in inputs if c["nullable"]]
+    if sometimes:
+        yield Strange("missing values", "every column that was empty in training, emptied", _emptied(rows, sometimes))
+    never = [c["name"] for c in inputs if not c["nullable"]]
+    if never:
+        what = "columns that were never empty, emptied"
+        yield Strange("unknown missing values", what, _emptied(rows, never), unseen=True)
     numbers = [c for c in inputs if c["kind"] == "numeric" and "min" in c]
     if numbers:
         yield Strange("out of range", f"numbers {FAR:g} ranges above what training saw", _shifted(rows, numbers, FAR))
@@ -75,16 +86,10 @@ def unanswered(outputs: pd.DataFrame) -> int:
     return int(wrong.sum())
 
 
-def _emptied(rows: pd.DataFrame, inputs: list[dict[str, Any]]) -> pd.DataFrame:
-    """None in each column: those that must not be empty refuse it, which is an answer too."""
+def _emptied(rows: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     import pandas as pd
 
-    empty = {}
-    for column in inputs:
-        name = column["name"]
-        if column["nullable"] or column["type"].startswith("float"):
-            empty[name] = pd.Series([None] * len(rows), index=rows.index, dtype=object)
-    return rows.assign(**empty) if empty else rows
+    return rows.assign(**{name: pd.Series([None] * len(rows), index=rows.index, dtype=object) for name in names})
 
 
 def _shifted(rows: pd.DataFrame, numbers: list[dict[str, Any]], by: float) -> pd.DataFrame:

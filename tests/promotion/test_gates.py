@@ -129,8 +129,8 @@ def test_strange_rows_are_tried_in_staging(ws):
     found = promote(ws, register(ws))
     for check in ("columns in another order", "rows in another order", "out of range", "noise"):
         assert found[check].level == "pass", found[check]
-    assert found["missing values"].seen.startswith("ValueError: Input X contains NaN")
-    assert found["missing values"].level == "warn"
+    assert found["unknown missing values"].seen.startswith("refused by the model: ValueError: Input X contains NaN")
+    assert found["unknown missing values"].level == "pass"
 
 
 def test_expectations_are_judged_on_the_frozen_rows(ws):
