@@ -47,6 +47,7 @@ NOUNS = {
     "rollback": "model",
     "approvals": "model",
     "evidence": "model",
+    "review": "model",
     "environments": "model",
     "compare": "run",
     "reproduce": "run",

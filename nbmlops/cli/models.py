@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from nbmlops.cli.options import complete_model, json_option, listing, workspace
+from nbmlops.cli.output import write
 
 _model = click.argument("ref", shell_complete=complete_model)
 _to = click.option("--to", required=True, metavar="ENV", help="The environment, such as staging or production.")
@@ -139,6 +140,21 @@ def evidence(ref: str, kinds: tuple[str, ...], gather: bool, again: bool) -> Any
         desk.gather(ref, kinds or None, again=again)
     found = [e for e in desk.of(ref) if not kinds or e.kind in kinds]
     return found[0] if len(kinds) == 1 and found else listing(found, f"Evidence of {ref}")
+
+
+@model.command()
+@_model
+@click.option("--env", "environment", metavar="ENV", help="The review for this environment.")
+@click.option("-o", "--out", type=click.Path(dir_okay=False), help="Write the page to this file.")
+@json_option
+def review(ref: str, environment: str | None, out: str | None) -> Any:
+    """What an environment's tests found of a version, lately; its page is what a reviewer reads."""
+    here = workspace()
+    found = here.promotion.review(ref, environment)
+    if out is None:
+        return found
+    write(out, here.promotion.reviews.page(found))
+    return f"wrote the review of {found.ref} for {found.environment} to {out}"
 
 
 @model.command()

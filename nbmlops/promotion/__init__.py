@@ -24,7 +24,7 @@ from nbmlops.policy import Policies
 from nbmlops.promotion import approvals, standing
 from nbmlops.promotion.judging import FACTS, Judging
 from nbmlops.promotion.reviews import Notebooks, Reviews
-from nbmlops.records import Approval, EnvironmentPolicy, Event, Finding, Identity, ModelVersion, plain
+from nbmlops.records import Approval, EnvironmentPolicy, Event, Finding, Identity, ModelVersion, Review, plain
 from nbmlops.records import Promotion as Outcome
 from nbmlops.runs import Runs
 from nbmlops.store import Store, ledger, schema
@@ -65,7 +65,7 @@ class Promotion:
         with self.store.read() as db:
             self._check_new(db, version, to)
             findings = self._standing_before(db, version, environment)
-        findings += self._judging.findings(version, environment, asked)
+        findings += self._judging.findings(version, environment, asked, reason)
         if any(f.level == "block" for f in findings):
             raise self._blocked(version, to, reason, findings)
         with self._deciding() as db:
@@ -181,6 +181,22 @@ class Promotion:
         with self.store.read() as db:
             return approvals.listed(db, name=name)[::-1]
 
+    def review(self, ref: str, environment: str | None = None) -> Review:
+        """The latest review of a version, for one environment or any.
+
+        Raises:
+            NotFound: there is none.
+        """
+        version = self.models.get(ref, deleted=True)
+        found = self.reviews.of(version, environment)
+        if not found:
+            where = f" for {environment}" if environment else ""
+            raise NotFound(
+                f"there is no review of {version.ref}{where}",
+                "promote() writes one where an environment tests the model as a service",
+            )
+        return found[0]
+
     def history(self, name: str, environment: str) -> list[dict[str, Any]]:
         """What stood in an environment, newest first: ``version previous reason user at event``."""
         self._policy(environment, name)
@@ -271,7 +287,9 @@ class Promotion:
         user = self.context().user
         if (old := approvals.find(db, version, policy.name)) is not None:
             approvals.closed(db, old.approval_id, "expired", user=user, reason="asked for again")
-        waiting = approvals.opened(db, version, policy, reason=reason, user=user, findings=findings)
+        read = next(iter(self.reviews.of(version)), None)
+        more = {"findings": findings, "review": read.review_id if read else None}
+        waiting = approvals.opened(db, version, policy, reason=reason, user=user, **more)
         facts = {"environment": policy.name, "reason": reason, **approvals.facts(waiting), "findings": plain(findings)}
         event = self._event(db, "model.promotion-requested", version.ref, facts)
         return self._outcome(version, policy.name, "waiting", reason, event, findings, approval=waiting)

@@ -39,13 +39,16 @@ class Judging:
         self.reviews = reviews
         self.policies = policies
 
-    def findings(self, version: ModelVersion, policy: EnvironmentPolicy, rules: list[str]) -> list[Finding]:
+    def findings(
+        self, version: ModelVersion, policy: EnvironmentPolicy, rules: list[str], reason: str = ""
+    ) -> list[Finding]:
         """All of them, in the order in which they were found. What takes long is left out where something blocks.
 
         Args:
             version: a candidate for the environment.
             policy: the environment's.
             rules: further ones, of whoever asks.
+            reason: why it is asked for, as the review tells.
         """
         gates = Gates(self.models, self.evidence, self._asked(version, policy))
         names = tuple(self.policies().environments)
@@ -56,7 +59,7 @@ class Judging:
             found += gates.on_rows()
         if policy.service and not _blocks(found) and settings.value("staging_service"):
             found += self._rehearsed(version, gates)
-            written = self.reviews.write(version, policy.name, found)
+            written = self.reviews.write(version, policy.name, found, reason)
             found += [] if isinstance(written, Review) else [written]
         return found
 

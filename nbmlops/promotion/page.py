@@ -24,6 +24,7 @@ _STYLE = (
     ".nbr-n b{font-size:1.5em;margin-right:.3em}.nbr-pics{display:flex;flex-wrap:wrap;gap:1em}"
     ".nbr-pics figure{margin:0;background:#fff;padding:.5em;border:1px solid rgba(127,127,127,.35)}"
     ".nbr-pics figcaption{color:#444;font-size:.85em}.nbr-none{opacity:.7;font-style:italic}"
+    ".nbm td:nth-child(2){overflow-wrap:normal}"
     ".nbr-how pre{background:rgba(127,127,127,.12);padding:.5em .7em;overflow-x:auto}</style>"
 )
 Rows = Sequence[Mapping[str, Any]]
@@ -35,10 +36,12 @@ class Page:
     Args:
         workspace: over the store that has it.
         review_id: which one.
+        reason: why the version is to stand there.
     """
 
-    def __init__(self, workspace: Workspace, review_id: str) -> None:
+    def __init__(self, workspace: Workspace, review_id: str, reason: str = "") -> None:
         self._workspace = workspace
+        self._reason = reason
         self.review = workspace.promotion.reviews.get(review_id)
         self.version = workspace.models.get(self.review.ref, deleted=True)
         self._evidence = {e.kind: e for e in workspace.evidence.of(self.review.ref)}
@@ -57,14 +60,16 @@ class Page:
             "pass": "It may enter: nothing speaks against it.",
         }[worst]
         facts = (
-            f"{escape(self.review.ref)}, tested for <b>{escape(self.review.environment)}</b> on "
+            f"tested for <b>{escape(self.review.environment)}</b> on "
             f"{escape(clock.iso(self.review.at))}, asked for by {escape(self.review.user)}; "
-            f"registered by {escape(self.version.user)}"
+            f"registered by {escape(self.version.user)} on {escape(clock.iso(self.version.created_at))}"
         )
-        what = f"<p>{escape(self.version.description)}</p>" if self.version.description else ""
+        words = {"why": self._reason, "what it is": self.version.description}
+        what = "".join(f"<p>{label}: {escape(text)}</p>" for label, text in words.items() if text)
         return _html(
-            f'{_STYLE}<div class="nbr-box" style="border-color:{_COLOUR[worst]}"><h2>{said}</h2>'
-            f"<p>{counts}</p><p>{facts}</p>{what}</div>"
+            f'{_STYLE}<div class="nbr-box" style="border-color:{_COLOUR[worst]}"><h2>{escape(self.review.ref)} → '
+            f"{escape(self.review.environment)}</h2><p><b>{said}</b></p>"
+            f"<p>{counts}</p>{what}<p>{facts}</p></div>"
         )
 
     def look_at(self) -> HTML:
@@ -121,7 +126,7 @@ class Page:
             gaps = {k: v for k, v in told.items() if k.endswith(("difference", "ratio")) and v is not None}
             said = ", ".join(f"{k.replace('_', ' ')} {v:.3g}" for k, v in gaps.items())
             left = f"; too few rows: {', '.join(g['group'] for g in told['left_out'])}" if told["left_out"] else ""
-            parts.append(_table(told["groups"], columns, f"{name}: {said}{left}").data)
+            parts.append(f"{_table(told['groups'], columns, name).data}<p>{escape(said + left)}</p>")
         return _html("".join(str(part) for part in parts))
 
     def service(self) -> HTML:

@@ -34,7 +34,9 @@ class Reviews:
         self.context = context
         self.notebooks = notebooks
 
-    def write(self, version: ModelVersion, environment: str, findings: Sequence[Finding]) -> Review | Finding:
+    def write(
+        self, version: ModelVersion, environment: str, findings: Sequence[Finding], reason: str = ""
+    ) -> Review | Finding:
         """Execute the review notebook over what was found; where that fails, a finding."""
         asked = "the review notebook is written"
         if self.notebooks is None:
@@ -48,7 +50,7 @@ class Reviews:
         with self.store.write() as db:
             db.execute(R.insert(), row)
         try:
-            executed = self.notebooks(str(NOTEBOOK), {"review_id": row["id"]}).executed
+            executed = self.notebooks(str(NOTEBOOK), {"review_id": row["id"], "reason": reason}).executed
             page = self._page(executed, f"{version.ref} for {environment}") if executed else None
         except NbmlopsError as error:
             with self.store.write() as db:
