@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,13 +37,11 @@ from nbmlops.records import EnvironmentPolicy, Identity, plain
 from nbmlops.stats import scores
 from nbmlops.store import Store, environments, ledger, schema
 
-FILE = "nbmlops.toml"
-LARGEST = 1 << 20  # bytes of the file
 DEFAULT = {
     "staging": EnvironmentPolicy("staging", service=True, robustness=True),
     "production": EnvironmentPolicy("production", after="staging", approvers=1),
 }
-_TABLES = ("environments", "models")
+_TABLES, _ANNOUNCE = ("environments", "models"), "announce"  # the last is read by nbmlops.announcements
 _OF_MODEL = ("rules", "gate", "compare", "margin", "undecided", "expectations", "golden")
 _ADDED = ("rules", "expectations")  # a model's own come on top; anything else takes the place of the environment's
 
@@ -88,11 +85,12 @@ def read(root: str | os.PathLike[str] | None = None) -> Policies:
         InvalidValue: the file cannot be read as such; every fault is listed.
     """
     folder = Path(root or settings.project_root())
-    path = folder / FILE
-    if path.is_file():
-        return _Reader(str(path)).policies(_toml(path))
+    own = settings.project_file(folder)
+    if own is not None:
+        given = {key: value for key, value in own.items() if key != _ANNOUNCE}
+        return _Reader(str(folder / settings.FILE)).policies(given)
     table = settings.table(folder)
-    given: dict[str, Any] = {key: table[key] for key in _TABLES if key in table}
+    given = {key: table[key] for key in _TABLES if key in table}
     return _Reader(str(folder / "pyproject.toml")).policies(given) if given else Policies()
 
 
@@ -154,15 +152,6 @@ def _refuse_labels(db: sa.Connection, new: set[str]) -> None:
             f"{rows[0].alias} cannot become an environment: it is a label already ({held})",
             "give the environment another name",
         )
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > LARGEST:
-            raise InvalidValue(f"{path} has more than {LARGEST:,} bytes", "it holds rules of environments only")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidValue(f"{path} is not valid TOML: {error}", "mend the file, or move it away") from error
 
 
 class _Reader:

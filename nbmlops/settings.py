@@ -151,6 +151,47 @@ def table(root: str | os.PathLike[str]) -> dict[str, Any]:
     return _pyproject(os.fspath(root))
 
 
+FILE = "nbmlops.toml"
+LARGEST = 1 << 20  # bytes of that file
+
+
+def project_file(root: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """The tables of a folder's ``nbmlops.toml``; None if there is none.
+
+    Raises:
+        InvalidValue: it is not valid TOML, or larger than any such file.
+    """
+    path = os.path.join(root, FILE)
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    if found.st_size > LARGEST:
+        raise InvalidValue(f"{path} has more than {LARGEST:,} bytes", "it holds a project's rules only")
+    return _read_toml(path, found.st_mtime_ns)
+
+
+def tables(root: str | os.PathLike[str], name: str) -> tuple[Any, str]:
+    """What a project writes under a name, in ``nbmlops.toml`` or else below ``[tool.nbmlops]``; and in which file.
+
+    Raises:
+        InvalidValue: the file is not valid TOML.
+    """
+    own = project_file(root)
+    if own is not None:
+        return own.get(name), os.path.join(root, FILE)
+    return table(root).get(name), os.path.join(root, "pyproject.toml")
+
+
+@functools.lru_cache(maxsize=8)
+def _read_toml(path: str, _changed: int) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidValue(f"{path} is not valid TOML: {error}", "mend the file, or move it away") from error
+
+
 def _pyproject(root: str) -> dict[str, Any]:
     path = os.path.join(root, "pyproject.toml")
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbmlops import clock, settings
@@ -15,12 +16,14 @@ from nbmlops.store import Store, open_store, schema
 from nbmlops.store import ledger as chain
 
 if TYPE_CHECKING:
+    from nbmlops.announcements import Announcements
     from nbmlops.capsules import Capsules
     from nbmlops.cells import Cells
     from nbmlops.datasets import Datasets
     from nbmlops.deployments import Deployments
     from nbmlops.evidence import Evidences
     from nbmlops.extraction import Extraction
+    from nbmlops.identities import Identities
     from nbmlops.lineage import Lineages
     from nbmlops.models import Fitted, Models
     from nbmlops.monitors import Monitors
@@ -48,6 +51,24 @@ class Workspace:
         self.store = store if isinstance(store, Store) else open_store(store)
         self.context = context or _default_context
         self._fitted = fitted
+        self.store.after_events = self._announce
+
+    def _announce(self) -> None:
+        from nbmlops import announcements
+
+        announcements.told(self.store)
+
+    @cached_property
+    def announcements(self) -> Announcements:
+        from nbmlops.announcements import Announcements, sinks
+
+        return Announcements(self.store, sinks.read())
+
+    @cached_property
+    def identities(self) -> Identities:
+        from nbmlops.identities import Identities
+
+        return Identities(self.store, self.context)
 
     @cached_property
     def runs(self) -> Runs:
@@ -213,14 +234,20 @@ class Workspace:
 
         return Capsules(self.store, self.context, self.runs, self.cells)
 
-    def verify_ledger(self) -> int:
+    def verify_ledger(self, anchors: str | os.PathLike[str] | None = None) -> int:
         """The number of events of an intact ledger that agrees with the models and aliases it tells of.
+
+        Args:
+            anchors: a file of heads that were written down; each must still be in the chain.
 
         Raises:
             Tampered: it is not intact, or does not agree; says where.
         """
         from nbmlops import audit
+        from nbmlops.store import anchors as heads
 
+        if anchors is not None:
+            heads.verify(self.store, heads.read(Path(anchors)))
         return audit.verify(self.store)
 
     def info(self) -> StoreInfo:

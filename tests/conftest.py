@@ -19,7 +19,6 @@ from nbmlops.store import Store, open_store
 from nbmlops.workspace import Workspace
 
 os.environ.setdefault("MPLBACKEND", "agg")
-os.environ.setdefault("NBMLOPS_STAGING_SERVICE", "false")  # it takes seconds; its own tests set it
 # One folder for the sockets of warm kernels, also where several processes share the tests: they then share zygotes too.
 _FIRST = "NBMLOPS_TESTS_RUNTIME" not in os.environ
 if _FIRST:
@@ -80,6 +79,8 @@ def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     monkeypatch.delenv("JUPYTERHUB_USER", raising=False)
     monkeypatch.setenv("NBMLOPS_USER", "tester")
+    monkeypatch.setenv("NBMLOPS_STAGING_SERVICE", "false")  # it takes seconds; its own tests turn it on
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))  # where a user's own keys are
     monkeypatch.setenv("NBMLOPS_STORE", str(tmp_path / "store"))
     monkeypatch.chdir(tmp_path)
 

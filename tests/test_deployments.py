@@ -238,15 +238,15 @@ def test_names_that_collide_and_mixed_objects_are_kept(ws, model):
         ws.deployments.record("model:churn@1", inputs, pd.DataFrame({"prediction": [9]}))
 
 
-def test_environments():
-    assert in_environment("churn", None) == ("model:churn", None)
-    assert in_environment("model:churn@production", None) == ("model:churn@production", "production")
-    assert in_environment("churn", "staging") == ("model:churn@staging", "staging")
-    assert in_environment("churn@3", "staging") == ("model:churn@3", "staging")
+def test_environments(ws):
+    assert in_environment(ws.store, "churn", None) == ("model:churn", None)
+    assert in_environment(ws.store, "model:churn@production", None) == ("model:churn@production", "production")
+    assert in_environment(ws.store, "churn", "staging") == ("model:churn@staging", "staging")
+    assert in_environment(ws.store, "churn@3", "staging") == ("model:churn@3", "staging")
     with pytest.raises(InvalidValue, match="not in staging"):
-        in_environment("churn@production", "staging")
+        in_environment(ws.store, "churn@production", "staging")
     with pytest.raises(InvalidValue, match="no environment"):
-        in_environment("churn", "prod")
+        in_environment(ws.store, "churn", "prod")
 
 
 def test_a_desk_on_the_same_store_sees_everything(ws, model, frame):

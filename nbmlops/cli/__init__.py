@@ -109,9 +109,9 @@ def _show(ctx: click.Context, value: Any, **_options: Any) -> Any:
 
 
 def _add_commands() -> None:
-    from nbmlops.cli import capsules, cells, data, kernels, models, operations, pipelines, runs, stores
+    from nbmlops.cli import capsules, cells, data, kernels, ledger, models, operations, pipelines, runs, stores
 
-    for module in (runs, capsules, cells, data, models, pipelines, operations, stores, kernels):
+    for module in (runs, capsules, cells, data, models, pipelines, operations, ledger, stores, kernels):
         for command in module.COMMANDS:
             entry.add_command(command)
 

@@ -1,54 +1,14 @@
-"""``nbmlops ledger …``, ``store …``, ``doctor``, ``init``, ``completion``."""
+"""``nbmlops store …``, ``doctor``, ``init``, ``completion``."""
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
-from nbmlops.cli.options import json_option, listing, workspace
-from nbmlops.errors import NotFound
-
-
-@click.group()
-def ledger() -> None:
-    """The hash-chained record of decisions."""
-
-
-@ledger.command("show")
-@click.argument("subject", required=False)
-@click.option("-n", "--limit", default=50, show_default=True)
-@click.option("--all", "merged", is_flag=True, help="Also the ledgers of stores whose content was taken over.")
-@json_option
-def show_ledger(subject: str | None, limit: int, merged: bool) -> Any:
-    """Events, newest first; SUBJECT may be a reference such as model:churn."""
-    events = workspace().events(subject, limit, merged=merged)
-    if subject and not events:
-        raise NotFound(f"no event about {subject!r}", "subjects are references such as model:churn or model:churn@3")
-    return listing(events, "Ledger")
-
-
-@ledger.command("verify")
-def verify_ledger() -> Any:
-    """Check every link of the chain; exit 1 and the event's number if one was changed."""
-    from nbmlops.store import ledger as chain
-
-    count = workspace().verify_ledger()
-    merged = chain.verify_merged(workspace().store)
-    more = f", and {sum(merged.values())} in the ledgers of {len(merged)} merged stores" if merged else ""
-    return f"the ledger is intact: {count} events{more}"
-
-
-@ledger.command("export")
-@click.argument("file", type=click.Path(dir_okay=False))
-def export_ledger(file: str) -> Any:
-    """Write all events as JSON lines, oldest first."""
-    events = list(reversed(workspace().events()))
-    Path(file).write_text("".join(json.dumps(e.to_dict(), ensure_ascii=False) + "\n" for e in events), encoding="utf-8")
-    return f"wrote {len(events)} events to {file}"
+from nbmlops.cli.options import json_option, workspace
 
 
 @click.group()
@@ -153,4 +113,4 @@ def completion(shell: str) -> Any:
     return kind(entry, {}, "nbmlops", "_NBMLOPS_COMPLETE").source() if kind else ""
 
 
-COMMANDS = (ledger, store, doctor, init, completion)
+COMMANDS = (store, doctor, init, completion)

@@ -211,8 +211,9 @@ class Evidences:
         with self.store.write() as db:
             lock_ledger(db)
             number = _id(db, version)
+            ids = dict(db.execute(sa.select(E.c.kind, E.c.id).where(E.c.version_id == number)).tuples().all())
             more = {"version_id": number, "user": user, "at": at}
-            kept = [{**row, **more, "id": f"{number}-{row['kind']}"} for row in rows]
+            kept = [{**row, **more, "id": ids.get(row["kind"]) or clock.new_id()} for row in rows]
             self.store.upsert(db, E, kept, ["version_id", "kind"])
             if told:
                 facts = {"evidence": {row["id"]: evidence_digest(row) for row in kept}}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import queue
@@ -14,6 +13,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from nbmlops.lines import append
 
 ATTEMPTS, BACKOFF, TIMEOUT = 5, 0.2, 5.0  # seconds before the second attempt, doubled; seconds for one request
 _MOST_WAITING = 1000
@@ -32,15 +33,7 @@ class FileTarget:
         Raises:
             OSError: the file cannot be written.
         """
-        line = json.dumps(event, ensure_ascii=False, default=str).encode() + b"\n"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            while line:
-                line = line[os.write(descriptor, line) :]
-        finally:
-            os.close(descriptor)
+        append(self.path, event)
 
     def close(self, seconds: float) -> None:
         """Nothing is left to do."""

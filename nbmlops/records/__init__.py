@@ -22,6 +22,7 @@ from nbmlops.records.cells import (
 )
 from nbmlops.records.datasets import DatasetDiff, DatasetProfile, DatasetUse, DatasetVersion
 from nbmlops.records.environments import Environment, EnvironmentCheck
+from nbmlops.records.events import Event
 from nbmlops.records.extraction import Extracted, LiftedParameter, ReadTurned
 from nbmlops.records.governance import Approval, EnvironmentPolicy, Evidence, Identity, Review, Vote
 from nbmlops.records.history import CellHistory, CellVersion
@@ -362,28 +363,6 @@ class MonitorReport(Record):
     @property
     def ref(self) -> str:
         return f"model:{self.model}@{self.version}"
-
-
-@dataclass(frozen=True)
-class Event(Record):
-    """One link of a ledger's hash chain; of our own, or of the one of a ``store`` whose content was taken over."""
-
-    seq: int
-    id: str
-    type: str
-    subject: str
-    user: str
-    at: float
-    data: dict[str, Any]
-    previous: str
-    hash: str
-    store: str | None = None  # the id of the store that it was written in, if another
-    signer: str | None = None  # the id of the key that signed it
-    signature: str | None = None
-
-    @property
-    def ref(self) -> str:
-        return f"event:{self.seq}" if self.store is None else f"event:{self.seq} of store {self.store}"
 
 
 @dataclass(frozen=True)

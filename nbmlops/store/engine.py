@@ -17,7 +17,7 @@ import sqlite3
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,9 @@ _LEDGER_LOCK = 0x6E626D6D
 _opened: weakref.WeakSet[Store] = weakref.WeakSet()
 
 
+EVENTS = "nbmlops_events"  # marks a connection whose transaction has written events
+
+
 class Store:
     """One open store. ``read()`` and ``write()`` are the only ways to its rows; ``blobs`` holds the bytes.
 
@@ -60,6 +63,7 @@ class Store:
         self._local = threading.local()
         self._upserts: dict[tuple[Any, ...], Any] = {}
         self._key_ids: dict[str, int] = {}
+        self.after_events: Callable[[], None] | None = None  # called when events are committed, outside the transaction
         _opened.add(self)
         sa.event.listen(engine, "before_cursor_execute", mask_parameters, retval=True)
 
@@ -107,12 +111,16 @@ class Store:
                 connection.connection.driver_connection.execute("PRAGMA synchronous=FULL")  # type: ignore[union-attr]
             try:
                 with connection.begin():
+                    connection.info.pop(EVENTS, None)  # of a transaction that was rolled back
                     self._local.connection = connection
                     yield connection
+                announce = connection.info.pop(EVENTS, False)
             finally:
                 self._local.connection = None
                 if durable and self.dialect == "sqlite":
                     connection.connection.driver_connection.execute("PRAGMA synchronous=NORMAL")  # type: ignore[union-attr]
+        if announce and self.after_events is not None:
+            self.after_events()
 
     @contextmanager
     def snapshot(self) -> Iterator[sa.Connection]:

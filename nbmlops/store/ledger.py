@@ -1,50 +1,77 @@
 """Decisions as a hash chain: each event holds the hash of the one before, so that none can be changed unseen.
 
 ``hash = sha256(previous + "\\n" + canonical JSON of everything else)``. An event is appended in the same transaction
-as the act it tells of: there is never one without the other.
+as the act it tells of: there is never one without the other. Who has a key signs: the hash is signed, and the key's id
+is part of what is hashed, so that no signature can be taken away unseen.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
-from nbmlops import clock, secrets
-from nbmlops.errors import NotFound, Tampered
+from nbmlops import clock, secrets, signing
+from nbmlops.errors import NotAllowed, NotFound, Tampered
 from nbmlops.records import Event, plain
-from nbmlops.store.engine import Store, lock_ledger
+from nbmlops.store import chains
+from nbmlops.store.chains import GENESIS, digest
+from nbmlops.store.engine import EVENTS, Store, lock_ledger
+from nbmlops.store.people import KEY_REVOKED, people
 from nbmlops.store.schema import ledger, merged_ledger, merged_stores
 
-GENESIS = "0" * 64
 MERGED = "store.merged"
+_SHOWN = 8  # faults in one message
 
 
 def append(db: sa.Connection, *, type: str, subject: str, user: str, data: dict[str, Any]) -> Event:
     """Append one event inside ``store.write()``; returns it with its place and hash."""
     lock_ledger(db)
+    user, key = secrets.scrub_text(user), _key_of(db, type, user)
     last = db.execute(sa.select(ledger.c.seq, ledger.c.hash).order_by(ledger.c.seq.desc()).limit(1)).first()
     row: dict[str, Any] = {
         "seq": (last.seq if last else 0) + 1,
         "id": clock.new_id(),
         "type": type,
         "subject": secrets.scrub_text(subject),
-        "user": secrets.scrub_text(user),
+        "user": user,
         "at": clock.now(),
         # Masked here and not by the database's gate: the hash is of what is written.
         "data": json.dumps(
             secrets.scrub(plain(data)), sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str
         ),
         "previous": last.hash if last else GENESIS,
-        "signer": None,
-        "signature": None,
+        "signer": key.key_id if key else None,
     }
-    row["hash"] = _hash(row)
+    row["hash"] = digest(row)
+    row["signature"] = key.sign(row["hash"]) if key else None
     db.execute(ledger.insert(), row)
+    db.info[EVENTS] = True
     return _event(row)
+
+
+def _key_of(db: sa.Connection, type: str, user: str) -> signing.Key | None:
+    """What the event is to be signed with: who has a key in this store signs with it.
+
+    Raises:
+        NotAllowed: the user has a key, and this process has not.
+    """
+    known = people(db)
+    theirs = known.keys_of(user)
+    if not theirs:
+        return None
+    key = signing.mine()
+    if key is not None and key.key_id in theirs:
+        return key
+    if type == KEY_REVOKED:  # a lost key can be revoked by whoever may do that
+        return None
+    has = "there is no key here" if key is None else f"the key here is {key.key_id}"
+    raise NotAllowed(
+        f"{user} signs what {user} does with key {' or '.join(theirs)}, and {has}",
+        f"set {signing.KEY} to its file, act under another name, or have the key revoked",
+    )
 
 
 def read(store: Store, *, subject: str | None = None, limit: int | None = None, merged: bool = False) -> list[Event]:
@@ -125,31 +152,16 @@ def check(rows: Iterable[Mapping[str, Any]], whose: str = "the ledger") -> int:
     """Follow a chain from its beginning; returns the number of events.
 
     Raises:
-        Tampered: names the first event that was changed, removed, inserted or moved.
+        Tampered: names every event that was changed, removed, inserted or moved, or is signed falsely or not at all.
     """
-    previous, place = GENESIS, 0
-    for row in rows:
-        place += 1
-        if row["seq"] != place:
-            raise Tampered(
-                f"event {place} is missing from {whose}",
-                "restore the store from a backup and find out who removed it",
-            )
-        if row["previous"] != previous or _hash(dict(row)) != row["hash"]:
-            raise Tampered(
-                f"event {place} of {whose} ({row['type']} of {row['subject']}) is not what was written",
-                "restore the store from a backup and compare the two",
-            )
-        previous = row["hash"]
-    return place
-
-
-def _hash(row: dict[str, Any]) -> str:
-    facts = {k: row[k] for k in ("seq", "id", "type", "subject", "user", "at", "data")}
-    if row.get("signer"):  # so that a signature cannot be taken away
-        facts["signer"] = row["signer"]
-    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(f"{row['previous']}\n{text}".encode()).hexdigest()
+    events = [dict(row) for row in rows]
+    if wrong := chains.faults(events):
+        more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        raise Tampered(
+            f"{whose} is not what was written: {'; '.join(wrong[:_SHOWN])}{more}",
+            "restore the store from a backup, compare the two, and find out who wrote to the database",
+        )
+    return len(events)
 
 
 def _event(row: dict[str, Any]) -> Event:

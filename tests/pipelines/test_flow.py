@@ -19,6 +19,7 @@ from nbmlops.pipelines import stage as stages
 from nbmlops.pipelines.flow import Options
 from nbmlops.pipelines.limits import Limits
 from nbmlops.pipelines.progress import line
+from nbmlops.policy import Policies
 from nbmlops.records import Finding, Flow
 from nbmlops.workspace import Workspace
 from tests.pipelines.notebooks import executed, pipeline, printed, write
@@ -280,7 +281,8 @@ class Register:
 class Gate:
     """Stands in for the promotion desk: refuses."""
 
-    environments = ("staging",)
+    def policies(self) -> Policies:
+        return Policies()
 
     def fact_names(self) -> tuple[str, ...]:
         return ("metrics",)

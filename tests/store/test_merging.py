@@ -504,8 +504,8 @@ def change(where: Path, *statements: str) -> None:
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
-        ("UPDATE ledger SET user = 'eve' WHERE seq = 2", "event 2 of the ledger"),
-        ("DELETE FROM ledger WHERE seq = 1", "event 1 is missing"),
+        ("UPDATE ledger SET user = 'eve' WHERE seq = 2", "event 2 .* was changed"),
+        ("DELETE FROM ledger WHERE seq = 1", "event 1 was removed"),
         ("DELETE FROM ledger", "no event tells of the registration of model:price@1"),
         ("UPDATE ledger SET data = '[' WHERE seq = 1", "event 1 of the ledger is no event"),
         ("UPDATE model_aliases SET version = 1", "no event has put"),
@@ -554,7 +554,7 @@ def test_absurd_events_tell_nothing(open_: Any, theirs: Workspace) -> None:
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
-        ("UPDATE merged_ledger SET user = 'eve' WHERE seq = 2", "event 2 of the ledger of"),
+        ("UPDATE merged_ledger SET user = 'eve' WHERE seq = 2", "the ledger of .* event 2 .* was changed"),
         ("DELETE FROM merged_ledger", "taken over with 2 events"),
         ("DELETE FROM merged_ledger WHERE seq = 2", "taken over with 2 events"),
         ("UPDATE model_versions SET version = 9", "no event tells of the registration of model:price@9"),

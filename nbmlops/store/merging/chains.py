@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from nbmlops.errors import Tampered
 from nbmlops.store import ledger, schema
+from nbmlops.store.chains import GENESIS
 from nbmlops.store.merging.checking import is_storable
 
 Events: TypeAlias = Sequence[Mapping[str, Any]]
@@ -108,7 +109,7 @@ def place(db: sa.Connection, own_id: str, chains: Chains) -> Placed:
             placed.append[here] = [*placed.append.get(here, ()), *fresh]
             held.add(here)
         whole = before + fresh
-        placed.heads[here] = (len(whole), whole[-1]["hash"] if whole else ledger.GENESIS)
+        placed.heads[here] = (len(whole), whole[-1]["hash"] if whole else GENESIS)
     return placed
 
 
