@@ -46,7 +46,8 @@ _DATA = (
 _MODELS = (
     "approve",
     "delete_model",
-    "evidence",
+    "export_model",
+    "get_evidence",
     "load_model",
     "log_model",
     "monitor",
@@ -115,7 +116,8 @@ if TYPE_CHECKING:
     from nbmlops.fluent.models import (
         approve,
         delete_model,
-        evidence,
+        export_model,
+        get_evidence,
         load_model,
         log_model,
         monitor,

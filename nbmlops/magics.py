@@ -192,7 +192,7 @@ class MlopsMagics(Magics):
     def _register(self, words: list[str], _rest: str) -> Any:
         from nbmlops.fluent.models import register_model
 
-        asked = ("--name", "-n", "--alias", "--description", "--test", "--target", "--groups")
+        asked = ("--name", "-n", "--alias", "--description", "--flavor", "--test", "--target", "--groups")
         options, names = words_of.options(words, {**dict.fromkeys(asked, True), "--certify": False})
         given = words_of.first(options, "--name", "-n")
         if len(names) != 1 or not given:
@@ -201,7 +201,13 @@ class MlopsMagics(Magics):
         description = words_of.first(options, "--description")
         thing = names[0] if ":" in names[0] else self._variable(names[0])
         return register_model(
-            thing, given, alias, description, certify="--certify" in options, **self._test_data(options)
+            thing,
+            given,
+            alias,
+            description,
+            flavor=words_of.first(options, "--flavor"),
+            certify="--certify" in options,
+            **self._test_data(options),
         )
 
     def _test_data(self, options: dict[str, list[str]]) -> dict[str, Any]:

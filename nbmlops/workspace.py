@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nbmlops.datasets import Datasets
     from nbmlops.deployments import Deployments
     from nbmlops.evidence import Evidences
+    from nbmlops.exporting import Exports
     from nbmlops.extraction import Extraction
     from nbmlops.identities import Identities
     from nbmlops.lineage import Lineages
@@ -99,6 +100,12 @@ class Workspace:
         from nbmlops.evidence import Evidences
 
         return Evidences(self.store, self.context, self.models, self.runs)
+
+    @cached_property
+    def exports(self) -> Exports:
+        from nbmlops.exporting import Exports
+
+        return Exports(self.store, self.models, self.evidence)
 
     @cached_property
     def promotion(self) -> Promotion:

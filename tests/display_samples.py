@@ -369,6 +369,7 @@ ALL: dict[str, r.Record] = {
             "ada",
             T,
         ),
+        r.Exported(EVIL, QUOTES, "mlmodel", (EVIL, QUOTES), "refused", EVIL),
         r.EnvironmentPolicy(EVIL, "staging", 2, (EVIL,), True, 86_400.0, (EVIL,), QUOTES, True, 0.1, 0.05),
         r.Identity(EVIL, "key", QUOTES, (EVIL,)),
         VOTE,

@@ -39,7 +39,7 @@ def desks() -> Iterator[tuple[str, type]]:
     """The classes of a workspace's desks, by the annotations of its properties."""
     import importlib
 
-    homes = {"Lineages": "lineage", "Evidences": "evidence"}
+    homes = {"Lineages": "lineage", "Evidences": "evidence", "Exports": "exporting"}
     for name, member in vars(Workspace).items():
         if isinstance(member, cached_property):
             kind = member.func.__annotations__["return"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -176,9 +177,24 @@ def approvals() -> Any:
 
 @model.command()
 @_model
+@click.argument("folder", type=click.Path(file_okay=False))
+@click.option("--format", "format_", type=click.Choice(["mlmodel", "onnx"]), default="mlmodel", show_default=True)
+@json_option
+def export(ref: str, folder: str, format_: str) -> Any:
+    """Write a version into a new FOLDER: as a model that MLflow loads and serves, or as ONNX."""
+    return workspace().exports.export(ref, folder, format_)
+
+
+@model.command()
+@_model
 @json_option
 def verify(ref: str) -> Any:
-    """Re-hash a version's package and check what it would need to be trusted."""
+    """Re-hash a version's package, or an exported folder, and check what it would need to be trusted."""
+    if Path(ref).is_dir():
+        from nbmlops.flavors import mlmodel
+
+        index = mlmodel.check(Path(ref))
+        return f"{ref} is {index['ref']} as it was exported: {len(index['files'])} files"
     return listing(workspace().models.verify(ref), "Verification")
 
 

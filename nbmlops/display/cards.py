@@ -314,6 +314,7 @@ BUILDERS: dict[str, Callable[[Any], Card]] = {
     "Merged": _merged,
     "Renumbered": _renumbered,
     "Evidence": governance.evidence,
+    "Exported": governance.exported,
     "EnvironmentPolicy": governance.policy,
     "Identity": governance.identity,
     "Vote": governance.vote,

@@ -124,6 +124,12 @@ def review(x: Any) -> Card:
     return Card("review", x.ref, x.status, facts, findings(x.findings, most_passed=5))
 
 
+def exported(x: Any) -> Card:
+    """Where it is, and whether it is ONNX too."""
+    facts = told(("folder", x.folder, "code"), ("format", x.format, "text"), ("onnx", f"{x.onnx}: {x.reason}", "text"))
+    return Card("export", x.ref, "", facts, (Block("files", "\n".join(x.files)),))
+
+
 def _is_table(value: Any) -> bool:
     return isinstance(value, list | tuple) and bool(value) and all(isinstance(row, Mapping) for row in value)
 

@@ -32,6 +32,8 @@ from nbmlops.store.told import EVIDENCE, evidence_digest
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nbmlops.flavors.onnx import Parity
+
 EVALUATION = "evaluation"
 E = schema.evidence
 
@@ -173,6 +175,7 @@ class Evidences:
             predict=lambda frame: self.models.predict_frame(version.ref, frame),
             load=lambda: self._fresh(version),
             example=lambda: self.models.input_example(version)[0],
+            onnx=lambda: self._onnx(version),
             evaluation=judged,
             facts={"provenance": self._provenance(version, judged), "cost": self._cost(version)},
         )
@@ -187,6 +190,19 @@ class Evidences:
             return prediction.predict(model, version.signature, checking.check(version.signature, rows, "input"))
 
         return answer
+
+    def _onnx(self, version: ModelVersion) -> tuple[Parity, bytes | None]:
+        """Converted, and held against the model's own answers to rows of training, else to its example."""
+        from nbmlops.flavors import onnx
+
+        width = len(version.signature["inputs"])
+        sample = self.models.training_sample(version)
+        if sample is None:
+            rows, expected = self.models.input_example(version)
+        else:
+            rows = sample.head(onnx.ROWS)
+            rows, expected = rows.iloc[:, :width], rows.iloc[:, width:]
+        return onnx.convert(self.models.load(version.ref), version.signature, rows, expected)
 
     def _provenance(self, version: ModelVersion, judged: Evaluation | None) -> dict[str, Any]:
         run = self.runs.find(version.run_id) if version.run_id else None
@@ -211,7 +227,8 @@ class Evidences:
         with self.store.write() as db:
             lock_ledger(db)
             number = _id(db, version)
-            ids = dict(db.execute(sa.select(E.c.kind, E.c.id).where(E.c.version_id == number)).tuples().all())
+            there = db.execute(sa.select(E.c.kind, E.c.id).where(E.c.version_id == number))
+            ids = {row.kind: row.id for row in there}
             more = {"version_id": number, "user": user, "at": at}
             kept = [{**row, **more, "id": ids.get(row["kind"]) or clock.new_id()} for row in rows]
             self.store.upsert(db, E, kept, ["version_id", "kind"])

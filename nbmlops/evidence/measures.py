@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nbmlops.errors import UsageFault
+from nbmlops.errors import MissingLibrary, UsageFault
 from nbmlops.evidence import plots
 from nbmlops.evidence.evaluation import Evaluation
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from nbmlops.flavors.onnx import Parity
 
 Found = tuple[dict[str, Any], dict[str, bytes]]  # a report, and files by name
 _TIMED, _WARM, _BATCH, _SECONDS = 60, 3, 1_000, 2.0
@@ -22,12 +24,14 @@ _TIMED, _WARM, _BATCH, _SECONDS = 60, 3, 1_000, 2.0
 class Subject:
     """What is measured: the packaged model by its answers, the rows it is judged by, and facts of its making.
 
-    ``predict`` checks rows against the signature and answers them; ``load`` builds the model from its files anew.
+    ``predict`` checks rows against the signature and answers them; ``load`` builds the model from its files anew;
+    ``onnx`` converts it and tries the result on rows.
     """
 
     predict: Callable[[pd.DataFrame], pd.DataFrame]
     load: Callable[[], Callable[[pd.DataFrame], pd.DataFrame]]
     example: Callable[[], pd.DataFrame]
+    onnx: Callable[[], tuple[Parity, bytes | None]]
     evaluation: Evaluation | None
     facts: Mapping[str, Any]
 
@@ -182,6 +186,15 @@ def latency(subject: Subject) -> Found:
     }, {}
 
 
+def onnx(subject: Subject) -> Found:
+    """Whether the model as ONNX answers as it does."""
+    try:
+        parity, content = subject.onnx()
+    except MissingLibrary as error:
+        raise UsageFault(error.message, error.hint) from error
+    return parity.to_dict(), {} if content is None else {"model.onnx": content}
+
+
 def told(name: str) -> Callable[[Subject], Found]:
     """A kind that is known without measuring: facts of the version's making."""
     return lambda subject: (dict(subject.facts[name]), {})
@@ -206,5 +219,6 @@ KINDS: Mapping[str, Kind] = {
     "importance": Kind(importance, "the columns that the model relies on"),
     "slices": Kind(slices, "groups of rows in which it is worse"),
     "fairness": Kind(fairness, "figures of named groups, side by side"),
+    "onnx": Kind(onnx, "whether the model as ONNX answers as it does"),
     "latency": Kind(latency, "milliseconds for a row and for a batch"),
 }

@@ -1,63 +1,165 @@
-"""Model <-> files, one module per flavor: it says what it takes, writes files, and loads them under a trust list."""
+"""Model <-> files, one flavor each: it says what it takes, writes files, and loads them under a trust list.
+
+A flavor is a module, or any object, with the functions of :class:`Flavor`. Those of nbmlops are in a table; others come
+from installed packages, by the entry point group ``nbmlops.flavors``:
+
+    [project.entry-points."nbmlops.flavors"]
+    mylib = "mylib.nbmlops_flavor"
+"""
 
 from __future__ import annotations
 
+import functools
 import importlib
-from collections.abc import Iterable
-from types import ModuleType
-from typing import Any
+import importlib.metadata
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, cast, runtime_checkable
 
-from nbmlops.errors import InvalidValue, NotFound
+from nbmlops.errors import InvalidValue, NotFound, Untrusted
 
-# Each module has: supports(model), save(model) -> files, load(files, trusted) -> model, types_in(files).
-FLAVORS = {"skops": "nbmlops.flavors.sklearn"}
+log = logging.getLogger(__name__)
 
 
-def flavor_of(model: object) -> str:
+@runtime_checkable
+class Flavor(Protocol):
+    """How one kind of model is kept.
+
+    ``types_in`` tells what :func:`load` would build: (what it trusts, what must be named, or needs ``trust=True``).
+    Nothing may be built, and no code of the package run, before that is known.
+    """
+
+    def supports(self, model: object) -> bool:
+        """Whether this flavor keeps such an object, without importing anything."""
+        ...
+
+    def save(self, model: object) -> dict[str, bytes]:
+        """Files by names that begin with ``model.``."""
+        ...
+
+    def load(self, files: Mapping[str, bytes], trusted: Iterable[str | type] = ()) -> Any:
+        """The object again."""
+        ...
+
+    def types_in(self, files: Mapping[str, bytes]) -> tuple[list[str], list[str]]:
+        """The types that are trusted, and the others."""
+        ...
+
+
+GROUP = "nbmlops.flavors"
+# In the order in which they are asked. Those of ``ASKED`` run code when they load: they take a model only if they are
+# named, and give it back only with ``trust=True``.
+FLAVORS = {
+    "skops": "nbmlops.flavors.sklearn",
+    "joblib": "nbmlops.flavors.joblib",
+    "cloudpickle": "nbmlops.flavors.cloudpickle",
+}
+ASKED = ("joblib", "cloudpickle")
+
+
+def flavor_of(model: object, asked: str | None = None) -> str:
     """The name of the flavor that stores this object.
 
+    Args:
+        model: the object.
+        asked: this one, if it can.
+
     Raises:
-        InvalidValue: none does.
+        InvalidValue: none does, or not the one that is asked for.
+        NotFound: there is no flavor of that name.
     """
-    for name in FLAVORS:
-        if _module(name).supports(model):
+    if asked is not None:
+        if not _flavor(asked).supports(model):
+            raise InvalidValue(
+                f"the flavor {asked} does not keep {_found(model)}", "leave flavor= out, or name another"
+            )
+        return asked
+    for name in (*(n for n in FLAVORS if n not in ASKED), *_others()):
+        if _flavor(name).supports(model):
             return name
-    found = (
-        f"the class {model.__name__}"
-        if isinstance(model, type)
-        else f"a {type(model).__module__}.{type(model).__name__}"
-    )
     raise InvalidValue(
-        f"{found} cannot be stored as a model",
-        "give a fitted scikit-learn estimator or pipeline, or a class derived from sklearn.base.BaseEstimator",
+        f"{_found(model)} cannot be stored as a model",
+        "give a fitted scikit-learn estimator or pipeline, or a class derived from "
+        'sklearn.base.BaseEstimator; flavor="cloudpickle" keeps anything with predict, and no environment takes that',
     )
 
 
-def save(model: object) -> tuple[str, dict[str, bytes]]:
+def _found(model: object) -> str:
+    kind = type(model)
+    return f"the class {model.__name__}" if isinstance(model, type) else f"a {kind.__module__}.{kind.__name__}"
+
+
+def save(model: object, asked: str | None = None) -> tuple[str, dict[str, bytes]]:
     """The flavor's name and the files that hold the model, by name.
 
     Raises:
         InvalidValue: no flavor takes the object, or it cannot be written.
     """
-    name = flavor_of(model)
-    return name, _module(name).save(model)
+    name = flavor_of(model, asked)
+    files = _flavor(name).save(model)
+    if wrong := [file for file in files if not file.startswith("model.") or "/" in file]:
+        raise InvalidValue(f"the flavor {name} writes {wrong[0]!r}", "its files are called model.…")
+    return name, files
 
 
-def load(flavor: str, files: dict[str, bytes], trusted: Iterable[str | type] = ()) -> Any:
+def load(flavor: str, files: Mapping[str, bytes], trusted: Iterable[str | type] = (), *, trust: bool = False) -> Any:
     """The model object from its files; nothing is built before every type in them is trusted.
 
+    Args:
+        flavor: as :func:`save` named it.
+        files: by name.
+        trusted: further types to allow.
+        trust: run what the files hold, whatever it is: pickles, and flavors of other packages.
+
     Raises:
-        Untrusted: the files hold types that are neither on the loader's list nor in ``trusted``.
+        Untrusted: the files hold types that are neither on the loader's list nor in ``trusted``, or are of a flavor
+            that runs code, and ``trust`` is not given.
     """
-    return _module(flavor).load(files, trusted)
+    if not (trust is True or (flavor in FLAVORS and flavor not in ASKED)):
+        what = (
+            "a pickle, which can do anything when it is loaded" if flavor in FLAVORS else "of another package's flavor"
+        )
+        raise Untrusted(
+            f"the model file is {what} ({flavor})",
+            "if you know who wrote it: load_model(ref, trust=True), in each call",
+            [f"{flavor}: anything"],
+        )
+    return _flavor(flavor).load(files, trusted)
 
 
-def types_in(flavor: str, files: dict[str, bytes]) -> tuple[list[str], list[str]]:
+def types_in(flavor: str, files: Mapping[str, bytes]) -> tuple[list[str], list[str]]:
     """The types in the files: (those the loader trusts, those :func:`load` would ask to be named)."""
-    return _module(flavor).types_in(files)
+    if flavor not in FLAVORS or flavor in ASKED:
+        return [], [f"{flavor}: anything"]
+    return _flavor(flavor).types_in(files)
 
 
-def _module(flavor: str) -> ModuleType:
-    if flavor not in FLAVORS:
-        raise NotFound.of("model flavor", flavor, FLAVORS)
-    return importlib.import_module(FLAVORS[flavor])
+def _flavor(name: str) -> Flavor:
+    if name in FLAVORS:
+        return cast("Flavor", importlib.import_module(FLAVORS[name]))
+    others = _others()
+    if name not in others:
+        raise NotFound.of("model flavor", name, [*FLAVORS, *others])
+    return others[name]
+
+
+@functools.cache
+def _others() -> dict[str, Flavor]:
+    """Flavors of installed packages. A broken one is told, and stops no other; none takes the name of one of ours."""
+    found: dict[str, Flavor] = {}
+    for point in importlib.metadata.entry_points(group=GROUP):
+        if point.name in FLAVORS:
+            log.warning("%s takes the name of a flavor of nbmlops, %s, and is left out", point.value, point.name)
+            continue
+        try:
+            loaded = point.load()
+        except Exception as error:  # a package's own code, which may fail in any way
+            log.warning(
+                "the flavor %s (%s) cannot be used: %s: %s", point.name, point.value, type(error).__name__, error
+            )
+            continue
+        if not isinstance(loaded, Flavor):
+            log.warning("the flavor %s (%s) lacks supports, save, load or types_in", point.name, point.value)
+            continue
+        found[point.name] = loaded
+    return found

@@ -47,14 +47,19 @@ class Package:
         }
 
 
-def build(model: Any, data: object) -> Package:
+def build(model: Any, data: object, flavor: str | None = None) -> Package:
     """Take a fitted model and rows it was given apart into a package.
+
+    Args:
+        model: a fitted one.
+        data: rows it was given.
+        flavor: keep it with this one.
 
     Raises:
         InvalidValue: the model cannot be stored, its input cannot be described, or it cannot predict that input.
     """
-    flavor, files = flavors.save(model)
-    fine, refused = flavors.types_in(flavor, files)
+    kept, files = flavors.save(model, flavor)
+    fine, refused = flavors.types_in(kept, files)
     described, frame = _described(model, data)
     table = _sample(frame, PROFILE_ROWS)
     inputs = _sample(table, SAMPLE_ROWS)
@@ -68,12 +73,17 @@ def build(model: Any, data: object) -> Package:
             f"this {type(model).__name__} cannot predict the rows given: {type(error).__name__}: {error}",
             "pass input_example= with rows as the model gets them in predict()",
         ) from error
-    libraries = requirements.libraries([*fine, *refused], frames=described["input_kind"] != "array")
+    libraries = requirements.libraries([*fine, *refused, *_library(model)], frames=described["input_kind"] != "array")
     files |= {
         "requirements.txt": requirements.text(libraries).encode(),
         "input_example.json": _example(inputs.head(EXAMPLE_ROWS), outputs.head(EXAMPLE_ROWS)),
     }
-    return Package(flavor, files, described, libraries, tuple(refused), len(frame), inputs, outputs, table)
+    return Package(kept, files, described, libraries, tuple(refused), len(frame), inputs, outputs, table)
+
+
+def _library(model: object) -> list[str]:
+    """Where the object's own type comes from, for packages that do not tell what is in them."""
+    return [f"{type(model).__module__}.{type(model).__qualname__}"]
 
 
 def read_example(content: bytes, described: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:

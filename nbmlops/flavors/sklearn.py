@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nbmlops.errors import CheckFailed, InvalidValue, NbmlopsError, Untrusted
@@ -47,12 +47,12 @@ def save(model: object) -> dict[str, bytes]:
         ) from error
 
 
-def types_in(files: dict[str, bytes]) -> tuple[list[str], list[str]]:
+def types_in(files: Mapping[str, bytes]) -> tuple[list[str], list[str]]:
     """The types in a package: (those :func:`load` builds, those it refuses unless they are named)."""
     return inspection.asked_types(files[FILE])
 
 
-def load(files: dict[str, bytes], trusted: Iterable[str | type] = ()) -> Any:
+def load(files: Mapping[str, bytes], trusted: Iterable[str | type] = ()) -> Any:
     """The model object, built only after every type in the file was found trusted.
 
     Raises:

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from nbmlops import session
-from nbmlops.records import Event, Evidence, Lineage, ModelVersion, MonitorReport, Predictions, Promotion
+from nbmlops.records import Event, Evidence, Exported, Lineage, ModelVersion, MonitorReport, Predictions, Promotion
 from nbmlops.session import live, workspace
 
 
-def log_model(model: Any, name: str, input_example: Any = None, *, training_data: Any = None) -> ModelVersion:
+def log_model(
+    model: Any, name: str, input_example: Any = None, *, training_data: Any = None, flavor: str | None = None
+) -> ModelVersion:
     """Keep a fitted model with the active run, without registering it; the rest as in :func:`register_model`."""
     if session.current_context().run_id is None:
         live()
-    return workspace().models.log(model, name, input_example=input_example, training_data=training_data)
+    data = {"input_example": input_example, "training_data": training_data}
+    return workspace().models.log(model, name, flavor=flavor, **data)
 
 
 def register_model(
@@ -28,6 +31,7 @@ def register_model(
     test_data: Any = None,
     target: str | None = None,
     groups: Any = (),
+    flavor: str | None = None,
     certify: bool = False,
 ) -> ModelVersion:
     """Register a fitted model, or a run's logged one (``run:ID``), as the next version of ``name``.
@@ -45,6 +49,8 @@ def register_model(
         test_data: the same, of rows that the model has not seen: kept with the version, which is judged by them.
         target: the column of ``test_data`` that is to be predicted; not needed with ``(X, y)``.
         groups: columns of ``test_data`` (or a frame beside it) that tell groups of people apart.
+        flavor: how the object is kept: ``skops`` by default; ``joblib`` and ``cloudpickle`` keep whatever predicts, as
+            a pickle that only ``load_model(ref, trust=True)`` opens, and that no environment takes.
         certify: execute the run again in a fresh kernel, as it is so far, and keep the certificate.
 
     Raises:
@@ -52,12 +58,12 @@ def register_model(
     """
     here = workspace()
     test = None if test_data is None else here.evidence.test_rows(test_data, target, groups)
-    data = {"input_example": input_example, "training_data": training_data}
+    data = {"input_example": input_example, "training_data": training_data, "flavor": flavor}
     version = here.evidence.register(model_or_ref, name, test=test, alias=alias, description=description, **data)
     return here.reproduction.certify(version, now=True) if certify else version
 
 
-def evidence(ref: str, kinds: Sequence[str] | None = None, *, background: bool = False) -> list[Evidence]:
+def get_evidence(ref: str, kinds: Sequence[str] | None = None, *, background: bool = False) -> list[Evidence]:
     """What shows how a version was made and what it is worth; what was not measured yet is measured now.
 
     Args:
@@ -69,13 +75,27 @@ def evidence(ref: str, kinds: Sequence[str] | None = None, *, background: bool =
     return workspace().evidence.gather(ref, kinds, background=background)
 
 
-def load_model(ref: str, trusted: Sequence[str] = ()) -> Any:
-    """The model of ``NAME@VERSION`` or ``NAME@ALIAS``; ``trusted`` names further types to allow in this call.
+def load_model(ref: str, trusted: Sequence[str] = (), *, trust: bool = False) -> Any:
+    """The model of ``NAME@VERSION`` or ``NAME@ALIAS``.
+
+    Args:
+        ref: the version.
+        trusted: further types to allow in this call.
+        trust: run whatever the package holds, in this call: for pickles, and flavors of other packages.
 
     Raises:
-        Untrusted: the package holds types that are not on the allow-list; nothing of it was built.
+        Untrusted: the package holds types that are not on the allow-list, or is a pickle; nothing of it was built.
     """
-    return workspace().models.load(ref, trusted=tuple(trusted))
+    return workspace().models.load(ref, trusted=tuple(trusted), trust=trust)
+
+
+def export_model(ref: str, folder: str, format: str = "mlmodel") -> Exported:
+    """Write a version into a new folder: as a directory that MLflow loads and serves, or as ``onnx``.
+
+    Raises:
+        UsageFault: the folder holds something, or the model cannot be proved equal as ONNX; says why.
+    """
+    return workspace().exports.export(ref, folder, format)
 
 
 def promote(ref: str, to: str, reason: str, rules: Sequence[str] = ()) -> Promotion:

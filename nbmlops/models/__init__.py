@@ -70,12 +70,13 @@ class Models:
         *,
         input_example: object = None,
         training_data: object = None,
+        flavor: str | None = None,
     ) -> ModelVersion:
         """Store a model as the next version of ``name``; a reference takes the model that a run logged.
 
         The signature comes from ``training_data`` (a frame, ``(X, y)`` or a data set's reference), else from
         ``input_example``, else from what the model was fitted with or the run has read. In a sweep's candidate the
-        model is only logged (version 0).
+        model is only logged (version 0). ``flavor`` names how the object is kept, where it may be kept in several ways.
 
         Raises:
             InvalidValue: the model cannot be stored, or its input cannot be described.
@@ -86,14 +87,20 @@ class Models:
         if isinstance(model_or_ref, str):
             source = self._logged(model_or_ref, name)
         elif self.context().candidate:
-            return self.log(model_or_ref, name, input_example=input_example, training_data=training_data)
+            return self.log(model_or_ref, name, input_example=input_example, training_data=training_data, flavor=flavor)
         else:
-            source = self._stored(model_or_ref, input_example, training_data)
+            source = self._stored(model_or_ref, input_example, training_data, flavor)
             source["run_id"] = self._run_of(model_or_ref)
         return self._insert(name, source, alias, description or "")
 
     def log(
-        self, model: object, name: str, *, input_example: object = None, training_data: object = None
+        self,
+        model: object,
+        name: str,
+        *,
+        input_example: object = None,
+        training_data: object = None,
+        flavor: str | None = None,
     ) -> ModelVersion:
         """Keep a model with the current run without registering it; logging it again replaces it.
 
@@ -109,7 +116,7 @@ class Models:
         row = {
             "run_id": run_id,
             "name": name,
-            **self._stored(model, input_example, training_data),
+            **self._stored(model, input_example, training_data, flavor),
             "created_at": clock.now(),
         }
         with self.store.write() as db:
@@ -182,36 +189,43 @@ class Models:
         return {k: rows[chosen][k] for k in ("flavor", "package", "signature", "profile", "bytes", "run_id")}
 
     # -- packaging -------------------------------------------------------------------------------------------------
-    def _stored(self, model: object, input_example: object, training_data: object) -> dict[str, Any]:
+    def _stored(
+        self, model: object, input_example: object, training_data: object, flavor: str | None
+    ) -> dict[str, Any]:
         """The package in the blob store, and the columns of a row that name it."""
-        package, target = self._package(model, input_example, training_data)
+        from nbmlops import flavors
+
+        package, target = self._package(model, input_example, training_data, flavor)
         if package.refused:
+            asked = f"trusted={package.refused!r}" if package.flavor not in flavors.ASKED else "trust=True"
             warnings.warn(
-                f"this model holds {', '.join(package.refused)}: whoever loads it must name them, as in "
-                f"load_model(ref, trusted={package.refused!r}), and no environment takes it",
+                f"this model holds {', '.join(package.refused)}: whoever loads it must say so, as in "
+                f"load_model(ref, {asked}), and no environment takes it",
                 stacklevel=4,
             )
         return packages.keep(self.store, package, target)
 
-    def _package(self, model: object, input_example: object, training_data: object) -> tuple[Package, str | None]:
+    def _package(
+        self, model: object, input_example: object, training_data: object, flavor: str | None
+    ) -> tuple[Package, str | None]:
         """The package, described by the best rows at hand, and the target's name where it is known."""
         from nbmlops import flavors
         from nbmlops.flavors import packaging
 
-        flavors.flavor_of(model)
+        flavors.flavor_of(model, flavor)
         if isinstance(training_data, str):
             training_data = self.datasets.load(training_data)
         for data in (training_data, input_example):
             if data is not None:
                 rows, target = packages.rows_and_target(data, packaging.columns_of(model))
-                return packaging.build(model, rows), target
+                return packaging.build(model, rows, flavor), target
         if (seen := self.fitted(model)[0]) is not None:
             try:
-                return packaging.build(model, seen), None
+                return packaging.build(model, seen, flavor), None
             except InvalidValue:
                 # The caller's own frame, and perhaps no longer what it was when the model was fitted.
-                return packaging.build(model, self._rows_read(model)), None
-        return packaging.build(model, self._rows_read(model)), None
+                return packaging.build(model, self._rows_read(model), flavor), None
+        return packaging.build(model, self._rows_read(model), flavor), None
 
     def _run_of(self, model: object) -> str | None:
         """The current run, else the one in which the model was fitted."""
@@ -259,8 +273,13 @@ class Models:
         """The package's own description: format, flavor, files with digests, signature, Python and libraries."""
         return json.loads(self.store.blobs.get(version.package))
 
-    def load(self, ref: str, trusted: Iterable[str | type] = ()) -> Any:
+    def load(self, ref: str, trusted: Iterable[str | type] = (), *, trust: bool = False) -> Any:
         """The model object. Bytes are verified and every type in them is judged before anything is built.
+
+        Args:
+            ref: the version.
+            trusted: further types to allow in this call.
+            trust: run what the package holds, whatever it is, in this call: for pickles and flavors of other packages.
 
         Raises:
             Untrusted: the package holds types that are neither on the loader's list nor in ``trusted``.
@@ -273,7 +292,7 @@ class Models:
         files = {
             n: self.store.blobs.get(d) for n, d in self.manifest(version)["files"].items() if n.startswith("model.")
         }
-        return flavors.load(version.flavor, files, trusted)
+        return flavors.load(version.flavor, files, trusted, trust=trust)
 
     def _used(self, version: ModelVersion) -> None:
         here = self.context()

@@ -24,7 +24,7 @@ from nbmlops.records.datasets import DatasetDiff, DatasetProfile, DatasetUse, Da
 from nbmlops.records.environments import Environment, EnvironmentCheck
 from nbmlops.records.events import Event
 from nbmlops.records.extraction import Extracted, LiftedParameter, ReadTurned
-from nbmlops.records.governance import Approval, EnvironmentPolicy, Evidence, Identity, Review, Vote
+from nbmlops.records.governance import Approval, EnvironmentPolicy, Evidence, Exported, Identity, Review, Vote
 from nbmlops.records.history import CellHistory, CellVersion
 from nbmlops.records.quality import ContractReport, Duplicates, LabelReport, Leakage, Violation
 from nbmlops.records.record import Finding, Record, plain
@@ -57,6 +57,7 @@ __all__ = [
     "Event",
     "Evidence",
     "Experiment",
+    "Exported",
     "Extracted",
     "Finding",
     "Flow",
@@ -206,9 +207,9 @@ class ModelVersion(Record):
             else f"model:{self.name} (candidate of run {self.run_id})"
         )
 
-    def load(self, trusted: tuple[str, ...] = ()) -> Any:
-        """The model object; ``trusted`` names further types to allow in this call."""
-        return self._desk.load(self.ref, trusted=trusted)
+    def load(self, trusted: tuple[str, ...] = (), *, trust: bool = False) -> Any:
+        """The model object; ``trusted`` names further types to allow in this call, ``trust`` lets it run any code."""
+        return self._desk.load(self.ref, trusted=trusted, trust=trust)
 
 
 @dataclass(frozen=True)

@@ -131,3 +131,15 @@ class Review(Record):
     @property
     def ref(self) -> str:
         return f"model:{self.model}@{self.version}"
+
+
+@dataclass(frozen=True)
+class Exported(Record):
+    """A version written out: ``files`` by their paths in ``folder``; ``onnx`` proved or refused, and ``reason`` why."""
+
+    ref: str
+    folder: str
+    format: str
+    files: tuple[str, ...]
+    onnx: str
+    reason: str = ""
