@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from nbmlops.cli.options import assignments, complete_model, json_option, listing, params_option, workspace
+from nbmlops.cli.output import write
 
 
 @click.command()
@@ -117,15 +118,32 @@ def retrain(alert_id: str, pipeline: str | None, params: tuple[str, ...]) -> Any
 
 @click.command()
 @click.argument("ref")
+@click.option("--impact", is_flag=True, help="The other way: everything that followed from it.")
+@click.option(
+    "--format", "format_", type=click.Choice(["html", "json", "prov", "openlineage"]), help="For others to read."
+)
+@click.option("-o", "--out", type=click.Path(dir_okay=False), help="Write it to this file.")
 @json_option
-def why(ref: str) -> Any:
-    """Everything behind a run, data set, model, flow, event or prediction.
+def why(ref: str, impact: bool, format_: str | None, out: str | None) -> Any:
+    """Everything behind a run, data set, model, flow, event or prediction; or what followed from it.
 
     \b
     nbmlops why prediction:01J…
-    nbmlops why model:churn@production
+    nbmlops why dataset:flights@3 --impact        which models and predictions came from it
+    nbmlops why model:churn@production --format html -o why.html
     """
-    return workspace().lineage.why(ref)
+    here = workspace().lineage
+    if format_ is None and out is None:
+        return here.why(ref, impact=impact)
+    text = here.export(ref, format_ or _format_of(out), impact=impact)
+    if out is None:
+        return text
+    write(out, text.encode())
+    return f"wrote {out}"
+
+
+def _format_of(out: str | None) -> str:
+    return "html" if str(out).endswith((".html", ".htm")) else "json"
 
 
 COMMANDS = (predict, serve, feedback, monitor, why)

@@ -187,7 +187,7 @@ def _node(x: Any) -> Card:
 
 
 def _lineage(x: Any) -> Card:
-    return Card("lineage", x.root.title, "", (), (Block("", tree(x)),))
+    return Card("impact" if x.direction == "after" else "lineage", x.root.title, "", (), (Block("", tree(x)),))
 
 
 def _store(x: Any) -> Card:

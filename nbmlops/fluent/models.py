@@ -146,6 +146,11 @@ def monitor(ref: str, since: Any = None, until: Any = None) -> MonitorReport:
     return workspace().monitors.check(ref, since, until)
 
 
-def why(ref: str) -> Lineage:
-    """Everything behind a run, data set, model, flow or prediction, back to the cells and data that made it."""
-    return workspace().lineage.why(ref)
+def why(ref: str, *, impact: bool = False) -> Lineage:
+    """Everything behind a run, data set, model, flow or prediction, back to the cells and data that made it.
+
+    Args:
+        ref: the thing.
+        impact: the other way: everything that followed from it.
+    """
+    return workspace().lineage.why(ref, impact=impact)

@@ -368,7 +368,7 @@ class MonitorReport(Record):
 
 @dataclass(frozen=True)
 class LineageNode(Record):
-    """One thing in a lineage tree, with what lies behind it."""
+    """One thing in a lineage tree, with what lies behind it, or, in a tree of what followed, what came of it."""
 
     ref: str
     kind: str
@@ -379,9 +379,10 @@ class LineageNode(Record):
 
 @dataclass(frozen=True)
 class Lineage(Record):
-    """Everything behind a reference, back to the data and the cells that made it."""
+    """Everything behind a reference, back to the data and the cells that made it; or ``after`` it."""
 
     root: LineageNode
+    direction: str = "behind"
 
     def nodes(self) -> list[LineageNode]:
         """All nodes, the root first, each once."""

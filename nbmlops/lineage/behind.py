@@ -1,4 +1,4 @@
-"""The lineage desk: what lies behind a prediction, a model, a data set, a run or a decision."""
+"""What lies behind a prediction, a model, a data set, a run or a decision, back to data and cells."""
 
 from __future__ import annotations
 
@@ -8,43 +8,17 @@ import sqlalchemy as sa
 
 from nbmlops import clock
 from nbmlops.errors import NotFound
-from nbmlops.records import Certificate, Lineage, LineageNode, ModelVersion
+from nbmlops.records import Certificate, LineageNode, ModelVersion
 from nbmlops.refs import parse
-from nbmlops.store import Store, ledger, schema
+from nbmlops.store import ledger, schema
 
 if TYPE_CHECKING:
-    from nbmlops.datasets import Datasets
-    from nbmlops.deployments import Deployments
-    from nbmlops.models import Models
-    from nbmlops.runs import Runs
+    from nbmlops.lineage import Lineages
 
 _DEPTH = 60  # data sets made from data sets; a longer chain is cut, and says so
 
 
-class Lineages:
-    """``why(ref)``: a tree from any reference back to the notebooks and data that made it."""
-
-    def __init__(self, store: Store, runs: Runs, datasets: Datasets, models: Models, deployments: Deployments) -> None:
-        self.store = store
-        self.runs = runs
-        self.datasets = datasets
-        self.models = models
-        self.deployments = deployments
-
-    def why(self, ref: str) -> Lineage:
-        """Everything behind a reference; what was deleted since is named as missing.
-
-        A prediction leads to its model version, that to the run that trained it, the run to its pipeline flow and the
-        data set versions it read, and those to the runs that wrote them.
-
-        Raises:
-            NotFound: the thing named does not exist.
-            InvalidValue: the text is no reference.
-        """
-        return Lineage(_Walk(self).root(str(ref)))
-
-
-class _Walk:
+class Walk:
     """One walk: each thing is looked up once, and nothing twice on one path."""
 
     def __init__(self, desk: Lineages) -> None:
@@ -55,7 +29,7 @@ class _Walk:
     def root(self, ref: str) -> LineageNode:
         asked = parse(ref)
         if asked.kind == "model":
-            return self._model(self._desk.models.get(str(asked)))
+            return self._model(self._desk.models.get(str(asked), deleted=True))
         if asked.kind == "dataset":
             return self._dataset(self._desk.datasets.get(str(asked)).ref)
         if asked.kind == "run":
@@ -91,6 +65,7 @@ class _Walk:
             "training profile": model.profile,
             "certificate": _certified(model.certificate),
             "history": self._history(model.name, model.version),
+            "evidence": self._evidence(model),
         }
         behind = [f"run:{model.run_id}"] if model.run_id else list(model.datasets)
         title = f"{model.ref} ({model.flavor})"
@@ -238,15 +213,30 @@ class _Walk:
                 raise NotFound.of("stage", name, db.execute(sa.select(s.c.stage).distinct()).scalars())
         return run_id
 
+    def _evidence(self, model: ModelVersion) -> str:
+        """The kinds that were measured."""
+        e, v = schema.evidence, schema.model_versions
+        held = sa.and_(v.c.id == e.c.version_id, v.c.name == model.name, v.c.version == model.version)
+        query = sa.select(e.c.kind).where(e.c.status == "done", sa.exists().where(held)).order_by(e.c.kind)
+        with self._desk.store.read() as db:
+            return ", ".join(db.execute(query).scalars())
+
     def _history(self, name: str, version: int) -> list[str]:
         """Approvals and moves of aliases that concern this version, oldest first, one line each."""
-        a, p = schema.alias_history, schema.approvals
+        a, p, w, v = schema.alias_history, schema.approvals, schema.approval_votes, schema.model_versions
         lines: list[tuple[float, str]] = []
         with self._desk.store.read() as db:
             moved = sa.select(a).where(a.c.name == name, (a.c.version == version) | (a.c.previous == version))
             for row in db.execute(moved).mappings():
                 verb = f"became {row['alias']}" if row["version"] == version else f"was replaced as {row['alias']}"
                 lines.append((row["at"], f"{verb}, by {row['user']}: {row['reason']}"))
+            votes = sa.select(w, p.c.environment).join(p, p.c.id == w.c.approval_id)
+            for row in db.execute(votes.where(p.c.name == name, p.c.version == version)).mappings():
+                told = f"{row['user']} says {row['decision']} for {row['environment']}"
+                lines.append((row["at"], f"{told} (known by {row['identity']}): {row['reason']}"))
+            gone = sa.select(v.c.deleted_at).where(v.c.name == name, v.c.version == version)
+            if (at := db.execute(gone).scalar()) is not None:
+                lines.append((at, "was deleted"))
             for row in db.execute(sa.select(p).where(p.c.name == name, p.c.version == version)).mappings():
                 lines.append(
                     (row["created_at"], f"proposed for {row['environment']}, by {row['user']}: {row['reason']}")
