@@ -48,6 +48,8 @@ NOUNS = {
     "approvals": "model",
     "evidence": "model",
     "review": "model",
+    "card": "model",
+    "dossier": "model",
     "environments": "model",
     "compare": "run",
     "reproduce": "run",

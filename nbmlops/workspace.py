@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nbmlops.cells import Cells
     from nbmlops.datasets import Datasets
     from nbmlops.deployments import Deployments
+    from nbmlops.dossiers import Dossiers
     from nbmlops.evidence import Evidences
     from nbmlops.exporting import Exports
     from nbmlops.extraction import Extraction
@@ -226,6 +227,12 @@ class Workspace:
         from nbmlops.reproduction import Reproduction
 
         return Reproduction(self.store, self.context, self.runs, self.models, cells=self.cells)
+
+    @cached_property
+    def dossiers(self) -> Dossiers:
+        from nbmlops.dossiers import Dossiers
+
+        return Dossiers(self)
 
     @cached_property
     def extraction(self) -> Extraction:

@@ -36,6 +36,7 @@ FINDINGS = (
     r.Finding(EVIL, "warn", "a < b", QUOTES, "look at it"),
 )
 PROMOTION = r.Promotion("churn", 3, "production", "waiting", "better recall", "ada", 2, FINDINGS, "01APPROVAL", 17, T)
+STATEMENT = r.Statement(EVIL, QUOTES, table=({EVIL: EVIL, "n": 0.5},))
 VOTE = r.Vote("approve", EVIL, "key:ab", (QUOTES,), EVIL, T, 3)
 CERTIFICATE = r.Certificate(
     "01CERT",
@@ -369,6 +370,10 @@ ALL: dict[str, r.Record] = {
             "ada",
             T,
         ),
+        r.ModelCard(EVIL, (r.Section(EVIL, (STATEMENT, r.Statement(EVIL, "", True, QUOTES)), EVIL),), {EVIL: EVIL}, T),
+        r.Dossier(EVIL, (r.Section(EVIL, (STATEMENT,)),), {}, T, EVIL),
+        r.Section(EVIL, (STATEMENT,)),
+        STATEMENT,
         r.Exported(EVIL, QUOTES, "mlmodel", (EVIL, QUOTES), "refused", EVIL),
         r.EnvironmentPolicy(EVIL, "staging", 2, (EVIL,), True, 86_400.0, (EVIL,), QUOTES, True, 0.1, 0.05),
         r.Identity(EVIL, "key", QUOTES, (EVIL,)),

@@ -158,6 +158,38 @@ def review(ref: str, environment: str | None, out: str | None) -> Any:
     return f"wrote the review of {found.ref} for {found.environment} to {out}"
 
 
+def _written(verb: str, ref: str, out: str | None) -> Any:
+    """A card or dossier: shown, or written to a file."""
+    desk = workspace().dossiers
+    made = getattr(desk, verb)(ref)
+    if out is None:
+        return made
+    write(out, desk.render(made, out).encode())
+    left = len(made.missing())
+    return f"wrote {out}" + (f"; {left} things are still to be written or measured" if left else "")
+
+
+_out = click.option("-o", "--out", type=click.Path(dir_okay=False), help="Write it to this file: .md or .html.")
+
+
+@model.command()
+@_model
+@_out
+@json_option
+def card(ref: str, out: str | None) -> Any:
+    """What somebody who uses a version must know (docs/cards.md)."""
+    return _written("card", ref, out)
+
+
+@model.command()
+@_model
+@_out
+@json_option
+def dossier(ref: str, out: str | None) -> Any:
+    """Technical documentation in the order of the EU AI Act's Annex IV, with what is still missing."""
+    return _written("dossier", ref, out)
+
+
 @model.command()
 @json_option
 def approvals() -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nbmlops import clock
-from nbmlops.display.sections import Sections, findings, grid, pairs, told
+from nbmlops.display.sections import Sections, findings, grid, pairs, points, told
 from nbmlops.display.shape import Block, Card, Column
 
 _VOTES = (
@@ -128,6 +128,29 @@ def exported(x: Any) -> Card:
     """Where it is, and whether it is ONNX too."""
     facts = told(("folder", x.folder, "code"), ("format", x.format, "text"), ("onnx", f"{x.onnx}: {x.reason}", "text"))
     return Card("export", x.ref, "", facts, (Block("files", "\n".join(x.files)),))
+
+
+def card(x: Any) -> Card:
+    """A card or dossier: what is missing first, then what is said, with what shows it."""
+    missing = x.missing()
+    facts = told(("written", x.at, "time"), ("still missing", len(missing) or None, "count"))
+    sections = points("still to be written or measured", [(s.text, s.write) for s in missing])
+    columns = (Column("said", ""), Column("shown by", "shown by", "code"))
+    for section in x.sections:
+        rows = [(s.text, s.source) for s in section.statements if not s.missing]
+        sections = (*sections, *grid(section.title, columns, rows))
+    return Card(type(x).__name__.lower().replace("modelcard", "model card"), x.ref, "", facts, sections)
+
+
+def section(x: Any) -> Card:
+    """One part of a card."""
+    return Card("section", x.title, "", (), grid("", (Column("said", ""),), [(s.text,) for s in x.statements]))
+
+
+def statement(x: Any) -> Card:
+    """One thing that is said, or missing."""
+    facts = told(("shown by", x.source, "code"), ("write it", x.write, "code"))
+    return Card("statement", x.text, "missing" if x.missing else "", facts, _table("", x.table))
 
 
 def _is_table(value: Any) -> bool:

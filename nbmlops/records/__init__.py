@@ -21,6 +21,7 @@ from nbmlops.records.cells import (
     Verdict,
 )
 from nbmlops.records.datasets import DatasetDiff, DatasetProfile, DatasetUse, DatasetVersion
+from nbmlops.records.dossiers import Dossier, ModelCard, Section, Statement
 from nbmlops.records.environments import Environment, EnvironmentCheck
 from nbmlops.records.events import Event
 from nbmlops.records.extraction import Extracted, LiftedParameter, ReadTurned
@@ -50,6 +51,7 @@ __all__ = [
     "DatasetVersion",
     "Diagnosis",
     "Difference",
+    "Dossier",
     "Duplicates",
     "Environment",
     "EnvironmentCheck",
@@ -69,6 +71,7 @@ __all__ = [
     "Lineage",
     "LineageNode",
     "Merged",
+    "ModelCard",
     "ModelVersion",
     "MonitorReport",
     "Plan",
@@ -80,8 +83,10 @@ __all__ = [
     "Renumbered",
     "Review",
     "Run",
+    "Section",
     "StageContract",
     "StageRun",
+    "Statement",
     "StoreCheck",
     "StoreInfo",
     "Verdict",
