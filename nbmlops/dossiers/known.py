@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nbmlops import clock
 from nbmlops.dossiers.written import FOLDER, KEYS
@@ -54,7 +54,7 @@ class Known:
         rows = []
         for column in self.version.signature["inputs"]:
             seen = ", ".join(map(str, column.get("categories") or ())) or (
-                f"{column['min']} … {column['max']}" if "min" in column else ""
+                f"{_short(column['min'])} … {_short(column['max'])}" if "min" in column else ""
             )
             nulls = "yes" if column["nullable"] else "no"
             rows.append(
@@ -225,3 +225,7 @@ class Known:
         why = kept and (kept.report.get("reason") or kept.report.get("error"))
         text = f"{what}: {why}" if why else what
         return Statement(text, "", True, f"nbmlops model evidence {self.ref} --gather --kind {kind}")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

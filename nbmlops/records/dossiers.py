@@ -20,7 +20,7 @@ class Statement(Record):
     source: str = ""
     missing: bool = False
     write: str = ""
-    table: tuple[dict[str, Any], ...] = ()
+    table: tuple[dict[str, Any], ...] = field(default=(), hash=False)
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class ModelCard(Record):
     at: float = 0.0
 
     def missing(self) -> list[Statement]:
-        """What a person must still write."""
-        return [s for section in self.sections for s in section.statements if s.missing]
+        """What must still be written or measured, each once."""
+        return list(dict.fromkeys(s for section in self.sections for s in section.statements if s.missing))
 
 
 @dataclass(frozen=True)
