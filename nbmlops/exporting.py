@@ -73,9 +73,11 @@ class Exports:
                 "register it with the default flavor to export it",
             )
         manifest = self.models.manifest(version)
-        content = {name: self.store.blobs.get(digest) for name, digest in manifest["files"].items()}
+        # The rows that a version is judged by are nobody's business elsewhere.
+        files = {name: d for name, d in manifest["files"].items() if not name.startswith("evaluation.")}
+        content = {name: self.store.blobs.get(digest) for name, digest in files.items()}
         about = {"ref": version.ref, "store": store_id(self.store), "created_at": version.created_at}
-        return mlmodel.files(manifest, content, {**about, "run_id": version.run_id}, onnx)
+        return mlmodel.files({**manifest, "files": files}, content, {**about, "run_id": version.run_id}, onnx)
 
     def _alone(self, version: ModelVersion, onnx: bytes) -> dict[str, bytes]:
         import json

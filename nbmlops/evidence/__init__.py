@@ -6,6 +6,8 @@ asks, or a promotion does. The ledger has the digest of every report, so that no
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from nbmlops.flavors.onnx import Parity
 
 EVALUATION = "evaluation"
+_CARRIED = "evaluation.json"  # in the package of a logged model
 E = schema.evidence
 
 
@@ -54,8 +57,10 @@ class Evidences:
         Test rows that the model cannot take are told as a warning and kept as failed evidence: the version is there.
         """
         version = self.models.register(model_or_ref, name, **given)
-        if not version.version:  # a sweep's candidate, which is only logged
-            return version
+        if not version.version:  # a sweep's candidate, which is only logged: its rows go with the package
+            return version if test is None else self._carry(version, test, model_or_ref)
+        if test is None:
+            self._adopt(version)
         rows = [self._frozen(version, test, model_or_ref)] if test is not None else []
         subject = self._subject(version, rows[0] if rows and rows[0][1] else None)
         kinds = [kind for kind, k in KINDS.items() if k.at_once and (test is not None or kind != "performance")]
@@ -98,6 +103,28 @@ class Evidences:
         }  # fmt: skip
         files = {frozen.FILE: self.store.blobs.put(found.to_parquet())}
         return _row(EVALUATION, "done", report, files, since=begun), found
+
+    def _carry(self, version: ModelVersion, test: Rows, model: object) -> ModelVersion:
+        """Put the frozen rows into the package of a logged model; whoever registers it finds them there."""
+        row, _ = self._frozen(version, test, model)
+        manifest, blobs = self.models.manifest(version), self.store.blobs
+        told = json.dumps({k: row[k] for k in ("status", "report", "files")}, sort_keys=True).encode()
+        manifest["files"] |= {_CARRIED: blobs.put(told), **row["files"]}
+        package = blobs.put(json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode())
+        m = schema.logged_models
+        mine = sa.and_(m.c.run_id == version.run_id, m.c.name == version.name)
+        with self.store.write() as db:
+            db.execute(m.update().where(mine).values(package=package))
+        return dataclasses.replace(version, package=package)
+
+    def _adopt(self, version: ModelVersion) -> Evidence | None:
+        """The rows that came in the package of a logged model, kept as evidence of the version made of it."""
+        digest = self.models.manifest(version)["files"].get(_CARRIED)
+        if digest is None:
+            return None
+        told = json.loads(self.store.blobs.get(digest))
+        self._keep(version, [_row(EVALUATION, told["status"], told["report"], told["files"])])
+        return self.get(version.ref, EVALUATION)
 
     def _columns_of(self, version: ModelVersion, inputs: Any) -> Any:
         """A frame without the columns that the model does not take: groups, ids, other targets."""
@@ -256,7 +283,7 @@ class Evidences:
 
     def evaluation(self, ref: str) -> Evaluation | None:
         """The frozen rows that a version is judged by; None if none were given, or the model cannot take them."""
-        kept = self.get(ref, EVALUATION)
+        kept = self.get(ref, EVALUATION) or self._adopt(self.models.get(ref))
         if kept is None or kept.status != "done":
             return None
         return frozen.read(self.store.blobs.get(kept.files[frozen.FILE]), kept.report)

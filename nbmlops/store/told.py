@@ -108,8 +108,13 @@ def disagreements(store: Store) -> list[str]:
         told = Told(db, store_id(store))
         versions = [(row.id, f"model:{row.name}@{row.version}") for row in db.execute(sa.select(s.model_versions))]
         aliases = {(row.name, row.alias): row.version for row in db.execute(sa.select(s.model_aliases))}
+        named = dict(versions)
         evidence = [
-            (row["id"], evidence_digest(dict(row)))
+            (
+                row["id"],
+                f"{row['kind']} of {named.get(row['version_id'], row['version_id'])}",
+                evidence_digest(dict(row)),
+            )
             for row in db.execute(sa.select(s.evidence)).mappings()
             if row["status"] != "waiting"
         ]

@@ -15,9 +15,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from nbmlops import audit
+from nbmlops.context import Context
 from nbmlops.errors import InvalidValue, NotFound, Tampered
 from nbmlops.evidence import KINDS
 from nbmlops.store import schema
+from nbmlops.workspace import Workspace
 
 N = 600
 CHANCE = np.random.default_rng(0)
@@ -84,7 +86,7 @@ def test_changed_evidence_is_found(ws, registered):
     report = {**ws.evidence.get(registered.ref, "performance").report, "accuracy": {"value": 1.0}}
     with ws.store.write() as db:
         db.execute(e.update().where(e.c.kind == "performance").values(report=report))
-    with pytest.raises(Tampered, match=r"no event tells of the evidence .*-performance as it is"):
+    with pytest.raises(Tampered, match="no event tells of the evidence performance of model:m@1 as it is"):
         audit.verify(ws.store)
 
 
@@ -175,9 +177,26 @@ def test_without_test_data_only_the_making_is_told(ws):
     version = ws.evidence.register(classifier(), "m", training_data=FRAME[TRAIN])
     assert [e.kind for e in ws.evidence.of(version.ref)] == ["provenance", "cost"]
     skipped = {e.kind: e.report["reason"] for e in ws.evidence.gather(version.ref) if e.status == "skipped"}
-    assert set(skipped) == set(KINDS) - {"provenance", "cost", "latency"}
+    assert set(skipped) == set(KINDS) - {"provenance", "cost", "latency", "onnx"}
     assert set(skipped.values()) == {"no test data were given"}
     assert ws.evidence.evaluation(version.ref) is None
+
+
+def test_a_candidates_rows_come_with_it_when_it_is_registered(store):
+    here = {"run": None, "candidate": True}
+    ws = Workspace(store, lambda: Context("ann", run_id=here["run"], candidate=here["candidate"]))
+    live = ws.runs.start()
+    here["run"] = live.run_id
+    rows = ws.evidence.test_rows((FRAME[TEST], PAID[TEST]), groups=SEX[TEST])
+    logged = ws.evidence.register(classifier(), "m", test=rows, training_data=FRAME[TRAIN])
+    assert logged.version == 0
+    here |= {"run": None, "candidate": False}
+    version = ws.models.register(f"run:{live.run_id}", "m")
+    assert ws.evidence.of(version.ref) == []
+    assert len(ws.evidence.evaluation(version.ref).actual) == 300
+    assert [e.status for e in ws.evidence.gather(version.ref, ["performance", "fairness"])] == ["done", "done"]
+    assert all(f.ok for f in ws.models.verify(version.ref))
+    assert audit.verify(store)
 
 
 def test_unknown_kinds_and_files_are_told(ws, registered):
