@@ -129,7 +129,9 @@ def disagreements(store: Store) -> list[str]:
         if (id_, f"run:{run_id}", status) not in told.certified
     ]
     wrong += [
-        f"no event tells of the evidence {id_} as it is" for id_, now in evidence if told.evidence.get(id_) != now
+        f"no event tells of the evidence {what} as it is"
+        for id_, what, now in evidence
+        if told.evidence.get(id_) != now
     ]
     last = {(move["name"], move["alias"]): move for move in moves}
     for (name, alias), version in aliases.items():
