@@ -13,8 +13,8 @@ from nbmlops.errors import NotFound
 from nbmlops.records import Certificate, ModelVersion
 from nbmlops.runs import Runs
 from nbmlops.store import Store, schema
+from nbmlops.store.told import DELETED
 
-DELETED = "model.deleted"
 _there = schema.model_versions.c.deleted_at.is_(None)
 Versions = list[ModelVersion]  # a name of its own, because Catalogue.list hides the type below it
 

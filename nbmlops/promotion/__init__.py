@@ -19,7 +19,6 @@ from nbmlops.context import ContextSource
 from nbmlops.errors import Blocked, InvalidValue, NotFound, UsageFault
 from nbmlops.evidence import Evidences
 from nbmlops.models import Models, packages
-from nbmlops.models.catalogue import DELETED
 from nbmlops.policy import Policies
 from nbmlops.promotion import approvals, standing
 from nbmlops.promotion.judging import FACTS, Judging
@@ -29,6 +28,7 @@ from nbmlops.records import Promotion as Outcome
 from nbmlops.runs import Runs
 from nbmlops.store import Store, ledger, schema
 from nbmlops.store.engine import lock_ledger
+from nbmlops.store.told import DELETED
 
 
 class Promotion:

@@ -14,6 +14,7 @@ from nbmlops.errors import NbmlopsError, NotFound
 from nbmlops.records import Finding, ModelVersion, Review, StageRun, plain
 from nbmlops.store import Store, ledger, schema
 from nbmlops.store.engine import lock_ledger
+from nbmlops.store.told import REVIEWED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,6 @@ Notebooks = Callable[[str, Mapping[str, Any]], StageRun]
 """Executes a notebook with parameters, as a stage; StageFailed if it ended with an error."""
 
 NOTEBOOK = Path(__file__).with_name("review.ipynb")
-EVENT = "model.reviewed"
 R = schema.reviews
 
 
@@ -61,7 +61,7 @@ class Reviews:
             lock_ledger(db)
             db.execute(R.update().where(R.c.id == row["id"]).values(**files))
             told = {"review": row["id"], "environment": environment, "status": row["status"], **files}
-            ledger.append(db, type=EVENT, subject=version.ref, user=str(row["user"]), data=told)
+            ledger.append(db, type=REVIEWED, subject=version.ref, user=str(row["user"]), data=told)
         return _review({**row, **files})
 
     def _page(self, executed: str, title: str) -> str:

@@ -16,7 +16,8 @@ from nbmlops.store.engine import Store, store_id
 from nbmlops.store.ledger import MERGED
 
 OURS = ""
-EVIDENCE = "model.evidence-kept"
+EVIDENCE, REVIEWED, DELETED = "model.evidence-kept", "model.reviewed", "model.deleted"
+_VOTES = {"approve": ("model.approval-given", "model.approved"), "reject": ("model.rejected",)}
 _OF_EVIDENCE = ("version_id", "kind", "status", "report", "files")
 
 
@@ -53,6 +54,7 @@ class Told:
         self.events: dict[int, tuple[str, str]] = {}
         self.certified: set[tuple[str, str, str]] = set()  # ids, runs and statuses of certificates
         self.evidence: dict[str, str] = {}  # what was last told of each row
+        self.reviews: dict[str, tuple[str, str | None]] = {}  # the notebook and page of each
         self._own_id = own_id
         self._chains: dict[str, Chain] = defaultdict(Chain)
         for row in db.execute(sa.select(s.ledger).order_by(s.ledger.c.seq)):
@@ -66,11 +68,17 @@ class Told:
         self._chains[store].note(row.type, row.subject, data)
         if store == OURS and row.type in {EVIDENCE, MERGED} and isinstance(data, dict):
             self.evidence.update(_items(data.get("evidence")))
+        if row.type == REVIEWED and isinstance(data, dict):
+            self.reviews[str(data.get("review"))] = str(data.get("notebook")), data.get("page")
         if row.type == "run.certified" and isinstance(data, dict):
             self.certified.add((str(data.get("certificate")), row.subject, str(data.get("status"))))
         elif row.type == MERGED and isinstance(data, dict) and data.get("store") is None:  # an archive has no ledger
             found = _items(data.get("certificates"))
             self.certified.update((i, str(f[0]), str(f[1])) for i, f in found if isinstance(f, list) and len(f) == 2)
+
+    def ours(self, ref: str, version_id: str) -> bool:
+        """Whether this version was registered in this store."""
+        return self._chains[OURS].registered.get(ref, "") in (None, version_id)
 
     def registered(self, version_id: str, ref: str) -> bool:
         """Whether an event tells where this version, under this number, comes from."""
@@ -121,6 +129,7 @@ def disagreements(store: Store) -> list[str]:
         certificates = list(
             db.execute(sa.select(s.certificates.c.id, s.certificates.c.run_id, s.certificates.c.status))
         )
+        decided = _decisions(db, told)
         moves = db.execute(sa.select(s.alias_history).order_by(s.alias_history.c.seq)).mappings().all()
     wrong = [f"no event tells of the registration of {ref}" for id_, ref in versions if not told.registered(id_, ref)]
     wrong += [
@@ -133,9 +142,32 @@ def disagreements(store: Store) -> list[str]:
         for id_, what, now in evidence
         if told.evidence.get(id_) != now
     ]
+    wrong += decided
     last = {(move["name"], move["alias"]): move for move in moves}
     for (name, alias), version in aliases.items():
         move = last.get((name, alias))
         if move is None or move["version"] != version or not told.placed(name, alias, version, move["event_seq"]):
             wrong.append(f"no event has put model:{name}@{version} into {alias}")
+    return wrong
+
+
+def _decisions(db: sa.Connection, told: Told) -> list[str]:
+    """Votes, deletions and reviews that no event tells of; what another store decided came with its own ledger."""
+    v, a, w = s.model_versions, s.approvals, s.approval_votes
+    wrong = []
+    query = sa.select(w.c.decision, w.c.user, w.c.event_seq, a.c.name, a.c.version).join(a, a.c.id == w.c.approval_id)
+    for row in db.execute(query.where(w.c.event_seq.is_not(None))):
+        kind, subject = told.events.get(row.event_seq, ("", ""))
+        if kind not in _VOTES.get(row.decision, ()) or subject != f"model:{row.name}@{row.version}":
+            wrong.append(f"no event tells that {row.user} said {row.decision} to model:{row.name}@{row.version}")
+    deleted = {subject for kind, subject in told.events.values() if kind == DELETED}
+    for row in db.execute(sa.select(v.c.id, v.c.name, v.c.version, v.c.deleted_at)):
+        ref = f"model:{row.name}@{row.version}"
+        if ref in deleted and row.deleted_at is None:
+            wrong.append(f"an event tells of the deletion of {ref}, which is there")
+        elif row.deleted_at is not None and ref not in deleted and told.ours(ref, row.id):
+            wrong.append(f"no event tells of the deletion of {ref}")
+    for row in db.execute(sa.select(s.reviews).where(s.reviews.c.notebook != "")):
+        if told.reviews.get(row.id) != (row.notebook, row.page):
+            wrong.append(f"no event tells of review {row.id} of model:{row.name}@{row.version} as it is")
     return wrong

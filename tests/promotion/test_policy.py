@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 from sklearn.dummy import DummyClassifier
 
 from nbmlops import audit, clock, policy
 from nbmlops.context import Context
-from nbmlops.errors import Blocked, InvalidValue, NotAllowed, NotFound, UsageFault
+from nbmlops.errors import Blocked, InvalidValue, NotAllowed, NotFound, Tampered, UsageFault
 from nbmlops.records import EnvironmentPolicy
 from nbmlops.store import ledger
 from nbmlops.workspace import Workspace
@@ -225,3 +226,23 @@ def test_a_rollback_passes_over_what_was_deleted(team):
     assert team("ada", "rollback", "m", "staging").version == 1
     with pytest.raises(UsageFault, match="only version 1 has stood there"):
         team("ada", "rollback", "m", "staging")
+
+
+def test_decisions_that_no_event_tells_of_are_found(team, store):
+    ref = team.asked()
+    team("bob", "approve", ref, "production")
+    other = team.register()
+    team("ada", "delete", other)
+    assert audit.verify(store)
+    for statement, told in (
+        ("UPDATE approval_votes SET decision = 'reject'", "no event tells that bob said reject to model:m@1"),
+        (
+            "UPDATE model_versions SET deleted_at = NULL WHERE version = 2",
+            "an event tells of the deletion of model:m@2",
+        ),
+        ("UPDATE model_versions SET deleted_at = 1.0 WHERE version = 1", "no event tells of the deletion of model:m@1"),
+    ):
+        with pytest.raises(Tampered, match=told), store.write() as db:
+            db.execute(sa.text(statement))
+            audit.verify(store)
+    assert audit.verify(store)
