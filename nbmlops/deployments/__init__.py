@@ -314,7 +314,8 @@ class Deployments:
         self, name: str, version: int | None, since: float | None, until: float | None
     ) -> list[dict[str, Any]]:
         b = schema.prediction_batches
-        query = sa.select(b).where(b.c.name == name).order_by(b.c.since)
+        # What a waiting version said in the shadow of another was never anybody's answer.
+        query = sa.select(b).where(b.c.name == name, b.c.source != "shadow").order_by(b.c.since)
         if version is not None:
             query = query.where(b.c.version == version)
         if since is not None:

@@ -109,7 +109,7 @@ async def _json(request: Request) -> Any:
         raise InvalidValue(f"the body is no JSON: {error}", "a missing value is null; NaN is no JSON") from error
 
 
-async def _predicted(serving: Serving, metrics: Metrics, columns: inputs.Columns) -> Answer:
+async def _predicted(serving: Serving, metrics: Metrics, columns: inputs.Columns, key: str | None = None) -> Answer:
     rows, most = len(next(iter(columns.values()), ())), serving.recorder.capacity
     if rows > most:  # they could never be recorded, and an id that leads nowhere is worse than no answer
         raise fault(
@@ -117,7 +117,7 @@ async def _predicted(serving: Serving, metrics: Metrics, columns: inputs.Columns
             f"the request has {rows:,} rows, and at most {most:,} can be recorded at once",
             "send several requests, or use `nbmlops predict` on a file",
         )
-    answer = await serving.predict(columns)
+    answer = await serving.predict(columns, key)
     metrics.predictions.labels(answer.version.name, answer.version.version).inc(len(answer.ids))
     return answer
 
@@ -194,7 +194,8 @@ def _v2_infer(app: FastAPI, serving: Serving, metrics: Metrics) -> None:
         body = await _json(request)
         columns = inputs.from_v2(body, signature)
         wanted = inputs.outputs_asked(body, signature)
-        answer = await _predicted(serving, metrics, columns)
+        asked = body.get("id") if isinstance(body, Mapping) else None
+        answer = await _predicted(serving, metrics, columns, str(asked) if asked else None)
         return reply(
             {
                 "model_name": answer.version.name,
@@ -290,6 +291,11 @@ def _rest(app: FastAPI, serving: Serving, metrics: Metrics, deployments: Deploym
         ids, actuals = [str(x["prediction_id"]) for x in items], [x["actual"] for x in items]
         await asyncio.to_thread(_keep_feedback, deployments, serving.recorder, ids, actuals)
         return reply({"recorded": len(ids)})
+
+    @app.get("/waiting", tags=["nbmlops"])
+    async def waiting() -> Response:
+        """A version that waits for its approval here: its shares, and what became of its requests."""
+        return reply(serving.beside.told())
 
     @app.get("/metrics", tags=["nbmlops"])
     async def prometheus() -> Response:

@@ -37,6 +37,7 @@ class Piece:
     inputs: pd.DataFrame
     outputs: pd.DataFrame
     at: float
+    source: str = "online"
 
 
 class Recorder:
@@ -151,15 +152,16 @@ class Recorder:
             pd.concat([p.inputs for p in pieces], ignore_index=True),
             pd.concat([p.outputs for p in pieces], ignore_index=True),
             ids=[i for p in pieces for i in p.ids],
-            source="online",
+            source=first.source,
             environment=first.environment,
             at=[p.at for p in pieces for _ in p.ids],
         )
 
 
 def _groups(pieces: list[Piece]) -> list[list[Piece]]:
-    """By model version, in the order of arrival."""
-    groups: dict[tuple[str, int, str | None], list[Piece]] = {}
+    """By model version and source, in the order of arrival."""
+    groups: dict[tuple[str, int, str | None, str], list[Piece]] = {}
     for piece in pieces:
-        groups.setdefault((piece.model.name, piece.model.version, piece.environment), []).append(piece)
+        of = piece.model.name, piece.model.version, piece.environment, piece.source
+        groups.setdefault(of, []).append(piece)
     return list(groups.values())

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -19,6 +20,7 @@ from nbmlops.records import ModelVersion
 from nbmlops.refs import parse
 from nbmlops.server.inputs import Columns
 from nbmlops.server.recorder import Piece, Recorder
+from nbmlops.server.waiting import CANARY, SHADOW, Beside
 
 if TYPE_CHECKING:
     from nbmlops.models import Models
@@ -55,6 +57,8 @@ class Answer:
 class _Request:
     columns: Columns
     future: asyncio.Future[Answer]
+    canary: bool = False
+    shadow: bool = False
 
     @property
     def rows(self) -> int:
@@ -82,6 +86,8 @@ class Serving:
         self.recorder = recorder
         self._follows = parse(ref, kind="model").alias is not None
         self.current = self._load(models.get(ref))
+        self.beside = Beside(models, environment if self._follows else None, self._load)
+        self.beside.look(self.current.version.name, self.current.version.version)
         self._looked = time.monotonic()
         self._looking: asyncio.Task[None] | None = None
         self._refused: int | None = None
@@ -94,8 +100,12 @@ class Serving:
         return Served(version, self._models.load(version.ref, trusted=self._trusted))
 
     # -- predicting ------------------------------------------------------------------------------------------------
-    async def predict(self, columns: Columns) -> Answer:
+    async def predict(self, columns: Columns, key: str | None = None) -> Answer:
         """The answer to one request.
+
+        Args:
+            columns: its rows.
+            key: the client's id of the request: the same one is always answered by the same version.
 
         Raises:
             InvalidValue: the columns do not fit the signature; lists every fault.
@@ -103,7 +113,9 @@ class Serving:
         self.look()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
-        self._pending.append(_Request(columns, future))
+        canary = self.beside.takes(CANARY, key)
+        shadow = not canary and self.beside.takes(SHADOW, key)
+        self._pending.append(_Request(columns, future, canary, shadow))
         if self._working is None or self._working.done():
             self._working = loop.create_task(self._work())
         return await future
@@ -118,6 +130,8 @@ class Serving:
                     continue
                 if isinstance(result, Answer):
                     request.future.set_result(result)
+                    if request.shadow and (now := self.beside.now) is not None:
+                        self.beside.see(partial(self._alone, now.served, request, SHADOW), result.outputs)
                 else:
                     request.future.set_exception(result)
 
@@ -135,13 +149,28 @@ class Serving:
         results: dict[int, Answer | Exception] = {}
         groups: dict[tuple[Any, ...], list[_Request]] = {}
         for request in requests:
+            if request.canary and isinstance(answer := self._tried(request), Answer):
+                results[id(request)] = answer
+                continue
             groups.setdefault(request.shape(), []).append(request)
         for group in groups.values():
             for request, result in zip(group, self._together(served, group), strict=True):
                 results[id(request)] = result
         return [results[id(request)] for request in requests]
 
-    def _together(self, served: Served, requests: list[_Request]) -> list[Answer | Exception]:
+    def _tried(self, request: _Request) -> Answer | Exception | None:
+        """The waiting version's answer; where it has none, the version in service answers."""
+        now = self.beside.now
+        if now is None:
+            return None
+        answer = self._alone(now.served, request, CANARY)
+        self.beside.counts["canary" if isinstance(answer, Answer) else "canary failed"] += 1
+        return answer
+
+    def _alone(self, served: Served, request: _Request, source: str) -> Answer | Exception:
+        return self._together(served, [request], source)[0]
+
+    def _together(self, served: Served, requests: list[_Request], source: str = "online") -> list[Answer | Exception]:
         """One call of the model; if that fails, one per request, so that each gets its own faults."""
         rows = None
         try:
@@ -152,10 +181,10 @@ class Serving:
             outputs = prediction.predict(served.model, signature, rows)
         except Exception as error:  # a model may raise anything; it belongs to this request, not to the server
             if len(requests) > 1:
-                return [result for request in requests for result in self._together(served, [request])]
+                return [result for request in requests for result in self._together(served, [request], source)]
             return [error if isinstance(error, NbmlopsError) else _model_fault(served, error, rows)]
         ids = [clock.new_id() for _ in range(len(rows))]
-        recorded = self.recorder.add(Piece(served.version, self.environment, ids, rows, outputs, clock.now()))
+        recorded = self.recorder.add(Piece(served.version, self.environment, ids, rows, outputs, clock.now(), source))
         answers: list[Answer | Exception] = []
         values = {str(name): outputs[name].tolist() for name in outputs.columns}
         types = {str(name): str(dtype) for name, dtype in outputs.dtypes.items()}
@@ -184,6 +213,7 @@ class Serving:
 
     def _newer(self) -> Served | None:
         version: ModelVersion | None = None
+        self.beside.look(self.current.version.name, self.current.version.version)
         try:
             version = self._models.get(self._ref)
             if version.version in (self.current.version.version, self._refused):
@@ -205,6 +235,7 @@ class Serving:
         """End both threads; requests that wait are answered first."""
         self._predictor.shutdown(wait=True)
         self._looker.shutdown(wait=True, cancel_futures=True)
+        self.beside.close()
 
 
 def _model_fault(served: Served, error: Exception, rows: pd.DataFrame | None) -> InvalidValue:

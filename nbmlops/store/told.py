@@ -161,13 +161,13 @@ def _decisions(db: sa.Connection, told: Told) -> list[str]:
         if kind not in _VOTES.get(row.decision, ()) or subject != f"model:{row.name}@{row.version}":
             wrong.append(f"no event tells that {row.user} said {row.decision} to model:{row.name}@{row.version}")
     deleted = {subject for kind, subject in told.events.values() if kind == DELETED}
-    for row in db.execute(sa.select(v.c.id, v.c.name, v.c.version, v.c.deleted_at)):
-        ref = f"model:{row.name}@{row.version}"
-        if ref in deleted and row.deleted_at is None:
+    for held in db.execute(sa.select(v.c.id, v.c.name, v.c.version, v.c.deleted_at)):
+        ref = f"model:{held.name}@{held.version}"
+        if ref in deleted and held.deleted_at is None:
             wrong.append(f"an event tells of the deletion of {ref}, which is there")
-        elif row.deleted_at is not None and ref not in deleted and told.ours(ref, row.id):
+        elif held.deleted_at is not None and ref not in deleted and told.ours(ref, held.id):
             wrong.append(f"no event tells of the deletion of {ref}")
-    for row in db.execute(sa.select(s.reviews).where(s.reviews.c.notebook != "")):
-        if told.reviews.get(row.id) != (row.notebook, row.page):
-            wrong.append(f"no event tells of review {row.id} of model:{row.name}@{row.version} as it is")
+    for review in db.execute(sa.select(s.reviews).where(s.reviews.c.notebook != "")):
+        if told.reviews.get(review.id) != (review.notebook, review.page):
+            wrong.append(f"no event tells of review {review.id} of model:{review.name}@{review.version} as it is")
     return wrong
