@@ -197,10 +197,11 @@ class Models:
 
         package, target = self._package(model, input_example, training_data, flavor)
         if package.refused:
-            asked = f"trusted={package.refused!r}" if package.flavor not in flavors.ASKED else "trust=True"
+            named = f"name them, as in load_model(ref, trusted={package.refused!r})"
+            asked = "say so, as in load_model(ref, trust=True)" if package.flavor in flavors.ASKED else named
             warnings.warn(
-                f"this model holds {', '.join(package.refused)}: whoever loads it must say so, as in "
-                f"load_model(ref, {asked}), and no environment takes it",
+                f"this model holds {', '.join(package.refused)}: whoever loads it must {asked}, and no environment "
+                "takes it",
                 stacklevel=4,
             )
         return packages.keep(self.store, package, target)

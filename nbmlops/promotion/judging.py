@@ -94,7 +94,8 @@ class Judging:
             return []
         asked = "the service has the libraries of the training run"
         before = environment.read(self.runs.store, run.environment).facts
-        differing = [f for f in environment.differences(before, environment.here()) if f.level != "pass"]
+        # Last digits, as of other numbers of threads, are what the comparison of answers is for.
+        differing = [f for f in environment.differences(before, environment.here()) if f.level == "block"]
         if not differing:
             return [Finding("service environment", "pass", asked, "nothing differs that could change results")]
         seen = "; ".join(f"{f.check}: {f.seen}" for f in differing[:4])

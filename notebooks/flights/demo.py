@@ -61,7 +61,11 @@ def folder() -> Path:
 
 def findings(promotion: Any) -> list[str]:
     """The answers of the gate, the numbers in them."""
-    told = [f"{f.level}: {f.asked}: {f.seen}" for f in promotion.findings if not f.asked.startswith("the bytes")]
+    told = [
+        f"{f.level}: {f.asked}: {f.seen}"
+        for f in promotion.findings
+        if not f.ok or f.check == "rule" or f.check.startswith("service")
+    ]
     return [*told, f"{len(promotion.findings)} checks in all"]
 
 
@@ -138,6 +142,7 @@ def main() -> None:
         said += findings(flow.promotion)
 
     with step("2  Approved for production, by name and with a reason") as said:
+        said += write_review(ws, first, target)
         said.append(bring_to_production(ws, first, "passed every staging test"))
 
     stages = []
@@ -174,6 +179,19 @@ def main() -> None:
     with step("Why this prediction?"):
         console.print(display.tree(nbmlops.why(f"prediction:{asked[0]}")), markup=False)
     closing(ws, target, write_pages(ws, target, flows, stages), asked[0])
+
+
+def write_review(ws: Any, version: Any, target: Path) -> list[str]:
+    """What whoever approves has read: the page of the staging tests, and the model card."""
+    card = ws.dossiers.card(version.ref)
+    (target / "card.html").write_text(ws.dossiers.render(card, "card.html"), encoding="utf-8")
+    reviews = ws.promotion.reviews.of(version)
+    if not reviews:  # where the setting staging_service is false
+        return ["no review was written: the model was not tested as a service"]
+    review = reviews[0]
+    (target / "review.html").write_bytes(ws.promotion.reviews.page(review))
+    levels = [f.level for f in review.findings]
+    return [f"read the review: {levels.count('pass')} checks passed, {levels.count('warn')} to look at"]
 
 
 def serve_and_ask(flights: Any, columns: list[str], said: list[str]) -> list[str]:
@@ -236,6 +254,7 @@ def closing(ws: Any, target: Path, pages: int, prediction: str) -> None:
     python = os.path.relpath(Path(sys.executable).with_name("nbmlops"))
     console.print(f"\nledger: {ws.verify_ledger()} decisions, unbroken")
     console.print(f"[bold]Look at[/bold]   {here}/notebooks/   {pages} executed notebooks as HTML")
+    console.print(f"          {here}/review.html   what the approver read, and {here}/card.html, the model card")
     console.print(f"[bold]Go on[/bold]     export NBMLOPS_STORE={here}/store")
     for words in ("runs", "models", f"why prediction:{prediction}", "ledger show", f"serve {MODEL} --env production"):
         console.print(f"          {python} {words}", markup=False)
