@@ -67,7 +67,7 @@ class Exports:
         from nbmlops import flavors
         from nbmlops.flavors import mlmodel
 
-        if version.flavor not in flavors.FLAVORS or version.flavor in flavors.ASKED:
+        if version.flavor not in flavors.FLAVORS or version.flavor in flavors.RUNS_CODE:
             raise UsageFault(
                 f"{version.ref} is kept as {version.flavor}, which runs code when it is loaded",
                 "register it with the default flavor to export it",

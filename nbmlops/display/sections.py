@@ -102,7 +102,10 @@ def _seen(column: Mapping[str, Any]) -> str:
     """The range or the categories that a model was trained on."""
     if column.get("categories"):
         return short(", ".join(str(c) for c in column["categories"]), 80)
-    return f"{number(column['min'])} … {number(column['max'])}" if "min" in column and "max" in column else ""
+    if "shape" in column or "fields" in column:
+        return short(column.get("shape") or column["fields"], 80)
+    unit = f" {column['unit']}" if column.get("unit") else ""
+    return f"{number(column['min'])} … {number(column['max'])}{unit}" if "min" in column and "max" in column else unit
 
 
 def drift_grid(drift: Sequence[Mapping[str, Any]]) -> Sections:

@@ -25,16 +25,17 @@ log = logging.getLogger(__name__)
 class Flavor(Protocol):
     """How one kind of model is kept.
 
-    ``types_in`` tells what :func:`load` would build: (what it trusts, what must be named, or needs ``trust=True``).
-    Nothing may be built, and no code of the package run, before that is known.
+    A flavor may also have ``adapt(model)``, which gives an object with ``predict`` for one without. ``types_in`` tells
+    what :func:`load` would build: (what it trusts, what must be named, or needs ``trust=True``). Nothing may be built,
+    and no code of the package run, before that is known.
     """
 
     def supports(self, model: object) -> bool:
         """Whether this flavor keeps such an object, without importing anything."""
         ...
 
-    def save(self, model: object) -> dict[str, bytes]:
-        """Files by names that begin with ``model.``."""
+    def save(self, model: object, example: Any = None) -> dict[str, bytes]:
+        """Files by names that begin with ``model.``; ``example`` has rows as the model takes them."""
         ...
 
     def load(self, files: Mapping[str, bytes], trusted: Iterable[str | type] = ()) -> Any:
@@ -47,13 +48,15 @@ class Flavor(Protocol):
 
 
 GROUP = "nbmlops.flavors"
-# In the order in which they are asked. Those of ``ASKED`` run code when they load: they take a model only if they are
-# named, and give it back only with ``trust=True``.
+# In the order in which they are asked. Those of ``RUNS_CODE`` can do anything when they load, and give a model back
+# only with ``trust=True``; those of ``ASKED`` take one only if they are named.
 FLAVORS = {
     "skops": "nbmlops.flavors.sklearn",
+    "torch": "nbmlops.flavors.torch",
     "joblib": "nbmlops.flavors.joblib",
     "cloudpickle": "nbmlops.flavors.cloudpickle",
 }
+RUNS_CODE = ("torch", "joblib", "cloudpickle")
 ASKED = ("joblib", "cloudpickle")
 
 
@@ -79,7 +82,7 @@ def flavor_of(model: object, asked: str | None = None) -> str:
             return name
     raise InvalidValue(
         f"{_found(model)} cannot be stored as a model",
-        "give a fitted scikit-learn estimator or pipeline, or a class derived from "
+        "give a fitted scikit-learn estimator or pipeline, a torch.nn.Module, or a class derived from "
         'sklearn.base.BaseEstimator; flavor="cloudpickle" keeps anything with predict, and no environment takes that',
     )
 
@@ -89,14 +92,20 @@ def _found(model: object) -> str:
     return f"the class {model.__name__}" if isinstance(model, type) else f"a {kind.__module__}.{kind.__name__}"
 
 
-def save(model: object, asked: str | None = None) -> tuple[str, dict[str, bytes]]:
+def adapted(model: object, asked: str | None = None) -> Any:
+    """The object, or what its flavor makes of it so that it predicts."""
+    adapt = getattr(_flavor(flavor_of(model, asked)), "adapt", None)
+    return model if adapt is None else adapt(model)
+
+
+def save(model: object, asked: str | None = None, example: Any = None) -> tuple[str, dict[str, bytes]]:
     """The flavor's name and the files that hold the model, by name.
 
     Raises:
         InvalidValue: no flavor takes the object, or it cannot be written.
     """
     name = flavor_of(model, asked)
-    files = _flavor(name).save(model)
+    files = _flavor(name).save(model, example)
     if wrong := [file for file in files if not file.startswith("model.") or "/" in file]:
         raise InvalidValue(f"the flavor {name} writes {wrong[0]!r}", "its files are called model.…")
     return name, files
@@ -115,10 +124,8 @@ def load(flavor: str, files: Mapping[str, bytes], trusted: Iterable[str | type] 
         Untrusted: the files hold types that are neither on the loader's list nor in ``trusted``, or are of a flavor
             that runs code, and ``trust`` is not given.
     """
-    if not (trust is True or (flavor in FLAVORS and flavor not in ASKED)):
-        what = (
-            "a pickle, which can do anything when it is loaded" if flavor in FLAVORS else "of another package's flavor"
-        )
+    if not (trust is True or (flavor in FLAVORS and flavor not in RUNS_CODE)):
+        what = "one that can do anything when it is loaded" if flavor in FLAVORS else "of another package's flavor"
         raise Untrusted(
             f"the model file is {what} ({flavor})",
             "if you know who wrote it: load_model(ref, trust=True), in each call",
@@ -129,7 +136,7 @@ def load(flavor: str, files: Mapping[str, bytes], trusted: Iterable[str | type] 
 
 def types_in(flavor: str, files: Mapping[str, bytes]) -> tuple[list[str], list[str]]:
     """The types in the files: (those the loader trusts, those :func:`load` would ask to be named)."""
-    if flavor not in FLAVORS or flavor in ASKED:
+    if flavor not in FLAVORS or flavor in RUNS_CODE:
         return [], [f"{flavor}: anything"]
     return _flavor(flavor).types_in(files)
 

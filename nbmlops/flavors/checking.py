@@ -15,7 +15,8 @@ import pandas as pd
 from pandas.api import types as dtypes
 
 from nbmlops.errors import InvalidValue
-from nbmlops.flavors.signature import as_frame
+from nbmlops.flavors import nested
+from nbmlops.flavors.signature import SHAPE, as_frame
 
 _ZONE = re.compile(r"\d[T ]\d{2}.*(Z|[+-]\d{2}:?\d{2})$")
 
@@ -64,6 +65,12 @@ def _aligned(signature: Mapping[str, Any], data: object) -> pd.DataFrame:
         return pd.DataFrame({c["name"]: [] for c in signature["inputs"]})
     kind, frame = as_frame(data)
     wanted = [c["name"] for c in signature["inputs"]]
+    shape, given = signature.get("shape", [-1, len(wanted)]), frame.attrs.get(SHAPE)
+    if given is not None and given != shape and len(frame.columns) == len(wanted):
+        raise InvalidValue(
+            f"each row is {' x '.join(map(str, given[1:]))} numbers",
+            f"the model takes {' x '.join(map(str, shape[1:]))}",
+        )
     if kind in {"array", "series"} and len(frame.columns) == len(wanted):
         return frame.set_axis(wanted, axis=1)
     return frame
@@ -161,7 +168,21 @@ def _datetime(column: Mapping[str, Any], values: pd.Series, nulls: pd.Series) ->
     return _typed(column, values)
 
 
-_BY_KIND = {"numeric": _number, "boolean": _boolean, "text": _text, "categorical": _category, "datetime": _datetime}
+def _nested(column: Mapping[str, Any], values: pd.Series, nulls: pd.Series) -> pd.Series:
+    fits = values.astype(object).map(lambda v: nested.fits(column, v)).astype(bool)
+    _refuse(values, ~fits & ~nulls, nested.wanted(column))
+    return values.astype(object)
+
+
+_BY_KIND = {
+    "numeric": _number,
+    "boolean": _boolean,
+    "text": _text,
+    "categorical": _category,
+    "datetime": _datetime,
+    nested.LIST: _nested,
+    nested.STRUCT: _nested,
+}
 
 
 def _typed(column: Mapping[str, Any], values: pd.Series) -> pd.Series:

@@ -12,7 +12,7 @@ FILE = "model.joblib"
 __all__ = ["FILE", "load", "save", "supports", "types_in"]
 
 
-def save(model: object) -> dict[str, bytes]:
+def save(model: object, _example: Any = None) -> dict[str, bytes]:
     """The files of a package.
 
     Raises:

@@ -106,6 +106,8 @@ def _unfit(signature: Mapping[str, Any]) -> str:
     kinds = {c["kind"] for c in signature["inputs"]}
     if "datetime" in kinds:
         return "it takes times, for which ONNX has no type"
+    if kinds & {"list", "struct"} or len(signature.get("shape", ())) > 2:
+        return "it takes nested values, which its inputs here cannot be"
     if any(c["kind"] in {"text", "categorical"} and c["nullable"] for c in signature["inputs"]):
         return "it takes text that may be missing, for which ONNX has no value"
     return ""

@@ -13,7 +13,7 @@ import pandas as pd
 
 from nbmlops import flavors
 from nbmlops.errors import InvalidValue
-from nbmlops.flavors import checking, prediction, requirements, signature
+from nbmlops.flavors import checking, nested, prediction, requirements, signature
 
 FORMAT = "package-1"
 EXAMPLE_ROWS = 5
@@ -58,9 +58,10 @@ def build(model: Any, data: object, flavor: str | None = None) -> Package:
     Raises:
         InvalidValue: the model cannot be stored, its input cannot be described, or it cannot predict that input.
     """
-    kept, files = flavors.save(model, flavor)
+    original, model = model, flavors.adapted(model, flavor)
+    described, frame = _described(original, data)
+    kept, files = flavors.save(model, flavor, signature.model_input(described, frame.head(EXAMPLE_ROWS)))
     fine, refused = flavors.types_in(kept, files)
-    described, frame = _described(model, data)
     table = _sample(frame, PROFILE_ROWS)
     inputs = _sample(table, SAMPLE_ROWS)
     try:
@@ -73,7 +74,9 @@ def build(model: Any, data: object, flavor: str | None = None) -> Package:
             f"this {type(model).__name__} cannot predict the rows given: {type(error).__name__}: {error}",
             "pass input_example= with rows as the model gets them in predict()",
         ) from error
-    libraries = requirements.libraries([*fine, *refused, *_library(model)], frames=described["input_kind"] != "array")
+    libraries = requirements.libraries(
+        [*fine, *refused, *_library(original)], frames=described["input_kind"] != "array"
+    )
     files |= {
         "requirements.txt": requirements.text(libraries).encode(),
         "input_example.json": _example(inputs.head(EXAMPLE_ROWS), outputs.head(EXAMPLE_ROWS)),
@@ -113,11 +116,13 @@ def _described(model: Any, data: object) -> tuple[dict[str, Any], pd.DataFrame]:
     if not len(frame):
         raise InvalidValue("the input example has no rows", "give at least one row")
     found = signature.infer(frame)
-    if names is None and hasattr(model, "n_features_in_"):
+    if (shape := frame.attrs.get(signature.SHAPE)) is not None:
+        found |= {"input_kind": "array", "shape": shape}
+    elif names is None and hasattr(model, "n_features_in_"):
         found |= {"input_kind": "array", "shape": [-1, len(frame.columns)]}
     elif names is None:
         found |= {"input_kind": kind}
-    return found, frame.reset_index(drop=True)
+    return found, nested.plain(found["inputs"], frame.reset_index(drop=True))
 
 
 def _by_name(model: Any, names: Sequence[str], kind: str, frame: pd.DataFrame) -> pd.DataFrame:

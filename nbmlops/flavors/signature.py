@@ -1,10 +1,12 @@
 """What a model takes and gives: inferred from data at registration, and enforced before every prediction.
 
-    {"inputs": [{"name", "type", "kind", "nullable", "min"?, "max"?, "categories"?, "ordered"?}, …],
+    {"inputs": [{"name", "type", "kind", "nullable", "min"?, "max"?, "categories"?, "ordered"?, "unit"?, …}, …],
      "outputs": [{"name", "type", "kind", "nullable"}, …], "input_kind": "frame" | "array" | "series"}
 
-``type`` is the pandas dtype the model was fitted with, ``kind`` one of numeric, boolean, categorical, text, datetime.
-Columns of an unnamed array are called ``x0``, ``x1``, …, and the signature then has its ``shape``.
+``type`` is the pandas dtype the model was fitted with, ``kind`` one of numeric, boolean, categorical, text, datetime,
+and of nested values list (with ``shape``) and struct (with ``fields``). ``unit`` is what ``frame.attrs["units"]`` says.
+Columns of an unnamed array are called ``x0``, ``x1``, …, and the signature then has its ``shape``; one of more than two
+dimensions is taken apart into such columns, and put together again for the model.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ import pandas as pd
 from pandas.api import types as dtypes
 
 from nbmlops.errors import InvalidValue
+from nbmlops.flavors import nested
 
+SHAPE = "nbmlops.shape"  # of an array that was taken apart into columns
 _OBJECTS = {
     "string": "text",
     "boolean": "boolean",
@@ -36,20 +40,22 @@ def infer(data: object) -> dict[str, Any]:
     kind, frame = as_frame(data)
     faults: list[str] = []
     inputs = []
+    given = frame.attrs.get("units")
+    units = given if isinstance(given, Mapping) else {}
     for name in frame.columns:
         described = describe(str(name), frame[name])
         if isinstance(described, str):
             faults.append(f"{name}: {described}")
         else:
-            inputs.append(described)
+            inputs.append({**described, "unit": str(units[name])} if name in units else described)
     if faults:
         raise InvalidValue.of(
             "the model's input cannot be described",
             faults,
-            "give the columns one plain type each: numbers, booleans, text, categories or dates",
+            "give the columns one type each: numbers, booleans, text, categories, dates, lists of numbers, or records",
         )
     found: dict[str, Any] = {"inputs": inputs, "outputs": [], "input_kind": kind}
-    return {**found, "shape": [-1, len(inputs)]} if kind == "array" else found
+    return {**found, "shape": frame.attrs.get(SHAPE, [-1, len(inputs)])} if kind == "array" else found
 
 
 def as_frame(data: object) -> tuple[str, pd.DataFrame]:
@@ -92,16 +98,23 @@ def _named_frame(frame: pd.DataFrame) -> tuple[str, pd.DataFrame]:
 def _unnamed(values: np.ndarray) -> tuple[str, pd.DataFrame]:
     if values.ndim == 1 and values.dtype.kind in "OUT" and len(values):  # documents, one text each
         return "series", pd.DataFrame({"x0": pd.Series(values.tolist(), dtype=object)})
+    if values.ndim > 2 and values.dtype.kind in "biuf" and values.size:
+        flat = pd.DataFrame(values.reshape(len(values), -1))
+        flat.columns = [f"x{i}" for i in range(flat.shape[1])]
+        flat.attrs[SHAPE] = [-1, *values.shape[1:]]
+        return "array", flat
     if values.ndim != 2 or values.dtype.kind not in "biuf":
         raise InvalidValue(
             f"an array of shape {values.shape} and type {values.dtype} cannot be described",
-            "give a 2-D array of numbers, or a frame with named columns",
+            "give an array of numbers with rows, or a frame with named columns",
         )
     return "array", pd.DataFrame(values, columns=[f"x{i}" for i in range(values.shape[1])])
 
 
 def describe(name: str, column: pd.Series) -> dict[str, Any] | str:
     """One column's entry in a signature, or the reason why there can be none."""
+    if column.dtype == object and (inside := nested.describe(column)) is not None:
+        return {"name": name, "type": "object", "nullable": bool(column.isna().any()), **inside}
     kind = _kind(column)
     if kind not in {"numeric", "boolean", "categorical", "text", "datetime"}:
         return kind
@@ -155,7 +168,8 @@ def _kind(column: pd.Series) -> str:
 def model_input(signature: Mapping[str, Any], frame: pd.DataFrame) -> Any:
     """A checked frame as the model was fitted with it: frame, array or series."""
     if signature["input_kind"] == "array":
-        return frame.to_numpy()
+        shape = signature.get("shape", ())
+        return frame.to_numpy().reshape(len(frame), *shape[1:]) if len(shape) > 2 else frame.to_numpy()
     if signature["input_kind"] == "series":
         return frame.iloc[:, 0]
     return frame

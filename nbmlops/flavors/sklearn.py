@@ -20,7 +20,7 @@ def supports(model: object) -> bool:
     return isinstance(model, BaseEstimator)
 
 
-def save(model: object) -> dict[str, bytes]:
+def save(model: object, _example: Any = None) -> dict[str, bytes]:
     """The files of a package: ``{"model.skops": bytes}``.
 
     Raises:

@@ -198,7 +198,7 @@ class Models:
         package, target = self._package(model, input_example, training_data, flavor)
         if package.refused:
             named = f"name them, as in load_model(ref, trusted={package.refused!r})"
-            asked = "say so, as in load_model(ref, trust=True)" if package.flavor in flavors.ASKED else named
+            asked = "say so, as in load_model(ref, trust=True)" if package.flavor in flavors.RUNS_CODE else named
             warnings.warn(
                 f"this model holds {', '.join(package.refused)}: whoever loads it must {asked}, and no environment "
                 "takes it",

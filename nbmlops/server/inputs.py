@@ -38,7 +38,7 @@ def from_v2(body: Any, signature: Mapping[str, Any]) -> Columns:
     columns: Columns = {}
     names = [c["name"] for c in signature["inputs"]]
     for place, tensor in enumerate(tensors):
-        name, found = _tensor(tensor, place, faults)
+        name, found = _tensor(_flattened(tensor, signature), place, faults)
         if found is None:
             continue
         values, width = found
@@ -54,6 +54,14 @@ def from_v2(body: Any, signature: Mapping[str, Any]) -> Columns:
     if len(set(lengths.values())) > 1:
         faults.append("inputs of different lengths: " + ", ".join(f"{k} has {v}" for k, v in lengths.items()))
     return _done(columns, faults, _v2_hint(signature))
+
+
+def _flattened(tensor: Any, signature: Mapping[str, Any]) -> Any:
+    """A tensor of the model's own dimensions as one of rows and columns."""
+    dims, shape = signature.get("shape", [])[1:], tensor.get("shape") if isinstance(tensor, Mapping) else None
+    if len(dims) < 2 or not isinstance(shape, list) or shape[1:] != dims:
+        return tensor
+    return {**tensor, "shape": [shape[0], math.prod(dims)]}
 
 
 def _v2_hint(signature: Mapping[str, Any]) -> str:
@@ -169,6 +177,8 @@ def _rows(data: Any, key: str, signature: Mapping[str, Any]) -> Columns:
         return _records(data, signature, hint)
     if len(names) == 1 and not any(isinstance(row, list | Mapping) for row in data):
         return {names[0]: list(data)}
+    if len(signature.get("shape", ())) > 2:  # rows of several dimensions come nested
+        data = [_flat(row) if isinstance(row, list) else row for row in data]
     faults = [
         f"row {i} is {_said(row)}, and a list of {len(names)} values is needed"
         for i, row in enumerate(data)
