@@ -211,7 +211,7 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     "provenance": Kind(told("provenance"), "run, cells, notebook, data and environment that made it", at_once=True),
-    "cost": Kind(told("cost"), "size, and what the training took", at_once=True),
+    "cost": Kind(told("cost"), "size, and what the training took"),
     "performance": Kind(performance, "scores with intervals", at_once=True),
     "confusion": Kind(confusion, "classes taken for each other"),
     "residuals": Kind(residuals, "errors of predicted numbers"),

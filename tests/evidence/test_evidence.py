@@ -49,7 +49,7 @@ def registered(ws):
 
 def test_what_is_cheap_is_there_at_once_and_the_rest_on_request(ws, registered):
     kept = {e.kind: e for e in ws.evidence.of(registered.ref)}
-    assert list(kept) == ["evaluation", "provenance", "cost", "performance"]
+    assert list(kept) == ["evaluation", "provenance", "performance"]
     area = kept["performance"].report["roc_auc"]
     assert 0.6 < area["low"] < area["value"] < area["high"] <= 1
     found = {e.kind: e for e in ws.evidence.gather(registered.ref)}
@@ -175,7 +175,7 @@ def test_models_without_one_answer_say_so(ws):
 
 def test_without_test_data_only_the_making_is_told(ws):
     version = ws.evidence.register(classifier(), "m", training_data=FRAME[TRAIN])
-    assert [e.kind for e in ws.evidence.of(version.ref)] == ["provenance", "cost"]
+    assert [e.kind for e in ws.evidence.of(version.ref)] == ["provenance"]
     skipped = {e.kind: e.report["reason"] for e in ws.evidence.gather(version.ref) if e.status == "skipped"}
     assert set(skipped) == set(KINDS) - {"provenance", "cost", "latency", "onnx"}
     assert set(skipped.values()) == {"no test data were given"}

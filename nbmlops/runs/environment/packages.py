@@ -103,7 +103,7 @@ def _required(names: tuple[str, ...], key: int) -> frozenset[str]:
 def _named(own: set[str]) -> set[str]:
     """The top-level modules that the notebook or script, and the project's own modules, have in their namespaces."""
     found: set[str] = set()
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():  # in one step: other threads import meanwhile
         if name == "__main__" or name.partition(".")[0] in own:
             for label, value in list(getattr(module, "__dict__", {}).items()):
                 if label in _OF_THE_SHELL or label.startswith("_"):
