@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -151,7 +152,7 @@ def test_keys_are_files_that_only_their_owner_reads(tmp_path, monkeypatch):
             signing.public_key(text)
 
 
-def test_on_the_command_line(cli, tmp_path, monkeypatch):
+def test_on_the_command_line(cli, tmp_path, tmp_path_factory, monkeypatch):
     monkeypatch.delenv("NBMLOPS_USER")
     monkeypatch.setenv("NBMLOPS_KEY", str(tmp_path / "k.pem"))
     told = cli("identity", "new-key", str(tmp_path / "k.pem"))
@@ -163,5 +164,16 @@ def test_on_the_command_line(cli, tmp_path, monkeypatch):
     assert "2 events" in cli("ledger", "verify").out
     cli("ledger", "anchor", str(tmp_path / "heads.jsonl"))
     assert "every anchor" in cli("ledger", "verify", "--anchors", str(tmp_path / "heads.jsonl")).out
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    for name in ("user.name", "user.email"):
+        subprocess.run(["git", "-C", str(tmp_path), "config", name, "a@b"], check=True)
+    told = cli("ledger", "anchor", str(tmp_path / "kept.jsonl"), "--git").out
+    assert "event 2" in told
+    assert "and committed" in told
+    log = subprocess.run(
+        ["git", "-C", str(tmp_path), "log", "--format=%s", "--name-only"], capture_output=True, text=True, check=True
+    )
+    assert log.stdout.split("\n")[:3] == ["Anchor event 2 of the ledger", "", "kept.jsonl"]
+    cli("ledger", "anchor", str(tmp_path_factory.mktemp("bare") / "heads.jsonl"), "--git", code=4)  # no repository
     cli("ledger", "export", str(tmp_path / "e.jsonl"), "--cloudevents")
     assert '"type": "org.nbmlops.identity.role-granted"' in (tmp_path / "e.jsonl").read_text()

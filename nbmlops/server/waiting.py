@@ -125,8 +125,8 @@ class Beside:
                 self._queued -= 1
 
     def close(self) -> None:
-        """End the thread; what waits to be seen is left out."""
-        self._shadows.shutdown(wait=True, cancel_futures=True)
+        """End the thread; the few requests that wait to be seen are seen first."""
+        self._shadows.shutdown(wait=True)
 
     def told(self) -> dict[str, Any]:
         """What waits, its shares and counts, as JSON."""

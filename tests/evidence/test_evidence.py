@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 
 import numpy as np
@@ -197,6 +198,19 @@ def test_a_candidates_rows_come_with_it_when_it_is_registered(store):
     assert [e.status for e in ws.evidence.gather(version.ref, ["performance", "fairness"])] == ["done", "done"]
     assert all(f.ok for f in ws.models.verify(version.ref))
     assert audit.verify(store)
+
+
+@pytest.mark.slow
+def test_in_a_process_of_its_own_it_is_measured_while_this_one_goes_on(ws, registered):
+    told = ws.evidence.gather(registered.ref, ["confusion", "slices"], background=True)
+    assert {e.status for e in told} <= {"waiting", "done"}
+    for _ in range(600):
+        found = [ws.evidence.get(registered.ref, kind) for kind in ("confusion", "slices")]
+        if all(e.status == "done" for e in found):
+            break
+        time.sleep(0.1)
+    assert [e.status for e in found] == ["done", "done"]
+    assert audit.verify(ws.store)
 
 
 def test_unknown_kinds_and_files_are_told(ws, registered):

@@ -117,7 +117,7 @@ def racers(project: Path) -> Iterator[list[Connection]]:
         process.join(20)
 
 
-@settings(max_examples=12, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plans=st.tuples(acts, acts))
 def test_only_what_was_approved_reaches_production(
     plans: tuple[list[Any], list[Any]], project: Path, racers: list[Connection], tmp_path: Path
