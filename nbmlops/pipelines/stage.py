@@ -105,8 +105,7 @@ class StageRunner:
             # Not the notebook's fault but ours, the store's or the user's Ctrl-C: the run must not stay open.
             fault = {"name": type(error).__name__, "message": str(error), "traceback": ""}
             status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-            live.end(_RUN_STATUS[status], fault)
-            self._update(live.run_id, status=status, error=fault, ended_at=clock.now())
+            self._end(live, status=status, error=fault, ended_at=clock.now())
             raise
 
     def skipped(self, work: Work, reason: str) -> StageRun:
@@ -215,10 +214,9 @@ class StageRunner:
     ) -> StageRun:
         if status == "SKIPPED":
             live.set_tags({"nbmlops.skipped": row["reason"] or "no reason given"})
-        live.end(_RUN_STATUS[status], error)
         kept = {name: row[name] for name in _AT_THE_END if name in row}
         ended = {**kept, "status": status, "error": error, "ended_at": clock.now()}
-        self._update(live.run_id, **ended)
+        self._end(live, **ended)
         seconds = ended["ended_at"] - row["started_at"]
         more = {"reason": row.get("reason")} if status == "SKIPPED" else {}
         self.announce({"type": "stage", "status": status, "error": error, **more, **told, "seconds": seconds})
@@ -280,13 +278,24 @@ class StageRunner:
             variables["OPENBLAS_NUM_THREADS" if warm else "OMP_NUM_THREADS"] = str(work.threads)
         return variables
 
+    def _end(self, live: LiveRun, **values: Any) -> None:
+        """End the run and its stage at once: one whose process is killed between would be shown running for ever."""
+        if live.ended:
+            self._update(live.run_id, **values)
+        else:
+            live.end(_RUN_STATUS[values["status"]], values["error"], lambda db: _write(db, live.run_id, values))
+
     def _update(self, run_id: str, **values: Any) -> None:
         with self.store.write() as db:
-            db.execute(schema.stage_runs.update().where(schema.stage_runs.c.run_id == run_id).values(**values))
+            _write(db, run_id, values)
 
     def produced(self, run_id: str) -> Produced:
         """What a run wrote, as the store knows it; of several versions of one thing the newest."""
         return produced(self.store, [run_id])[run_id]
+
+
+def _write(db: sa.Connection, run_id: str, values: dict[str, Any]) -> None:
+    db.execute(schema.stage_runs.update().where(schema.stage_runs.c.run_id == run_id).values(**values))
 
 
 def produced(store: Store, run_ids: list[str]) -> dict[str, Produced]:

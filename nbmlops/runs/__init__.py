@@ -21,7 +21,7 @@ from nbmlops.records import Artifact, Experiment, Run
 from nbmlops.refs import check_key, parse
 from nbmlops.runs import origin, search
 from nbmlops.runs.certificates import Certificates
-from nbmlops.runs.live import LiveRun, check_params, check_tags, keeper
+from nbmlops.runs.live import Also, LiveRun, check_params, check_tags, keeper
 from nbmlops.runs.origins import Origins
 from nbmlops.runs.uses import Uses
 from nbmlops.store import Store, schema
@@ -146,7 +146,7 @@ class Runs(Uses, Certificates):
                 db.execute(schema.runs.update().where(schema.runs.c.id == row["id"]).values(**again))
         return LiveRun(self, row["id"], row["seq"], row["name"], owned=owned)
 
-    def finish(self, live: LiveRun, status: str, error: dict[str, Any] | None) -> None:
+    def finish(self, live: LiveRun, status: str, error: dict[str, Any] | None, also: Also | None = None) -> None:
         """End a run on behalf of its handle: fold, compress, record the status, all in one durable transaction."""
         if status not in _ENDINGS:
             raise InvalidValue(f"a run cannot end with status {status!r}", f"use one of {', '.join(sorted(_ENDINGS))}")
@@ -156,6 +156,8 @@ class Runs(Uses, Certificates):
         with self.store.write(durable=True) as db:
             live.folder.seal(db)
             db.execute(_END, end)
+            if also is not None:
+                also(db)
         live.folder.forget()
 
     def renew(self, run_id: str) -> None:

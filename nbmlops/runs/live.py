@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nbmlops import clock, settings
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 65_536  # bytes of one parameter's or tag's value; larger things are artifacts
 _time = time.time
+Also = Callable[[Any], object]  # given the open transaction
 
 
 class LiveRun:
@@ -118,8 +120,11 @@ class LiveRun:
             if not self.ended and journal.files(self._desk.store.journal_folder, self.run_id):
                 self.folder.fold()
 
-    def end(self, status: str = "FINISHED", error: dict[str, Any] | None = None) -> None:
-        """End the run: what is left in its journal is folded, and its status recorded, in one durable transaction."""
+    def end(self, status: str = "FINISHED", error: dict[str, Any] | None = None, also: Also | None = None) -> None:
+        """End the run: what is left in its journal is folded, and its status recorded, in one durable transaction.
+
+        ``also`` writes, in that transaction, what must be true exactly when the run has ended.
+        """
         with self._lock:
             if self.ended:
                 return
@@ -127,7 +132,7 @@ class LiveRun:
                 self._journal.close()
                 self._journal = None
             if self.owned:
-                self._desk.finish(self, status, error)
+                self._desk.finish(self, status, error, also)
             else:
                 self.folder.fold()
                 self.leave()

@@ -21,6 +21,7 @@ from nbmlops.pipelines.limits import Limits
 from nbmlops.pipelines.progress import line
 from nbmlops.policy import Policies
 from nbmlops.records import Finding, Flow
+from nbmlops.runs.live import LiveRun
 from nbmlops.workspace import Workspace
 from tests.pipelines.notebooks import executed, pipeline, printed, write
 
@@ -68,6 +69,26 @@ def test_one_stage_alone(ws: Workspace, tmp_path: Path) -> None:
     assert (done.cells_done, done.cells) == (3, 3)
     assert [e["status"] for e in events if e["type"] == "stage"] == ["RUNNING", "FINISHED"]
     assert ws.pipelines.stages()[0] == done
+
+
+def test_a_stage_ends_in_the_moment_its_run_does(
+    ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is killed between the two would leave a stage that is shown running for ever."""
+    ended, end = [], LiveRun.end
+
+    def watched(live: LiveRun, *args: Any) -> None:
+        end(live, *args)
+        (stage,) = ws.pipelines.stages(1)
+        ended.append((ws.runs.get(live.run_id).status, stage.status, bool(stage.ended_at)))
+
+    monkeypatch.setattr(LiveRun, "end", watched)
+    write(tmp_path / "good.ipynb", "n = 1", "n += 1")
+    write(tmp_path / "bad.ipynb", "n = 1", "n / 0")
+    ws.pipelines.run_stage(tmp_path / "good.ipynb", {}, progress=False)
+    with pytest.raises(StageFailed):
+        ws.pipelines.run_stage(tmp_path / "bad.ipynb", {}, progress=False)
+    assert ended == [("FINISHED", "FINISHED", True), ("FAILED", "FAILED", True)]
 
 
 def test_faults_stop_a_stage_before_any_run(ws: Workspace, tmp_path: Path) -> None:
