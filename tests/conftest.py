@@ -25,6 +25,8 @@ if _FIRST:
     os.environ["NBMLOPS_TESTS_RUNTIME"] = tempfile.mkdtemp(prefix="nbmlops-tests-")
     os.environ["JUPYTER_RUNTIME_DIR"] = os.environ["NBMLOPS_TESTS_RUNTIME"]
 _RUNTIME = os.environ["NBMLOPS_TESTS_RUNTIME"]
+# An empty home of configurations, not the user's. One for all: kernels of another one would need another zygote.
+_CONFIG = Path(_RUNTIME, "config")
 
 
 # Tests that share a server, a browser or other processes that are slow to start, by the beginning of their names.
@@ -68,7 +70,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test sees the project's store, another user's name, or a pipeline's context."""
     main = sys.modules["__main__"]
     if not hasattr(
@@ -80,9 +82,17 @@ def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JUPYTERHUB_USER", raising=False)
     monkeypatch.setenv("NBMLOPS_USER", "tester")
     monkeypatch.setenv("NBMLOPS_STAGING_SERVICE", "false")  # it takes seconds; its own tests turn it on
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))  # where a user's own keys are
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(_CONFIG))
     monkeypatch.setenv("NBMLOPS_STORE", str(tmp_path / "store"))
     monkeypatch.chdir(tmp_path)
+    yield
+    assert not _CONFIG.joinpath("nbmlops").exists(), "a test that makes keys takes the fixture own_keys"
+
+
+@pytest.fixture
+def own_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder for keys that this test alone sees."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
 
 @pytest.fixture

@@ -92,6 +92,17 @@ NOTEBOOK_ROWS = (
     "a store of 50 runs merged into an empty one",
     "once more",
 )
+REGISTRY_ROWS = (
+    "register a 10-tree forest",
+    "with 2,000 test rows and their scores",
+    "load it and answer one row",
+    "promote through the gates",
+    "approve",
+    "roll back",
+    "append one event to the ledger",
+    "verify 200 events and the state",
+    "what followed from a data set of 50 runs",
+)
 CAPSULE_ROWS = ("a run exported as a capsule", "imported elsewhere")
 
 
@@ -136,3 +147,11 @@ def test_notebook_prints_every_row():
     rows = NOTEBOOK_ROWS + (CAPSULE_ROWS if importlib.util.find_spec("nbmlops.capsules") else ())
     assert [row for row in rows if not any(row in line for line in table)] == []
     assert "skipped: papermill" in said
+
+
+def test_registry_prints_every_row():
+    said = quick("benchmarks.registry", *NO_PEER)
+    head, *table = said.split("\n\n")[0].splitlines()
+    assert head.split() == ["nbmlops", "ratio", "budget", "met"]
+    assert [row for row in REGISTRY_ROWS if not any(row in line for line in table)] == []
+    assert "skipped: MLflow" in said

@@ -17,6 +17,7 @@ from nbmlops.identities import acting
 from nbmlops.store import ledger
 from nbmlops.workspace import Workspace
 
+pytestmark = pytest.mark.usefixtures("own_keys")
 ME = getpass.getuser()
 
 

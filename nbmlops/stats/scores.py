@@ -149,15 +149,14 @@ def _probabilistic(chances: np.ndarray, hits: np.ndarray) -> dict[str, Score]:
 def _area(chance: np.ndarray, hit: np.ndarray) -> Score:
     """The area under the ROC curve as the weighted Mann-Whitney statistic, ties counted half."""
     order = np.argsort(chance, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(chance[order]) != 0])
-    hit = hit[order]
+    pos, neg = order[hit[order] > 0], order[hit[order] == 0]
+    below, to = (np.searchsorted(chance[neg], chance[pos], side) for side in ("left", "right"))
 
     def score(weights: np.ndarray) -> np.ndarray:
-        drawn = weights[:, order]
-        pos = np.add.reduceat(drawn * hit, starts, axis=1)
-        neg = np.add.reduceat(drawn * (1 - hit), starts, axis=1)
-        pairs = pos.sum(axis=1) * neg.sum(axis=1)
-        won = (pos * (np.cumsum(neg, axis=1) - neg / 2)).sum(axis=1)
+        drawn, under = weights[:, pos], np.zeros((len(weights), len(neg) + 1))
+        np.cumsum(weights[:, neg], axis=1, out=under[:, 1:])
+        won = np.einsum("ij,ij->i", drawn, under[:, below] + under[:, to]) / 2
+        pairs = drawn.sum(axis=1) * under[:, -1]
         return np.divide(won, pairs, out=np.full_like(won, np.nan), where=pairs > 0)
 
     return score

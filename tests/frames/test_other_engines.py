@@ -28,6 +28,13 @@ def test_arrow_as_others(as_, table):
     assert not table.num_columns or len(made) == packed.rows
 
 
+def test_a_fixed_list_of_nulls_beside_a_column_that_is_stored_as_another_type():
+    lists = pa.FixedSizeListArray.from_arrays(pa.nulls(4), 2)
+    nested = pa.StructArray.from_arrays([lists, pa.array([1, 2])], ["l", "n"])
+    _, made = loaded(pa.table({"date": pa.array([0, 0], pa.date64()), "nested": nested}), "pandas")
+    assert [(list(row["l"]), row["n"]) for row in made["nested"]] == [([None, None], 1), ([None, None], 2)]
+
+
 def test_decimals_too_wide_for_polars_are_text():
     kind = pa.map_(pa.string(), pa.decimal256(50, 0))
     table = pa.table({"m": pa.array([[("a", 10**45)]], kind), "d": pa.array([1], pa.decimal256(50, 0))})
