@@ -64,7 +64,7 @@ services:
 	$(call need,ls /usr/lib/postgresql/*/bin/initdb,postgresql)
 
 test: $(READY) $(OLDEST)/.ready services
-	@$(BIN)/python -m pytest -n 4
+	@$(BIN)/python -m pytest -n 3
 
 lint: $(READY)
 	@$(BIN)/ruff check .

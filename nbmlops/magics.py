@@ -194,7 +194,7 @@ class MlopsMagics(Magics):
     def _register(self, words: list[str], _rest: str) -> Any:
         from nbmlops.fluent.models import register_model
 
-        asked = ("--name", "-n", "--alias", "--description", "--flavor", "--test", "--target", "--groups")
+        asked = ("--name", "-n", "--alias", "--description", "--flavor", "--training", "--test", "--target", "--groups")
         options, names = words_of.options(words, {**dict.fromkeys(asked, True), "--certify": False})
         given = words_of.first(options, "--name", "-n")
         if len(names) != 1 or not given:
@@ -209,18 +209,18 @@ class MlopsMagics(Magics):
             description,
             flavor=words_of.first(options, "--flavor"),
             certify="--certify" in options,
-            **self._test_data(options),
+            training_data=self._rows(words_of.first(options, "--training")),
+            test_data=self._rows(words_of.first(options, "--test")),
+            target=words_of.first(options, "--target"),
+            groups=[g.strip() for g in (words_of.first(options, "--groups") or "").split(",") if g.strip()],
         )
 
-    def _test_data(self, options: dict[str, list[str]]) -> dict[str, Any]:
-        """``--test X_test,y_test`` or one frame, or a data set; ``--target`` names a column, ``--groups`` some."""
-        words = (words_of.first(options, "--test") or "").split(",")
-        if words == [""]:
-            return {}
-        parts = [word if word.startswith("dataset:") else self._variable(word.strip()) for word in words]
-        groups = [g.strip() for g in (words_of.first(options, "--groups") or "").split(",") if g.strip()]
-        data = parts[0] if len(parts) == 1 else tuple(parts)
-        return {"test_data": data, "target": words_of.first(options, "--target"), "groups": groups}
+    def _rows(self, given: str | None) -> Any:
+        """``X,y``, one frame, or a data set's reference; None if nothing was given."""
+        if not given:
+            return None
+        parts = [word if word.startswith("dataset:") else self._variable(word.strip()) for word in given.split(",")]
+        return parts[0] if len(parts) == 1 else tuple(parts)
 
     def _history(self, words: list[str], _rest: str) -> Any:
         from nbmlops import session

@@ -302,6 +302,17 @@ def test_a_model_registered_after_its_cell_belongs_to_the_cells_run(shell: Any, 
     assert "run" in {node.kind for node in nb.why("model:after").nodes()}
 
 
+def test_rows_for_training_and_tests_are_named_in_the_magic(shell: Any, nb: Any) -> None:
+    shell("import pandas as pd\nfrom sklearn.linear_model import LogisticRegression")
+    shell("f = pd.DataFrame({'x': range(40), 'g': ['a', 'b'] * 20, 'y': [0] * 20 + [1] * 20})")
+    shell("X, test = f[['x']], f[1::2]\nmodel = LogisticRegression().fit(X, f.y)")
+    version = shell("%mlops register model --name told --training X --test test --target y --groups g")
+    assert version.signature["inputs"][0]["max"] == 39
+    assert {e.status for e in nb.get_evidence(version.ref, ["performance", "fairness"])} == {"done"}
+    with pytest.raises(UsageFault, match="--traning"):
+        shell("%mlops register model --name told --traning X")
+
+
 @pytest.mark.slow
 def test_figures_are_kept_in_a_real_kernel_whose_backend_closes_them(tmp_path: Path, ws: Any) -> None:
     cells = (

@@ -6,6 +6,7 @@ values that any engine reads and a JSON manifest the rest: categories and their 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -141,7 +142,9 @@ def _unpack_index(note: dict[str, Any], table: pa.Table) -> pd.Index:
     indexes = [_unpack_level(table.column(level["field"]), level) for level in notes]
     if note["kind"] == "values":
         return indexes[0]
-    made = pd.MultiIndex.from_arrays(indexes, names=[i.name for i in indexes])
+    with warnings.catch_warnings():  # pandas 3.1 sorts tuples by making a frame of them, and warns of its own doing
+        warnings.simplefilter("ignore", DeprecationWarning)
+        made = pd.MultiIndex.from_arrays(indexes, names=[i.name for i in indexes])
     for i, level in enumerate(notes):
         if level.get("missing"):
             made = _with_missing(made, i, table.column(level["field"]), level)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pyarrow as pa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from pandas_strategies import frames
 
 from nbmlops.frames import arrow, digest, parquet, tagged
@@ -38,6 +38,7 @@ def assert_same(a, b):
 
 @MANY
 @given(frames())
+@example(pd.DataFrame(index=pd.MultiIndex.from_tuples([(float("nan"), (0, "")), (float("nan"), "")])))
 def test_comes_back(frame):
     packed, back = again(frame)
     assert_same(frame, back)
