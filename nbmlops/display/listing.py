@@ -180,6 +180,15 @@ FACTS: dict[str, tuple[Column, ...]] = {
         Column("path", "file"),
         Column("flow_id", "flow id", "code", hidden=True),
     ),
+    "Evidence": (
+        Column("kind", "evidence"),
+        _STATUS,
+        Column("summary", "what it says"),
+        Column("seconds", "took", "duration"),
+        _USER,
+        Column("at", "at", "time"),
+        Column("ref", "model", "code", hidden=True),
+    ),
     "MonitorReport": (
         Column("model", "model"),
         Column("version", "version", "count"),

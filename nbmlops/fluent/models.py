@@ -72,7 +72,9 @@ def get_evidence(ref: str, kinds: Sequence[str] | None = None, *, background: bo
             latency; all by default.
         background: measure in a process of its own; what is not there yet is ``waiting``.
     """
-    return workspace().evidence.gather(ref, kinds, background=background)
+    from nbmlops.display import Listing
+
+    return Listing(workspace().evidence.gather(ref, kinds, background=background), f"Evidence of {ref}")
 
 
 def load_model(ref: str, trusted: Sequence[str] = (), *, trust: bool = False) -> Any:

@@ -7,6 +7,8 @@ from typing import Any
 
 from nbmlops.records.record import Finding, Record
 
+_FIGURES = 4  # that a line about evidence shows
+
 
 @dataclass(frozen=True)
 class Evidence(Record):
@@ -29,6 +31,19 @@ class Evidence(Record):
     @property
     def ref(self) -> str:
         return f"model:{self.model}@{self.version}"
+
+    @property
+    def summary(self) -> str:
+        """What it comes to in a line: why there is nothing, or the first figures, with their intervals."""
+        if told := self.report.get("reason") or self.report.get("error"):
+            return str(told)
+        figures = []
+        for name, value in self.report.items():
+            if isinstance(value, dict) and {"value", "low", "high"} <= value.keys():
+                figures.append(f"{name} {value['value']:.4g} ({value['low']:.4g} … {value['high']:.4g})")
+            elif isinstance(value, int | float) and not isinstance(value, bool):
+                figures.append(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}")
+        return ", ".join(figures[:_FIGURES])
 
 
 @dataclass(frozen=True)

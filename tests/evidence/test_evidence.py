@@ -17,6 +17,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from nbmlops import audit
 from nbmlops.context import Context
+from nbmlops.display import Listing
 from nbmlops.errors import InvalidValue, NotFound, Tampered
 from nbmlops.evidence import KINDS
 from nbmlops.store import schema
@@ -58,6 +59,10 @@ def test_what_is_cheap_is_there_at_once_and_the_rest_on_request(ws, registered):
     assert [k for k, e in found.items() if e.status == "skipped"] == ["residuals"]
     assert found["residuals"].report["reason"].startswith("the model predicts classes")
     assert found["performance"].at == kept["performance"].at  # measured once
+    assert f"({kept['performance'].report['accuracy']['low']:.4g} … " in kept["performance"].summary
+    listed = repr(Listing(found.values(), "Evidence of m"))
+    assert len(listed.splitlines()) == 2 + len(KINDS)
+    assert "the model predicts classes" in listed
     assert found["importance"].report["columns"][0]["column"] == "income"
     assert 0 < found["latency"].report["median_ms"] <= found["latency"].report["p99_ms"]
     assert ws.evidence.file(registered.ref, "confusion", "confusion.svg").startswith(b"<?xml")
