@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import mimetypes
 import os
-import posixpath
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from nbmlops import clock, secrets, settings
+from nbmlops import clock, settings
 from nbmlops.cells import Cells
 from nbmlops.cells.brief import brief
 from nbmlops.context import ContextSource
 from nbmlops.errors import InvalidValue, NotFound, StoreReadOnly, UsageFault
-from nbmlops.records import Artifact, Experiment, Run
+from nbmlops.records import Experiment, Run
 from nbmlops.refs import check_key, parse
 from nbmlops.runs import origin, search
+from nbmlops.runs.artifacts import Artifacts
 from nbmlops.runs.certificates import Certificates
 from nbmlops.runs.live import Also, LiveRun, check_params, check_tags, keeper
 from nbmlops.runs.origins import Origins
@@ -42,7 +41,7 @@ _END = (
 )
 
 
-class Runs(Uses, Certificates):
+class Runs(Artifacts, Uses, Certificates):
     """Every verb about runs. Records come back frozen; the handle to log with is :class:`LiveRun`."""
 
     def __init__(self, store: Store, context: ContextSource) -> None:
@@ -207,46 +206,6 @@ class Runs(Uses, Certificates):
         with self.store.write() as db:
             db.execute(schema.runs.update().where(schema.runs.c.id == run.run_id).values(deleted_at=clock.now()))
         return run
-
-    # -- artifacts and data sets -----------------------------------------------------------------------------------
-    def put_artifact(
-        self, run_id: str, path: str, data: bytes | os.PathLike[str], media_type: str | None = None
-    ) -> Artifact:
-        """Keep bytes, or the content of a file, with a run; the same path again replaces what it names.
-
-        Raises:
-            InvalidValue: the path is absolute, empty, or climbs out with ``..``.
-        """
-        path = check_artifact_path(path)
-        row = self._row(run_id)
-        digest = self.store.blobs.put(data)
-        kind = media_type or mimetypes.guess_type(path)[0] or "application/octet-stream"
-        exact = isinstance(data, bytes) and not secrets.is_active()  # what is masked has another size
-        size = len(data) if exact else self.store.blobs.size(digest)  # type: ignore[arg-type]
-        artifact = Artifact(path, digest, size, kind, clock.now())
-        values = {"run_seq": row["seq"], **artifact.to_dict()}
-        with self.store.write() as db:
-            self.store.upsert(db, schema.artifacts, [values], ["run_seq", "path"])
-        self.context().touch("artifact", row["id"], path, "write")
-        return artifact
-
-    def artifacts(self, ref: str) -> list[Artifact]:
-        """The files kept with a run, by path."""
-        a = schema.artifacts
-        query = sa.select(a).where(a.c.run_seq == self._row(ref)["seq"]).order_by(a.c.path)
-        with self.store.read() as db:
-            return [_artifact(row) for row in db.execute(query).mappings()]
-
-    def artifact(self, run_id: str, path: str) -> bytes:
-        """The bytes of one artifact, verified.
-
-        Raises:
-            NotFound: the run keeps no such file.
-        """
-        held = {a.path: a for a in self.artifacts(run_id)}
-        if path not in held:
-            raise NotFound.of("artifact", path, held)
-        return self.store.blobs.get(held[path].digest)
 
     # -- reading ---------------------------------------------------------------------------------------------------
     def find(self, run_id: str) -> Run | None:
@@ -424,27 +383,3 @@ class Runs(Uses, Certificates):
             )
             for row in rows
         ]  # fmt: skip
-
-
-def _artifact(row: Any) -> Artifact:
-    return Artifact(row["path"], row["digest"], row["bytes"], row["media_type"], row["created_at"])
-
-
-def check_artifact_path(path: str) -> str:
-    """A relative path with ``/`` that stays inside, as MLflow wants it.
-
-    Raises:
-        InvalidValue: absolute, empty, with ``..`` or control characters.
-    """
-    clean = posixpath.normpath(path.replace("\\", "/")) if isinstance(path, str) else ""
-    inside = (
-        clean not in {"", ".", ".."}
-        and not clean.startswith(("/", "../"))
-        and clean.isprintable()
-        and len(clean) <= 500
-    )
-    if not inside:
-        raise InvalidValue(
-            f"{str(path)[:80]!r} cannot be the path of an artifact", "use a relative path such as plots/roc.png"
-        )
-    return clean

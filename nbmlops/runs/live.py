@@ -123,7 +123,8 @@ class LiveRun:
     def end(self, status: str = "FINISHED", error: dict[str, Any] | None = None, also: Also | None = None) -> None:
         """End the run: what is left in its journal is folded, and its status recorded, in one durable transaction.
 
-        ``also`` writes, in that transaction, what must be true exactly when the run has ended.
+        ``also`` writes, in that transaction, what must be true exactly when the run has ended; it is the owner's to
+        pass, for nobody else ends the run.
         """
         with self._lock:
             if self.ended:
