@@ -165,6 +165,12 @@ def test_wrong_words_and_unknown_names(cli: Any, words: list[str], code: int, sa
     assert second.startswith("  -> ")
 
 
+def test_a_verb_without_its_noun_is_told_where_it_is(cli: Any) -> None:
+    first, second = cli("promote", "m", "--to", "staging", code=2).err.strip().splitlines()
+    assert first == "UsageFault: no such command 'promote'"
+    assert second == "  -> it is `nbmlops model promote`"
+
+
 def test_a_wrong_setting_is_named_with_its_origin(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NBMLOPS_LEASE", "soon")
     assert "setting lease from NBMLOPS_LEASE is 'soon'" in cli("store", "info", code=2).err

@@ -49,6 +49,17 @@ class Entry(click.Group):
 
         sys.exit(value if isinstance(value, int) else exit_code(value))
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, but a verb without its noun, as `%mlops` takes some, is told where it is."""
+        if args[0] not in self.commands:
+            groups = [n for n, g in self.commands.items() if isinstance(g, click.Group) and args[0] in g.commands]
+            if groups:
+                where = " or ".join(f"`nbmlops {group} {args[0]}`" for group in groups)
+                raise UsageFault(f"no such command {args[0]!r}", f"it is {where}")
+        return super().resolve_command(ctx, args)
+
 
 def usage_fault(error: click.ClickException) -> UsageFault:
     """Click's complaint as one of our errors, so that papermill and the magics show it whole."""

@@ -242,7 +242,8 @@ class Models:
                 return self.datasets.load(ref, columns=names)
         raise InvalidValue(
             f"nothing tells what this {type(model).__name__} takes as input",
-            "pass input_example=X.head(), or training_data=X to keep a profile for monitoring as well",
+            "pass training_data=X (--training X in the magic), which keeps a profile for monitoring too, or "
+            "input_example=X.head()",
         )
 
     # -- reading ---------------------------------------------------------------------------------------------------

@@ -150,13 +150,14 @@ def _area(chance: np.ndarray, hit: np.ndarray) -> Score:
     """The area under the ROC curve as the weighted Mann-Whitney statistic, ties counted half."""
     order = np.argsort(chance, kind="stable")
     pos, neg = order[hit[order] > 0], order[hit[order] == 0]
-    below, to = (np.searchsorted(chance[neg], chance[pos], side) for side in ("left", "right"))
+    # How many negatives have a lower chance than each positive, and how many have one that is not higher.
+    lower, not_higher = (np.searchsorted(chance[neg], chance[pos], side) for side in ("left", "right"))
 
     def score(weights: np.ndarray) -> np.ndarray:
-        drawn, under = weights[:, pos], np.zeros((len(weights), len(neg) + 1))
-        np.cumsum(weights[:, neg], axis=1, out=under[:, 1:])
-        won = np.einsum("ij,ij->i", drawn, under[:, below] + under[:, to]) / 2
-        pairs = drawn.sum(axis=1) * under[:, -1]
+        drawn, beaten = weights[:, pos], np.zeros((len(weights), len(neg) + 1))  # of the first 0, 1, … negatives
+        np.cumsum(weights[:, neg], axis=1, out=beaten[:, 1:])
+        won = np.einsum("ij,ij->i", drawn, beaten[:, lower] + beaten[:, not_higher]) / 2
+        pairs = drawn.sum(axis=1) * beaten[:, -1]
         return np.divide(won, pairs, out=np.full_like(won, np.nan), where=pairs > 0)
 
     return score
